@@ -49,7 +49,7 @@ function copies(): void {
     const directory = workspace.path('data');
     const app = await openStorefront(
       { kind: 'JSON file', description: 'under test', create: () => new JsonFileProvider({ directory }) },
-      false,
+      { logger: false },
     );
     await app.close();
     const etags = async (name: string): Promise<readonly string[]> => {

@@ -6,7 +6,10 @@ import { onEachStorage } from './shop.js';
 import { storages } from './storages.js';
 
 const adminKey = 'the key of the administrator';
-const inMemory = storages.filter(({ name }) => name === 'memory');
+/** On memory alone, so on both frameworks. */
+const inMemory = storages
+  .filter(({ name }) => name === 'memory')
+  .flatMap((storage) => (['express', 'fastify'] as const).map((http) => ({ ...storage, http })));
 
 onEachStorage(
   'A shop that needs keys',

@@ -117,7 +117,7 @@ describe.each(storages)('Carts over time, on $name', (storage) => {
   it('expire half an hour after the last read', async () => {
     await using temporary = await storage.create();
     const clock = new ManualClock();
-    await using shop = await openShop(temporary, { clock });
+    await using shop = await openShop(temporary, { clock, http: storage.http });
     const client = shop.client.as('acme');
     const first = expiryOf(await put(client, 'mug', 1));
 

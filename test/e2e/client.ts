@@ -65,3 +65,9 @@ export function etagOf({ headers }: Answer): string {
   if (etag === null) throw new Error('The answer has no ETag.');
   return etag;
 }
+
+/** The path and query of a relative reference in an answer to `path`. */
+export function resolve(reference: string, path: string): string {
+  const { pathname, search } = new URL(reference, new URL(path, 'http://shop'));
+  return pathname + search;
+}

@@ -5,6 +5,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { MemoryProvider } from '@kvent/key-value-storage';
 import type { Batch, CommitResult } from '@kvent/key-value-storage/provider';
+import type { HttpFramework } from '../../apps/storefront/src/http/adapter.js';
 import { openShop, type RunningShop } from './shop.js';
 import { describeTwoShops } from './describe-two-shops.js';
 
@@ -48,16 +49,16 @@ class InterleavingProvider extends MemoryProvider {
   }
 }
 
-async function open(): Promise<{ shop: RunningShop; provider: ConflictingProvider }> {
+async function open(http: HttpFramework): Promise<{ shop: RunningShop; provider: ConflictingProvider }> {
   const provider = new ConflictingProvider();
-  return { shop: await openShop({ openProvider: () => provider }), provider };
+  return { shop: await openShop({ openProvider: () => provider }, { http }), provider };
 }
 
 describeTwoShops();
 
-describe('With conflicts', () => {
+describe.each(['express', 'fastify'] as const)('With conflicts, on %s', (http) => {
   it('a price change is retried, and the answer has the number of attempts', async () => {
-    const { shop, provider } = await open();
+    const { shop, provider } = await open(http);
     await using _ = shop;
     provider.conflicts = 3;
     const answer = await shop.client.as('acme').post('/products/mug/price-changes', { by: 1 });
@@ -66,7 +67,7 @@ describe('With conflicts', () => {
   });
 
   it('a price change fails after the last attempt, with Retry-After', async () => {
-    const { shop, provider } = await open();
+    const { shop, provider } = await open(http);
     await using _ = shop;
     provider.conflicts = Infinity;
     const answer = await shop.client.as('acme').post('/products/mug/price-changes', { by: 1 });
@@ -77,7 +78,7 @@ describe('With conflicts', () => {
   });
 
   it('an order and its shipment are retried', async () => {
-    const { shop, provider } = await open();
+    const { shop, provider } = await open(http);
     await using _ = shop;
     const acme = shop.client.as('acme');
     await acme.put('/carts/c1/items/mug', { quantity: 3 });
@@ -97,7 +98,7 @@ describe('With conflicts', () => {
 
   it('an item that is added to a cart during its order is ordered too', async () => {
     const provider = new InterleavingProvider();
-    await using shop = await openShop({ openProvider: () => provider });
+    await using shop = await openShop({ openProvider: () => provider }, { http });
     const acme = shop.client.as('acme');
     await acme.put('/carts/c1/items/mug', { quantity: 1 });
     provider.beforeOrder = () => acme.put('/carts/c1/items/pen', { quantity: 2 });
@@ -116,7 +117,7 @@ describe('With conflicts', () => {
 
   it('goods that are reserved during an order are not sold twice', async () => {
     const provider = new InterleavingProvider();
-    await using shop = await openShop({ openProvider: () => provider });
+    await using shop = await openShop({ openProvider: () => provider }, { http });
     const acme = shop.client.as('acme');
     for (const cart of ['c1', 'c2']) await acme.put(`/carts/${cart}/items/mug`, { quantity: 6 });
     provider.beforeOrder = () => acme.post('/orders', { cart: 'c2' }, { 'Idempotency-Key': 'k2' });
@@ -127,7 +128,7 @@ describe('With conflicts', () => {
   });
 
   it('an old If-Match is not retried: the client must read again', async () => {
-    const { shop, provider } = await open();
+    const { shop, provider } = await open(http);
     await using _ = shop;
     provider.conflicts = 1;
     const acme = shop.client.as('acme');

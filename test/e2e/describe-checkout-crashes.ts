@@ -15,7 +15,11 @@ export function describeCheckoutCrashes(): void {
       // killed.
       const options = {
         storage: place.setting,
-        env: { STOREFRONT_BANK: 'unreliable', STOREFRONT_SLOW_CARD_MS: '3600000' },
+        env: {
+          STOREFRONT_BANK: 'unreliable',
+          STOREFRONT_SLOW_CARD_MS: '3600000',
+          STOREFRONT_HTTP: storage.http,
+        },
       };
       const shoppers = new Shoppers();
       await using first = await ShopProcess.open(options);

@@ -162,7 +162,7 @@ function restarts(): void {
   for (const storage of sharedStorages)
     it(`on ${storage.name}, every acknowledged write is stored after a kill -9 and a SIGTERM under load, and --fresh restores the demo data`, async () => {
       await using place = await storage.create();
-      const options: StartOptions = { cwd, storage: place.setting };
+      const options: StartOptions = { cwd, storage: place.setting, env: { STOREFRONT_HTTP: storage.http } };
       const load = new Load();
       await using first = await ShopProcess.open(options);
       expect(first.printed).toContain(

@@ -21,8 +21,8 @@ function sharing(storage: StorageUnderTest): void {
     temporary = await storage.create();
     // Concurrently: one of them creates the table, and the demo data must exist once.
     shops = await Promise.all([
-      openShop(temporary, { bankTransport: bank.transport }),
-      openShop(temporary, { bankTransport: bank.transport }),
+      openShop(temporary, { bankTransport: bank.transport, http: 'express' }),
+      openShop(temporary, { bankTransport: bank.transport, http: 'fastify' }),
     ]);
   });
   afterAll(async () => {

@@ -1,4 +1,5 @@
 import { expect, it } from '@jest/globals';
+import type { Answer } from './client.js';
 import { bash } from './shell.js';
 import { onEachStorage } from './shop.js';
 
@@ -130,6 +131,55 @@ onEachStorage('The root of the shop', (shop) => {
       ['the shop', 404, json, 404, 'c-1', '/carts/none', 'CART_NOT_FOUND'],
       ['the streams', 404, json, 404, 'c-1', '/orders/none', 'STREAM_NOT_FOUND'],
     ]);
+  });
+
+  it('answers the same on every HTTP framework', async () => {
+    const acme = shop.client.as('acme');
+    const malformed = 'The body or the address of the request is malformed.';
+    const json = { 'Content-Type': 'application/json' };
+    const outcome = async (pending: Promise<Answer>) => {
+      const { status, headers, body } = await pending;
+      const { detail, instance } = (body ?? {}) as Readonly<Record<string, unknown>>;
+      return [status, headers.get('content-type'), detail, instance];
+    };
+    const problem = 'application/problem+json; charset=utf-8';
+    const notJson = 'The body must be application/json.';
+    const long = 'k'.repeat(1_000);
+    const product = { sku: 'safe', title: 'Safe', priceCents: 1 };
+    expect({
+      'a body that is not JSON': await outcome(acme.post('/products', '{"sku":')),
+      'a body that is too large': await outcome(acme.post('/products', { sku: 'x'.repeat(102_400) })),
+      'a text': await outcome(acme.post('/products', 'text', { 'Content-Type': 'text/plain' })),
+      'a form': await outcome(
+        acme.post('/products', 'sku=mug', { 'Content-Type': 'application/x-www-form-urlencoded' }),
+      ),
+      'another charset': await outcome(
+        acme.post('/products', '{}', { 'Content-Type': 'application/json; charset=utf-8' }),
+      ),
+      'no body': await outcome(acme.send('DELETE', '/carts/none', undefined, json)),
+      'a malformed address': await outcome(acme.get('/products/%FF')),
+      'a long key': await outcome(acme.get(`/products/${long}`)),
+      'a slash at the end': await outcome(acme.get('/products/')),
+      'upper case': await outcome(acme.get('/PRODUCTS?limit=1')),
+      HEAD: await outcome(acme.send('HEAD', '/products/pen')),
+      'an unknown method': await outcome(acme.send('PATCH', '/products/pen')),
+      'a property __proto__': await outcome(acme.post('/products', '{"__proto__":1,"sku":""}')),
+    }).toEqual({
+      'a body that is not JSON': [400, problem, malformed, '/products'],
+      'a body that is too large': [413, problem, 'The body of the request is too large.', '/products'],
+      'a text': [415, problem, notJson, '/products'],
+      'a form': [415, problem, notJson, '/products'],
+      'another charset': [422, problem, expect.stringContaining('sku'), '/products'],
+      'no body': [204, null, undefined, undefined],
+      'a malformed address': [400, problem, malformed, '/products/%FF'],
+      'a long key': [404, problem, expect.stringContaining('kkk'), `/products/${long}`],
+      'a slash at the end': [200, 'application/json; charset=utf-8', undefined, undefined],
+      'upper case': [200, 'application/json; charset=utf-8', undefined, undefined],
+      HEAD: [200, 'application/json; charset=utf-8', undefined, undefined],
+      'an unknown method': [404, problem, 'Cannot PATCH /products/pen', '/products/pen'],
+      'a property __proto__': [422, problem, expect.stringContaining('sku'), '/products'],
+    });
+    expect(await acme.post('/products', product)).toMatchObject({ status: 201 });
   });
 
   it('does not name the framework', async () => {

@@ -469,7 +469,7 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     const { items, next } = first.body as { items: Order[]; next: string };
     expect(items.map(({ id }) => id)).toEqual(ids.slice(2, 4));
     expect(first.headers.get('link')).toBe(
-      `</orders?status=placed&limit=2&cursor=${encodeURIComponent(next)}>; rel="next"`,
+      `<?status=placed&limit=2&cursor=${encodeURIComponent(next)}>; rel="next"`,
     );
     expect(await listOf(client, `?status=placed&limit=2&cursor=${next}`)).toEqual([[ids[4], 'placed']]);
     expect((await listOf(client)).map(([id]) => id).sort()).toEqual([...ids].sort());
@@ -486,7 +486,10 @@ describe('Orders over time', () => {
   const open = async () => {
     const clock = new ManualClock();
     const provider = new MemoryProvider({ clock });
-    const shop = await openShop({ openProvider: () => provider }, { clock, bankTransport: bank.transport });
+    const shop = await openShop(
+      { openProvider: () => provider },
+      { clock, bankTransport: bank.transport, http: 'fastify' },
+    );
     const acme = shop.client.as('acme');
     await fill(acme, 'c1', { mug: 4 });
     const placed = await order(acme, 'c1', 'k1');

@@ -41,10 +41,10 @@ class UnreliableProvider extends MemoryProvider {
 const unavailable = () =>
   storageError('STORAGE_UNAVAILABLE', 'postgres://user:hunter2@db is not reachable.', {});
 
-describe('While the storage is unavailable', () => {
+describe.each(['express', 'fastify'] as const)('While the storage is unavailable, on %s', (http) => {
   it('the shop sends 503 with Retry-After, and nothing of the address of the storage', async () => {
     const provider = new UnreliableProvider();
-    await using shop = await openShop({ openProvider: () => provider });
+    await using shop = await openShop({ openProvider: () => provider }, { http });
     const acme = shop.client.as('acme');
     provider.state = 'unavailable';
     for (const answer of [
@@ -67,7 +67,7 @@ describe('While the storage is unavailable', () => {
 
   it('a write with a lost answer is 504, not a failure', async () => {
     const provider = new UnreliableProvider();
-    await using shop = await openShop({ openProvider: () => provider });
+    await using shop = await openShop({ openProvider: () => provider }, { http });
     const acme = shop.client.as('acme');
     provider.state = 'losing answers';
     const answer = await acme.post('/products', { sku: 'new', title: 'New', priceCents: 1 });
@@ -82,9 +82,10 @@ if (sharedStorages.some(({ name }) => name === 'postgres'))
   describe('When the Postgres server is killed under load and started again', () => {
     it('the shop sends 503 or 504, recovers without a restart, and every acknowledged write is stored', async () => {
       await using server = await PostgresServer.create();
-      await using shop = await openShop({
-        openProvider: () => new PostgresProvider({ url: server.url(), schema: 'storefront' }),
-      });
+      await using shop = await openShop(
+        { openProvider: () => new PostgresProvider({ url: server.url(), schema: 'storefront' }) },
+        { http: 'fastify' },
+      );
       const load = new Load();
       await load.prepare(shop.client);
       const working = load.writeTo(shop.client);

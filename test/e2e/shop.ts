@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { KeyValueStorage, type Clock } from '@kvent/key-value-storage';
 import type { Server } from 'node:http';
 import type { BankTransport } from '../../apps/storefront/src/orders/bank.js';
+import type { HttpFramework } from '../../apps/storefront/src/http/adapter.js';
 import { openStorefront } from '../../apps/storefront/src/storefront.js';
 import { Client } from './client.js';
 import { storages, type TemporaryStorage, type StorageUnderTest } from './storages.js';
@@ -21,24 +22,24 @@ export interface ShopOptions {
   readonly bankTransport?: BankTransport | undefined;
   /** Then every caller needs a key. */
   readonly adminKey?: string | undefined;
+  /** @default 'express' */
+  readonly http?: HttpFramework | undefined;
 }
 
 export async function openShop(
   storage: Pick<TemporaryStorage, 'openProvider'>,
-  { clock, bankTransport: line, adminKey }: ShopOptions = {},
+  { clock, bankTransport: transport, adminKey, http }: ShopOptions = {},
 ): Promise<RunningShop> {
   const app = await openStorefront(
     { kind: 'memory', description: 'under test', create: () => storage.openProvider(clock) },
-    ['fatal'],
-    line,
-    adminKey,
+    { logger: ['fatal'], transport, adminKey, http },
   );
-  const server: Server = await app.listen(0);
+  const server = (await app.listen(0, '127.0.0.1')) as Server;
   // Node closes connections that were idle for five seconds. A request sent at that moment would
   // fail.
   server.keepAliveTimeout = 0;
   const { port } = server.address() as AddressInfo;
-  const client = new Client(`http://localhost:${port}`);
+  const client = new Client(`http://127.0.0.1:${port}`);
   return { port, client, storage: app.get(KeyValueStorage), [Symbol.asyncDispose]: () => app.close() };
 }
 
@@ -70,7 +71,7 @@ export class ShopUnderTest {
 
   async open(): Promise<void> {
     this.#storage ??= await this.subject.create();
-    this.#running = await openShop(this.#storage, this.#options);
+    this.#running = await openShop(this.#storage, { http: this.subject.http, ...this.#options });
   }
   async close(): Promise<void> {
     await this.#running?.[Symbol.asyncDispose]();
@@ -103,7 +104,7 @@ export function onEachStorage(
   subjects = storages,
   options: ShopOptions = {},
 ): void {
-  describe.each(subjects)(`${subject}, on $name`, (storage) => {
+  describe.each(subjects)(`${subject}, on $name and $http`, (storage) => {
     const shop = new ShopUnderTest(storage, options);
     beforeAll(() => shop.open());
     afterAll(() => shop.remove());

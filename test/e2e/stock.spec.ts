@@ -4,7 +4,7 @@
  */
 import { expect, it } from '@jest/globals';
 import { statusesOf, times } from './answers.js';
-import type { Client } from './client.js';
+import { resolve, type Client } from './client.js';
 import { onEachStorage } from './shop.js';
 
 interface Event {
@@ -161,7 +161,8 @@ onEachStorage('Stock', (shop) => {
         const { headers, body } = await client.get(path);
         const { items, next } = body as Events;
         pages.push(items.map(({ version }) => version));
-        path = /^<([^>]+)>; rel="next"$/.exec(headers.get('link') ?? '')?.[1];
+        const link = /^<([^>]+)>; rel="next"$/.exec(headers.get('link') ?? '')?.[1];
+        path = link === undefined ? undefined : resolve(link, path);
         expect(path === undefined).toBe(next === undefined);
       }
       return pages;

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import { JsonFileProvider, MemoryProvider, type Clock, type StorageProvider } from '@kvent/key-value-storage';
+import type { HttpFramework } from '../../apps/storefront/src/http/adapter.js';
 import { freshDatabase } from '../postgres/databases.js';
 
 export interface StorageUnderTest {
@@ -13,6 +14,8 @@ export interface StorageUnderTest {
   readonly durable: boolean;
   /** Whether several shops may use one storage at the same time. */
   readonly shared: boolean;
+  /** The HTTP framework of the shop: every suite runs on both, without a run for each pair. */
+  readonly http: HttpFramework;
   /** Creates an empty storage. */
   create(): Promise<TemporaryStorage>;
 }
@@ -28,6 +31,7 @@ const memory: StorageUnderTest = {
   name: 'memory',
   durable: false,
   shared: false,
+  http: 'fastify',
   create: () =>
     Promise.resolve({
       setting: 'memory',
@@ -40,6 +44,7 @@ const jsonFile: StorageUnderTest = {
   name: 'json-file',
   durable: true,
   shared: false,
+  http: 'express',
   create: async () => {
     const directory = await mkdtemp(join(tmpdir(), 'kvent-storefront-'));
     return {
@@ -55,6 +60,7 @@ const postgres: StorageUnderTest = {
   name: 'postgres',
   durable: true,
   shared: true,
+  http: 'fastify',
   create: async () => {
     const { url, [Symbol.asyncDispose]: dispose } = await freshDatabase();
     return {

@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import type { Server } from 'node:http';
-import type { NestExpressApplication } from '@nestjs/platform-express';
+import type { INestApplication } from '@nestjs/common';
 import { hidePasswords, isStorageError } from '@kvent/key-value-storage';
 import { reliableTransport, unreliableTransport } from './orders/bank.js';
 import { SetupError } from './setup-error.js';
@@ -8,7 +8,7 @@ import { settingsFrom, type Settings } from './settings.js';
 import { resetDemo } from './reset-demo.js';
 import { StartUpLogger } from './start-up-logger.js';
 import { chooseStorage, type ChosenStorage } from './storage.js';
-import { openStorefront } from './storefront.js';
+import { openStorefront, type StorefrontOptions } from './storefront.js';
 import { openingLines } from './welcome/opening-lines.js';
 
 try {
@@ -29,7 +29,7 @@ async function main(settings: Settings): Promise<void> {
   // Ctrl+C and SIGTERM: requests in progress are answered, and the exit code is 0.
   app.enableShutdownHooks([], { useProcessExit: true });
   try {
-    const server: Server = app.getHttpServer();
+    const server = app.getHttpServer() as Server;
     // longer than a load balancer keeps an idle connection, so that it never uses a closing one
     server.keepAliveTimeout = 75_000;
     // limits for slow clients
@@ -46,16 +46,14 @@ async function main(settings: Settings): Promise<void> {
 
 async function open(
   storage: ChosenStorage,
-  { fresh, logAll, bank, slowCardMs, adminKey }: Settings,
-): Promise<NestExpressApplication> {
+  { fresh, logAll, bank, slowCardMs, adminKey, http }: Settings,
+): Promise<INestApplication> {
   if (fresh) await resetDemo(storage);
   const transport = bank === 'unreliable' ? unreliableTransport(slowCardMs) : reliableTransport(slowCardMs);
-  return await openStorefront(
-    storage,
-    logAll ? ['verbose', 'debug', 'log', 'warn', 'error', 'fatal'] : new StartUpLogger(),
-    transport,
-    adminKey,
-  );
+  const logger: StorefrontOptions['logger'] = logAll
+    ? ['verbose', 'debug', 'log', 'warn', 'error', 'fatal']
+    : new StartUpLogger();
+  return await openStorefront(storage, { logger, transport, adminKey, http });
 }
 
 /** The message of the chosen storage if it is unavailable, with the reason of the driver. */

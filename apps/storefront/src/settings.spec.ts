@@ -7,6 +7,7 @@ describe('The settings', () => {
     const demo = {
       port: 3000,
       host: '127.0.0.1',
+      http: 'express',
       adminKey: undefined,
       storage: undefined,
       bank: 'reliable',
@@ -20,10 +21,15 @@ describe('The settings', () => {
 
   it('come from environment variables and arguments', () => {
     const access = { HOST: '0.0.0.0', STOREFRONT_AUTH: 'keys', STOREFRONT_ADMIN_KEY: 'k'.repeat(20) };
-    const bank = { STOREFRONT_BANK: 'unreliable', STOREFRONT_SLOW_CARD_MS: '3600000' };
+    const bank = {
+      STOREFRONT_BANK: 'unreliable',
+      STOREFRONT_SLOW_CARD_MS: '3600000',
+      STOREFRONT_HTTP: 'fastify',
+    };
     const expected = {
       port: 0,
       host: '0.0.0.0',
+      http: 'fastify',
       adminKey: 'k'.repeat(20),
       storage: 'memory',
       bank: 'unreliable',
@@ -38,6 +44,7 @@ describe('The settings', () => {
 
   it.each([
     [{ HOST: 'a b' }, 'HOST'],
+    [{ STOREFRONT_HTTP: 'koa' }, 'STOREFRONT_HTTP'],
     [{ STOREFRONT_AUTH: 'yes' }, 'STOREFRONT_AUTH'],
     [{ STOREFRONT_AUTH: 'keys' }, 'STOREFRONT_ADMIN_KEY'],
     [{ STOREFRONT_AUTH: 'keys', STOREFRONT_ADMIN_KEY: 'k'.repeat(19) }, 'STOREFRONT_ADMIN_KEY'],

@@ -1,4 +1,5 @@
 /** Environment variables and arguments, checked once. A misspelt one is an error, not a default. */
+import type { HttpFramework } from './http/adapter.js';
 import { slowCardMs } from './orders/bank.js';
 import { SetupError } from './setup-error.js';
 
@@ -6,6 +7,8 @@ export interface Settings {
   readonly port: number;
   /** `HOST`: the address it listens on. Other machines reach it only where this is set. */
   readonly host: string;
+  /** `STOREFRONT_HTTP`: the framework below Nest. */
+  readonly http: HttpFramework;
   /** With `STOREFRONT_AUTH=keys`: `STOREFRONT_ADMIN_KEY`, the key of the administrator. */
   readonly adminKey: string | undefined;
   /** `STOREFRONT_STORAGE`; see `storage.ts`. */
@@ -29,6 +32,7 @@ export function settingsFrom(
   const {
     PORT: port,
     HOST: host,
+    STOREFRONT_HTTP: http,
     STOREFRONT_AUTH: auth,
     STOREFRONT_ADMIN_KEY: adminKey,
     STOREFRONT_STORAGE: storage,
@@ -40,9 +44,12 @@ export function settingsFrom(
     throw new SetupError(`LOG must be "all" or not set; got "${log}".`);
   if (bank !== undefined && bank !== '' && bank !== 'unreliable')
     throw new SetupError(`STOREFRONT_BANK must be "unreliable" or not set; got "${bank}".`);
+  if (http !== undefined && http !== '' && http !== 'express' && http !== 'fastify')
+    throw new SetupError(`STOREFRONT_HTTP must be "express", "fastify" or not set; got "${http}".`);
   return {
     port: portFrom(port),
     host: hostFrom(host),
+    http: http === 'fastify' ? http : 'express',
     adminKey: adminKeyFrom(auth, adminKey),
     storage,
     bank: bank === 'unreliable' ? bank : 'reliable',

@@ -1,19 +1,30 @@
 /** The shop as an application: for `main.ts`, and for tests. */
-import type { LoggerService, LogLevel } from '@nestjs/common';
+import type { INestApplication, LoggerService, LogLevel } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import type { NestExpressApplication } from '@nestjs/platform-express';
 import { EventStore } from '@kvent/event-store';
 import { KeyValueStorage, ProblemDetailsFilter, StorageExceptionFilter } from '@kvent/key-value-storage';
-import type { Request } from 'express';
 import { addApiPage } from './api-page.js';
 import { AppModule } from './app.module.js';
+import { createAdapter, type HttpFramework } from './http/adapter.js';
 import { CloseOnShutdown } from './http/close-on-shutdown.js';
+import type { ShopRequest } from './http/exchange.js';
 import { oneAtATime } from './http/one-at-a-time.js';
+import { onlyJson } from './http/only-json.js';
 import { reliableTransport, type BankTransport } from './orders/bank.js';
 import { correlationId, correlationIdOf } from './problems/correlation-id.js';
 import { ShopErrorFilter } from './problems/shop-error.filter.js';
 import { seed } from './seed.js';
 import type { ChosenStorage } from './storage.js';
+
+export interface StorefrontOptions {
+  readonly logger: LoggerService | LogLevel[] | false;
+  /** The connection to the bank. */
+  readonly transport?: BankTransport | undefined;
+  /** Then every caller needs a key. */
+  readonly adminKey?: string | undefined;
+  /** @default 'express' */
+  readonly http?: HttpFramework | undefined;
+}
 
 /**
  * Opens the storage and fills the demo shops; the caller calls `listen`. A failure leaves nothing
@@ -21,25 +32,23 @@ import type { ChosenStorage } from './storage.js';
  */
 export async function openStorefront(
   storage: ChosenStorage,
-  logger: LoggerService | LogLevel[] | false,
-  transport: BankTransport = reliableTransport(),
-  adminKey?: string,
-): Promise<NestExpressApplication> {
-  const app = await NestFactory.create<NestExpressApplication>(AppModule.on(storage, transport, adminKey), {
-    abortOnError: false,
-    logger,
-  });
+  { logger, transport = reliableTransport(), adminKey, http = 'express' }: StorefrontOptions,
+): Promise<INestApplication> {
+  const app = await NestFactory.create(
+    AppModule.on(storage, transport, adminKey),
+    await createAdapter(http),
+    { abortOnError: false, logger },
+  );
   try {
-    // Express would add an ETag of the body to each response; ours are the versions of entries.
-    app.set('etag', false).disable('x-powered-by');
     const lastAnswers = app.get(CloseOnShutdown);
-    app.use(oneAtATime, correlationId, lastAnswers.use.bind(lastAnswers));
-    const extend = (_problem: object, request: Request) => ({ correlationId: correlationIdOf(request) });
+    for (const middleware of [oneAtATime, correlationId, lastAnswers.use.bind(lastAnswers), onlyJson])
+      app.use(middleware);
+    const extend = (_problem: object, request: ShopRequest) => ({ correlationId: correlationIdOf(request) });
     // Nest asks the last filter first, so the one that catches everything comes first.
     app.useGlobalFilters(
       new ProblemDetailsFilter({ extend }),
       new StorageExceptionFilter({ extend }),
-      new ShopErrorFilter(),
+      new ShopErrorFilter(app.getHttpAdapter()),
     );
     addApiPage(app);
     await app.init();

@@ -102,7 +102,7 @@ export {
 export { sendFrameworkProblem, type ProblemOptions } from './nest/http/send-problem.js';
 export { EtagInterceptor } from './nest/http/etag.interceptor.js';
 export { IfMatch } from './nest/http/if-match.decorator.js';
-export { Paged, type PagedOptions, type PagedRequest } from './nest/http/paged.decorator.js';
+export { Paged, referenceTo, type PagedOptions, type PagedRequest } from './nest/http/paged.decorator.js';
 export { IdempotencyKey } from './nest/http/idempotency-key.decorator.js';
 export { invalidValue } from './nest/http/invalid-value.js';
 export type { ProblemDetails } from './nest/http/problem-details.js';

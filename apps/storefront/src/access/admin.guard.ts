@@ -1,5 +1,5 @@
 import { Injectable, type CanActivate, type ExecutionContext } from '@nestjs/common';
-import type { Request } from 'express';
+import { headerOf, type ShopRequest } from '../http/exchange.js';
 import { AccessService } from './access.service.js';
 
 /** Only the key of the administrator passes, where the shop needs keys. */
@@ -8,7 +8,7 @@ export class AdminGuard implements CanActivate {
   constructor(private readonly access: AccessService) {}
 
   async canActivate(context: ExecutionContext): Promise<boolean> {
-    await this.access.assertAdmin(context.switchToHttp().getRequest<Request>().get('X-Api-Key'));
+    await this.access.assertAdmin(headerOf(context.switchToHttp().getRequest<ShopRequest>(), 'X-Api-Key'));
     return true;
   }
 }

@@ -1,5 +1,5 @@
 import { Injectable, type NestMiddleware } from '@nestjs/common';
-import type { NextFunction, Request, Response } from 'express';
+import { headerOf, type NextFunction, type NodeRequest, type NodeResponse } from '../http/exchange.js';
 import { AccessService } from './access.service.js';
 
 /** Before `TenantMiddleware`: a request without a key does not learn which tenants exist. */
@@ -7,9 +7,9 @@ import { AccessService } from './access.service.js';
 export class ApiKeyMiddleware implements NestMiddleware {
   constructor(private readonly access: AccessService) {}
 
-  async use(request: Request, response: Response, next: NextFunction): Promise<void> {
-    if (this.access.needsKeys) response.vary('X-Api-Key');
-    await this.access.assertTenant(request.get('X-Api-Key'), request.get('X-Tenant-Id'));
+  async use(request: NodeRequest, response: NodeResponse, next: NextFunction): Promise<void> {
+    if (this.access.needsKeys) response.appendHeader('Vary', 'X-Api-Key');
+    await this.access.assertTenant(headerOf(request, 'X-Api-Key'), headerOf(request, 'X-Tenant-Id'));
     next();
   }
 }

@@ -4,18 +4,23 @@ import {
   EtagInterceptor,
   IfMatch,
   invalidValue,
+  Paged,
+  type PagedRequest,
   Precondition,
   RetryOnConflictInterceptor,
 } from '@kvent/key-value-storage';
-import type { Response } from 'express';
 import { z } from 'zod';
 import { CheckedBody, CheckedQuery } from '../http/checked.js';
+import type { ShopResponse } from '../http/exchange.js';
 import { ForTenant } from '../http/for-tenant.decorator.js';
-import { answerPage, pageOf, pageRequest, PrefixQuery } from '../http/paging.js';
+import { ListQuery, pageOf } from '../http/paging.js';
 import { CatalogueService } from './catalogue.service.js';
 import { ProductSchema } from './product.js';
 
 const ProductBody = ProductSchema.partial({ sku: true });
+const ProductsQuery = ListQuery.extend({
+  prefix: z.string().min(1).optional().describe('A prefix of the keys.'),
+});
 const PriceChange = z.object({ by: z.int().describe('Cents, up or down.') });
 
 const etagHeader = {
@@ -41,10 +46,10 @@ export class ProductsController {
   @ApiResponse({ status: 422, description: '`INVALID_VALUE`, with issues' })
   async add(
     @CheckedBody(ProductSchema) body: z.infer<typeof ProductSchema>,
-    @Res({ passthrough: true }) response: Response,
+    @Res({ passthrough: true }) response: ShopResponse,
   ) {
     const product = await this.catalogue.add(body);
-    response.location(`/products/${encodeURIComponent(body.sku)}`);
+    response.header('Location', `/products/${encodeURIComponent(body.sku)}`);
     return product;
   }
 
@@ -52,11 +57,8 @@ export class ProductsController {
   @ApiOperation({ summary: 'Products in the order of their sku, in pages' })
   @ApiResponse({ status: 200, standardSchema: pageOf(ProductSchema) })
   @ApiResponse({ status: 413, description: '`LIMIT_EXCEEDED`: more than 1000 at once' })
-  async list(
-    @CheckedQuery(PrefixQuery) query: z.infer<typeof PrefixQuery>,
-    @Res({ passthrough: true }) response: Response,
-  ) {
-    return answerPage(await this.catalogue.page(pageRequest(query)), ({ value }) => value, response);
+  list(@Paged() page: PagedRequest, @CheckedQuery(ProductsQuery) { prefix }: z.infer<typeof ProductsQuery>) {
+    return this.catalogue.page({ ...page, ...(prefix !== undefined && { prefix }) });
   }
 
   @Get(':sku')

@@ -1,7 +1,7 @@
 import { Controller, Get, Res } from '@nestjs/common';
 import { ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import { StorageHealthIndicator } from '@kvent/key-value-storage';
-import type { Response } from 'express';
+import type { ShopResponse } from '../http/exchange.js';
 
 @ApiTags('shop')
 @Controller('health')
@@ -12,7 +12,7 @@ export class HealthController {
   @ApiOperation({ summary: 'Health and features of the storage' })
   @ApiResponse({ status: 200, description: 'A read has succeeded.' })
   @ApiResponse({ status: 503, description: 'A read has failed; `code` is the reason.' })
-  async health(@Res({ passthrough: true }) response: Response) {
+  async health(@Res({ passthrough: true }) response: ShopResponse) {
     const { status, ...more } = (await this.storage.isHealthy('storage')).storage;
     response.status(status === 'up' ? 200 : 503);
     return { status: status === 'up' ? 'ok' : 'error', ...more };

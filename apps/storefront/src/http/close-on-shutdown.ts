@@ -1,7 +1,7 @@
 import type { Server } from 'node:http';
 import { Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
-import type { NextFunction, Request, Response } from 'express';
+import type { NextFunction, NodeRequest, NodeResponse } from './exchange.js';
 
 /**
  * A closing server waits for its connections, and Node ends only those that are idle at that time.
@@ -23,7 +23,7 @@ export class CloseOnShutdown implements BeforeApplicationShutdown {
     (this.#adapter.httpAdapter.getHttpServer() as Server).keepAliveTimeout = 1;
   }
 
-  use(_request: Request, response: Response, next: NextFunction): void {
+  use(_request: NodeRequest, response: NodeResponse, next: NextFunction): void {
     if (this.#closing) response.setHeader('Connection', 'close');
     next();
   }

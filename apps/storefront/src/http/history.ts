@@ -1,8 +1,9 @@
 /** Parameters and pages of streams: past versions and events. */
+import { referenceTo } from '@kvent/key-value-storage';
 import type { AnyEvent, AnyStream, EventStream, PointInTime, Recorded } from '@kvent/event-store';
-import type { Response } from 'express';
 import { z } from 'zod';
-import { linkToNext, whole } from './paging.js';
+import type { ShopRequest, ShopResponse } from './exchange.js';
+import { whole } from './paging.js';
 
 export const Version = whole.transform(Number).pipe(z.int().min(1));
 
@@ -54,7 +55,8 @@ export async function answerEvents(
   stream: Pick<EventStream<AnyStream>, 'read' | 'loadOrThrow'>,
   id: string,
   { from, to, order, limit }: z.infer<typeof EventsQuery>,
-  response: Response,
+  request: ShopRequest,
+  response: ShopResponse,
 ): Promise<{ items: ReturnType<typeof show>[]; next?: number }> {
   const range = {
     ...(from !== undefined && { from }),
@@ -68,6 +70,7 @@ export async function answerEvents(
   const items = events.slice(0, limit).map((event) => show(event));
   const next = events[limit]?.version;
   if (next === undefined) return { items };
-  linkToNext(response, order === 'asc' ? 'from' : 'to', String(next));
+  const link = referenceTo(request, order === 'asc' ? 'from' : 'to', String(next));
+  response.header('Link', `<${link}>; rel="next"`);
   return { items, next };
 }

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { describe, expect, it } from '@jest/globals';
-import type { Request, Response } from 'express';
+import type { NodeRequest, NodeResponse } from './exchange.js';
 import { oneAtATime } from './one-at-a-time.js';
 
 describe('Pipelined requests of one connection', () => {
@@ -10,7 +10,7 @@ describe('Pipelined requests of one connection', () => {
     const begun: number[] = [];
     const send = (request: number) => {
       const response = new EventEmitter();
-      oneAtATime({ socket } as unknown as Request, response as unknown as Response, () =>
+      oneAtATime({ socket } as unknown as NodeRequest, response as unknown as NodeResponse, () =>
         begun.push(request),
       );
       return { sent: () => response.emit('close') };

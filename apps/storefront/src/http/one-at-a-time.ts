@@ -1,4 +1,4 @@
-import type { NextFunction, Request, Response } from 'express';
+import type { NextFunction, NodeRequest, NodeResponse } from './exchange.js';
 
 /** Settles when the last response of a connection has been sent. */
 const lastResponses = new WeakMap<object, Promise<void>>();
@@ -8,7 +8,7 @@ const lastResponses = new WeakMap<object, Promise<void>>();
  * them. Here each request waits for the response before it, so a connection whose client does not
  * read buffers one response.
  */
-export function oneAtATime({ socket }: Request, response: Response, next: NextFunction): void {
+export function oneAtATime({ socket }: NodeRequest, response: NodeResponse, next: NextFunction): void {
   const before = lastResponses.get(socket);
   lastResponses.set(socket, new Promise((resolve) => response.once('close', resolve)));
   if (before === undefined) return next();

@@ -1,18 +1,20 @@
-import { Controller, Get, HttpCode, Param, Post, Res, UseInterceptors } from '@nestjs/common';
+import { Controller, Get, HttpCode, Param, Post, Req, Res, UseInterceptors } from '@nestjs/common';
 import { ApiHeader, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import {
   EtagInterceptor,
   IdempotencyKey,
   IdempotentCall,
   IfMatch,
+  Paged,
+  type PagedRequest,
   Precondition,
 } from '@kvent/key-value-storage';
-import type { Response } from 'express';
 import { z } from 'zod';
 import { CheckedBody, CheckedQuery } from '../http/checked.js';
+import type { ShopRequest, ShopResponse } from '../http/exchange.js';
 import { ForTenant } from '../http/for-tenant.decorator.js';
 import { answerEvents, EventsPage, EventsQuery, pointIn, PointQuery } from '../http/history.js';
-import { answerPage, pageOf, PageQuery, pageRequest } from '../http/paging.js';
+import { ListQuery, pageOf } from '../http/paging.js';
 import { Card } from './bank.js';
 import { OrderStatus, SummarySchema } from './order-summary.js';
 import { OrderItem } from './order.js';
@@ -22,7 +24,7 @@ const OrderBody = z.object({ cart: z.string().min(1).describe('The id of a cart.
 const PaymentBody = z.object({
   card: Card.describe('slow: takes three seconds; the order is locked for that time.'),
 });
-const OrdersQuery = PageQuery.extend({ status: OrderStatus.optional() });
+const OrdersQuery = ListQuery.extend({ status: OrderStatus.optional() });
 const ShownOrder = SummarySchema.extend({
   cart: z.string(),
   items: z.array(OrderItem),
@@ -63,27 +65,19 @@ export class OrdersController {
   async place(
     @CheckedBody(OrderBody) { cart }: z.infer<typeof OrderBody>,
     @IdempotencyKey() call: IdempotentCall,
-    @Res({ passthrough: true }) response: Response,
+    @Res({ passthrough: true }) response: ShopResponse,
   ) {
     const order = await this.orders.place(cart, call);
-    response.location(`/orders/${order.id}`);
-    if (order.replayed || order.events.length === 0) response.setHeader('Idempotency-Replayed', 'true');
+    response.header('Location', `/orders/${order.id}`);
+    if (order.replayed || order.events.length === 0) response.header('Idempotency-Replayed', 'true');
     return order;
   }
 
   @Get()
   @ApiOperation({ summary: 'Orders by status and time, always current' })
   @ApiResponse({ status: 200, standardSchema: pageOf(SummarySchema) })
-  async list(
-    @CheckedQuery(OrdersQuery) { status, ...query }: z.infer<typeof OrdersQuery>,
-    @Res({ passthrough: true }) response: Response,
-  ) {
-    const prefix = status === undefined ? undefined : [status];
-    return answerPage(
-      await this.orders.page(pageRequest({ ...query, prefix })),
-      ({ value }) => value,
-      response,
-    );
+  list(@Paged() page: PagedRequest, @CheckedQuery(OrdersQuery) { status }: z.infer<typeof OrdersQuery>) {
+    return this.orders.page({ ...page, ...(status !== undefined && { prefix: [status] }) });
   }
 
   @Get(':id')
@@ -106,9 +100,10 @@ export class OrdersController {
   events(
     @Param('id') id: string,
     @CheckedQuery(EventsQuery) query: z.infer<typeof EventsQuery>,
-    @Res({ passthrough: true }) response: Response,
+    @Req() request: ShopRequest,
+    @Res({ passthrough: true }) response: ShopResponse,
   ) {
-    return answerEvents(this.orders.orders, id, query, response);
+    return answerEvents(this.orders.orders, id, query, request, response);
   }
 
   @Post(':id/payment')

@@ -1,6 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { randomUUID } from 'node:crypto';
-import type { NextFunction, Request, Response } from 'express';
+import {
+  headerOf,
+  type NextFunction,
+  type NodeRequest,
+  type NodeResponse,
+  type ShopRequest,
+} from '../http/exchange.js';
 
 const header = 'X-Correlation-Id';
 const wellFormed = /^[\w.:-]{1,100}$/;
@@ -10,8 +16,8 @@ const ofTheMoment = new AsyncLocalStorage<string>();
  * Responses, problems and events contain the id that the client sent, or a new one. It finds the
  * log entries of a request.
  */
-export function correlationId(request: Request, response: Response, next: NextFunction): void {
-  const given = request.get(header);
+export function correlationId(request: NodeRequest, response: NodeResponse, next: NextFunction): void {
+  const given = headerOf(request, header);
   const id = given !== undefined && wellFormed.test(given) ? given : randomUUID();
   request.headers[header.toLowerCase()] = id;
   response.setHeader(header, id);
@@ -19,7 +25,7 @@ export function correlationId(request: Request, response: Response, next: NextFu
 }
 
 /** Behind the middleware, which sets it. */
-export const correlationIdOf = (request: Request): string | undefined => request.get(header);
+export const correlationIdOf = (request: ShopRequest): string | undefined => headerOf(request, header);
 
 /** For the events of a request. */
 export function eventMetadata(): { readonly correlationId?: string } {

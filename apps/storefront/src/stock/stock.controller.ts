@@ -1,9 +1,9 @@
-import { Controller, Delete, Get, HttpCode, Param, Post, Res } from '@nestjs/common';
+import { Controller, Delete, Get, HttpCode, Param, Post, Req, Res } from '@nestjs/common';
 import { ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { Loaded } from '@kvent/event-store';
-import type { Response } from 'express';
 import { z } from 'zod';
 import { CheckedBody, CheckedParam, CheckedQuery } from '../http/checked.js';
+import type { ShopRequest, ShopResponse } from '../http/exchange.js';
 import { ForTenant } from '../http/for-tenant.decorator.js';
 import { answerEvents, EventsPage, EventsQuery, pointIn, PointQuery, Version } from '../http/history.js';
 import { StockService } from './stock.service.js';
@@ -45,9 +45,10 @@ export class StockController {
   movements(
     @Param('sku') sku: string,
     @CheckedQuery(EventsQuery) query: z.infer<typeof EventsQuery>,
-    @Res({ passthrough: true }) response: Response,
+    @Req() request: ShopRequest,
+    @Res({ passthrough: true }) response: ShopResponse,
   ) {
-    return answerEvents(this.stock.stocks, sku, query, response);
+    return answerEvents(this.stock.stocks, sku, query, request, response);
   }
 
   @Post('receipts')

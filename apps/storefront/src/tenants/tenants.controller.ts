@@ -1,10 +1,11 @@
 import { Controller, Get, Param, Put, Res, UseGuards } from '@nestjs/common';
 import { ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
-import type { Response } from 'express';
+import { Paged, type PagedRequest } from '@kvent/key-value-storage';
 import { z } from 'zod';
 import { AdminGuard } from '../access/admin.guard.js';
 import { CheckedBody, CheckedQuery } from '../http/checked.js';
-import { answerPage, PageQuery, pageOf, pageRequest } from '../http/paging.js';
+import type { ShopResponse } from '../http/exchange.js';
+import { ListQuery, pageOf } from '../http/paging.js';
 import { TenantSchema } from './tenant.js';
 import { TenantsService } from './tenants.service.js';
 
@@ -20,11 +21,8 @@ export class TenantsController {
   @ApiOperation({ summary: 'All tenants, by id' })
   @ApiResponse({ status: 200, standardSchema: pageOf(TenantSchema) })
   @ApiResponse({ status: 400, description: '`INVALID_OPTION`' })
-  async list(
-    @CheckedQuery(PageQuery) query: z.infer<typeof PageQuery>,
-    @Res({ passthrough: true }) response: Response,
-  ) {
-    return answerPage(await this.tenants.page(pageRequest(query)), ({ value }) => value, response);
+  list(@Paged() page: PagedRequest, @CheckedQuery(ListQuery) _query: unknown) {
+    return this.tenants.page(page);
   }
 
   @Put(':id')
@@ -36,7 +34,7 @@ export class TenantsController {
   async put(
     @Param('id') id: string,
     @CheckedBody(TenantBody) { name }: z.infer<typeof TenantBody>,
-    @Res({ passthrough: true }) response: Response,
+    @Res({ passthrough: true }) response: ShopResponse,
   ) {
     const { tenant, added } = await this.tenants.put(id, name);
     response.status(added ? 201 : 200);

@@ -1,6 +1,6 @@
 import { Controller, Get, Inject, Req } from '@nestjs/common';
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
-import type { Request } from 'express';
+import type { ShopRequest } from '../http/exchange.js';
 import { demoShops } from '../seed.js';
 import { chosenStorageToken, type ChosenStorage } from '../storage.js';
 import { demoScript } from './demo-script.js';
@@ -16,7 +16,7 @@ export class WelcomeController {
 
   @Get()
   @ApiOperation({ summary: 'The demo as data' })
-  welcome(@Req() request: Request) {
+  welcome(@Req() request: ShopRequest) {
     return {
       name: 'Storefront',
       storage: this.#storage.kind,

@@ -80,10 +80,10 @@ const bodyOf = (item: unknown): unknown =>
     : item;
 
 /**
- * The same address with one parameter changed, as a relative reference (RFC 3986, 4.2). It has no
- * path, because a proxy may have changed the path.
+ * The address of a request with one parameter of its query changed, as a relative reference (RFC
+ * 3986, 4.2), for a `Link` of your own. It has no path, because a proxy may have changed the path.
  */
-function referenceTo(request: AnyRequest, parameter: string, value: string): string {
+export function referenceTo(request: AnyRequest, parameter: string, value: string): string {
   const query = new URLSearchParams(queryOf(request));
   query.set(parameter, value);
   return `?${query.toString()}`;

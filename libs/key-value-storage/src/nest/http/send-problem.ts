@@ -43,8 +43,8 @@ export function sendProblem(
  * a parameter that is too long, before filters run. `new FastifyAdapter({ frameworkErrors:
  * sendFrameworkProblem })`.
  */
-export const sendFrameworkProblem = (error: unknown, request: AnyRequest, reply: AnyResponse): void =>
-  respond(httpProblem(error), request, reply, {});
+export const sendFrameworkProblem = (error: unknown, request: object, reply: object): void =>
+  respond(httpProblem(error), request as AnyRequest, reply as AnyResponse, {});
 
 function respond(
   problem: Problem,

@@ -1,0 +1,30 @@
+/** Requests and responses of Express and Fastify, as far as the shop uses them. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+
+/** Middleware gets those of Node: Fastify passes them, and those of Express extend them. */
+export type NodeRequest = IncomingMessage;
+export type NodeResponse = ServerResponse;
+
+/** For handlers and filters. */
+export type ShopRequest = Pick<IncomingMessage, 'headers' | 'socket'> & {
+  readonly originalUrl?: string;
+  readonly url?: string;
+};
+
+/** For handlers. */
+export interface ShopResponse {
+  status(code: number): unknown;
+  header(name: string, value: string): unknown;
+}
+
+/** A header that is sent once. */
+export function headerOf({ headers }: Pick<ShopRequest, 'headers'>, name: string): string | undefined {
+  const value = headers[name.toLowerCase()];
+  return Array.isArray(value) ? value[0] : value;
+}
+
+/** The path without the query. */
+export const pathOf = ({ originalUrl, url = '' }: ShopRequest): string =>
+  (originalUrl ?? url).split('?', 1)[0] as string;
+
+export type NextFunction = (error?: unknown) => void;
