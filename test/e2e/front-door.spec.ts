@@ -80,6 +80,23 @@ onEachStorage('The root of the shop', (shop) => {
       'sku',
       'to',
     ]);
+    expect(parameterNames('/products/{sku}', 'put')).toEqual([
+      'If-Match',
+      'If-None-Match',
+      'X-Tenant-Id',
+      'sku',
+    ]);
+    const responses = paths['/products/{sku}']?.['put']?.responses;
+    expect(Object.keys(responses?.['200']?.headers ?? {})).toEqual(['ETag']);
+    for (const status of ['400', '412', '422', '428'])
+      expect([status, Object.keys(responses?.[status]?.content ?? {})]).toEqual([
+        status,
+        ['application/problem+json'],
+      ]);
+    expect(Object.keys(paths['/orders/{id}/payment']?.['post']?.responses?.['423']?.headers ?? {})).toEqual([
+      'Retry-After',
+    ]);
+    expect(Object.keys(list?.responses?.['200']?.headers ?? {})).toEqual(['Link']);
     expect(parameterNames('/orders', 'post')).toEqual(['Idempotency-Key', 'X-Tenant-Id']);
     expect(
       paths['/orders/{id}/payment']?.['post']?.requestBody?.content['application/json'].schema,
@@ -192,6 +209,7 @@ onEachStorage('The root of the shop', (shop) => {
 interface Described {
   readonly summary?: string;
   readonly parameters?: readonly { readonly name: string }[];
+  readonly responses?: Readonly<Record<string, { readonly headers?: object; readonly content?: object }>>;
   readonly requestBody?: { readonly content: { readonly 'application/json': { readonly schema: object } } };
 }
 

@@ -117,6 +117,20 @@ onEachStorage('Products', (shop) => {
       expect(await client.put('/products/mug', dearer, { 'If-Match': '*' })).toMatchObject({ status: 200 });
     });
 
+    it('or created with If-None-Match: *, once', async () => {
+      const client = await shop.createTenant();
+      const create = (priceCents: number) =>
+        client.put('/products/mug', { title: 'Mug', priceCents }, { 'If-None-Match': '*' });
+      const answers = await Promise.all([850, 900, 950].map(create));
+      expect(answers.map(({ status }) => status).sort()).toEqual([201, 412, 412]);
+      const created = answers.find(({ status }) => status === 201) as Answer;
+      expect((await client.get('/products/mug')).body).toEqual(created.body);
+      expect(etagOf(await client.get('/products/mug'))).toBe(etagOf(created));
+      expect(await client.put('/products/pen', dearer, { 'If-None-Match': '"1"' })).toMatchObject(
+        problem(400, 'INVALID_ETAG'),
+      );
+    });
+
     it.each([
       ['mug', 400, 'INVALID_ETAG'],
       ['"', 400, 'INVALID_ETAG'],

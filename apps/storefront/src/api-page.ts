@@ -1,4 +1,5 @@
 import type { INestApplication } from '@nestjs/common';
+import { describeHttp } from '@kvent/key-value-storage';
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 
 const description = [
@@ -18,6 +19,7 @@ export function addApiPage(app: INestApplication): void {
     .setDescription(description)
     .setVersion('1')
     .build();
+  describeHttp(app);
   SwaggerModule.setup('docs', app, () => SwaggerModule.createDocument(app, config), {
     customSiteTitle: 'Storefront',
   });

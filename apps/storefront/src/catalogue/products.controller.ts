@@ -1,5 +1,5 @@
 import { Controller, Delete, Get, HttpCode, Param, Post, Put, Res, UseInterceptors } from '@nestjs/common';
-import { ApiHeader, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import { ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import {
   EtagInterceptor,
   IfMatch,
@@ -23,15 +23,6 @@ const ProductsQuery = ListQuery.extend({
 });
 const PriceChange = z.object({ by: z.int().describe('Cents, up or down.') });
 
-const etagHeader = {
-  ETag: { description: 'The version of the product.', schema: { type: 'string' as const } },
-};
-const ifMatchHeader = {
-  name: 'If-Match',
-  required: true,
-  description: 'The ETag of the version that was read, or * for any version.',
-};
-
 @ApiTags('products')
 @ForTenant()
 @Controller('products')
@@ -41,7 +32,7 @@ export class ProductsController {
 
   @Post()
   @ApiOperation({ summary: 'Adds a product; of concurrent calls with the same sku, one succeeds' })
-  @ApiResponse({ status: 201, standardSchema: ProductSchema, headers: etagHeader })
+  @ApiResponse({ status: 201, standardSchema: ProductSchema })
   @ApiResponse({ status: 409, description: '`KEY_EXISTS`' })
   @ApiResponse({ status: 422, description: '`INVALID_VALUE`, with issues' })
   async add(
@@ -56,34 +47,27 @@ export class ProductsController {
   @Get()
   @ApiOperation({ summary: 'Products in the order of their sku, in pages' })
   @ApiResponse({ status: 200, standardSchema: pageOf(ProductSchema) })
-  @ApiResponse({ status: 413, description: '`LIMIT_EXCEEDED`: more than 1000 at once' })
   list(@Paged() page: PagedRequest, @CheckedQuery(ProductsQuery) { prefix }: z.infer<typeof ProductsQuery>) {
     return this.catalogue.page({ ...page, ...(prefix !== undefined && { prefix }) });
   }
 
   @Get(':sku')
   @ApiOperation({ summary: 'A product; 304 if the client has the current version' })
-  @ApiHeader({
-    name: 'If-None-Match',
-    required: false,
-    description: 'The ETag of the version that the client has.',
-  })
-  @ApiResponse({ status: 200, standardSchema: ProductSchema, headers: etagHeader })
-  @ApiResponse({ status: 304, description: 'Not modified' })
+  @ApiResponse({ status: 200, standardSchema: ProductSchema })
   get(@Param('sku') sku: string) {
     return this.catalogue.get(sku);
   }
 
   @Put(':sku')
-  @ApiOperation({ summary: 'Replaces a product, if it has not changed since the client read it' })
-  @ApiHeader(ifMatchHeader)
-  @ApiResponse({ status: 200, standardSchema: ProductSchema, headers: etagHeader })
-  @ApiResponse({ status: 412, description: '`STORAGE_CONFLICT`: it was changed or deleted.' })
+  @ApiOperation({
+    summary:
+      'Replaces a product, if it has not changed since the client read it; creates it with If-None-Match: *',
+  })
+  @ApiResponse({ status: 200, standardSchema: ProductSchema })
   @ApiResponse({ status: 422, description: '`INVALID_VALUE`, with issues' })
-  @ApiResponse({ status: 428, description: '`PRECONDITION_REQUIRED`: If-Match is missing.' })
   replace(
     @Param('sku') sku: string,
-    @IfMatch() ifMatch: Precondition,
+    @IfMatch({ create: true }) ifMatch: Precondition,
     @CheckedBody(ProductBody) body: z.infer<typeof ProductBody>,
   ) {
     if (body.sku !== undefined && body.sku !== sku)
@@ -94,10 +78,7 @@ export class ProductsController {
   @Delete(':sku')
   @HttpCode(204)
   @ApiOperation({ summary: 'Deletes a product, if it has not changed since the client read it' })
-  @ApiHeader(ifMatchHeader)
   @ApiResponse({ status: 204 })
-  @ApiResponse({ status: 412, description: '`STORAGE_CONFLICT`: it was changed or deleted.' })
-  @ApiResponse({ status: 428, description: '`PRECONDITION_REQUIRED`: If-Match is missing.' })
   async remove(@Param('sku') sku: string, @IfMatch() ifMatch: Precondition) {
     await this.catalogue.remove(sku, ifMatch);
   }
@@ -112,10 +93,8 @@ export class ProductsController {
   @ApiResponse({
     status: 200,
     standardSchema: ProductSchema,
-    headers: etagHeader,
     description: 'The header Storefront-Attempts contains the number of attempts.',
   })
-  @ApiResponse({ status: 409, description: '`STORAGE_CONFLICT` after the last attempt, with Retry-After' })
   @ApiResponse({ status: 422, description: '`INVALID_VALUE`: the price would fall below zero.' })
   changePrice(@Param('sku') sku: string, @CheckedBody(PriceChange) { by }: z.infer<typeof PriceChange>) {
     return this.catalogue.changePrice(sku, by);

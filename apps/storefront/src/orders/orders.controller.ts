@@ -1,5 +1,5 @@
 import { Controller, Get, HttpCode, Param, Post, Req, Res, UseInterceptors } from '@nestjs/common';
-import { ApiHeader, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import { ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import {
   EtagInterceptor,
   IdempotencyKey,
@@ -31,12 +31,6 @@ const ShownOrder = SummarySchema.extend({
   reference: z.string().optional(),
 });
 
-const etagHeader = {
-  ETag: {
-    description: 'The version of this order, `"v2-…"` after two events; unique to this order.',
-    schema: { type: 'string' as const },
-  },
-};
 const bankDescription = '`BANK_UNAVAILABLE`: a repeat is safe.';
 const lockedDescription = '`STREAM_LOCKED` during a payment, with Retry-After';
 
@@ -49,14 +43,11 @@ export class OrdersController {
 
   @Post()
   @ApiOperation({ summary: 'Orders the items of a cart; repeats create no second order' })
-  @ApiHeader({ name: 'Idempotency-Key', required: true, description: 'The same value for every repeat.' })
   @ApiResponse({
     status: 201,
     standardSchema: ShownOrder,
-    headers: etagHeader,
     description: 'A repeat has the header Idempotency-Replayed: true',
   })
-  @ApiResponse({ status: 400, description: '`IDEMPOTENCY_KEY_REQUIRED`' })
   @ApiResponse({ status: 409, description: '`INSUFFICIENT_STOCK` with sku, needed, available; `CART_EMPTY`' })
   @ApiResponse({
     status: 422,
@@ -82,13 +73,7 @@ export class OrdersController {
 
   @Get(':id')
   @ApiOperation({ summary: 'An order: now, at a version, or at a time' })
-  @ApiHeader({
-    name: 'If-None-Match',
-    required: false,
-    description: 'The ETag of the version that the client has.',
-  })
-  @ApiResponse({ status: 200, standardSchema: ShownOrder, headers: etagHeader })
-  @ApiResponse({ status: 304, description: 'Not modified' })
+  @ApiResponse({ status: 200, standardSchema: ShownOrder })
   @ApiResponse({ status: 404, description: '`STREAM_NOT_FOUND`; `STREAM_VERSION_NOT_FOUND`' })
   get(@Param('id') id: string, @CheckedQuery(PointQuery) query: z.infer<typeof PointQuery>) {
     return this.orders.get(id, pointIn(query));
@@ -109,7 +94,7 @@ export class OrdersController {
   @Post(':id/payment')
   @HttpCode(200)
   @ApiOperation({ summary: 'Charges a card while the order is locked' })
-  @ApiResponse({ status: 200, standardSchema: ShownOrder, headers: etagHeader })
+  @ApiResponse({ status: 200, standardSchema: ShownOrder })
   @ApiResponse({ status: 402, description: '`PAYMENT_DECLINED`: the goods are released.' })
   @ApiResponse({
     status: 409,
@@ -128,7 +113,7 @@ export class OrdersController {
   @Post(':id/cancellation')
   @HttpCode(200)
   @ApiOperation({ summary: 'Releases the goods and refunds the payment; idempotent' })
-  @ApiResponse({ status: 200, standardSchema: ShownOrder, headers: etagHeader })
+  @ApiResponse({ status: 200, standardSchema: ShownOrder })
   @ApiResponse({ status: 409, description: '`ORDER_SHIPPED`' })
   @ApiResponse({ status: 423, description: lockedDescription })
   @ApiResponse({ status: 502, description: bankDescription })
@@ -139,8 +124,7 @@ export class OrdersController {
   @Post(':id/shipment')
   @HttpCode(200)
   @ApiOperation({ summary: 'Ships the goods; idempotent' })
-  @ApiHeader({ name: 'If-Match', required: false, description: 'The ETag of the version that was read.' })
-  @ApiResponse({ status: 200, standardSchema: ShownOrder, headers: etagHeader })
+  @ApiResponse({ status: 200, standardSchema: ShownOrder })
   @ApiResponse({ status: 409, description: '`ORDER_NOT_PAID`' })
   @ApiResponse({ status: 412, description: '`STREAM_VERSION_MISMATCH`: it has changed since.' })
   @ApiResponse({ status: 423, description: lockedDescription })

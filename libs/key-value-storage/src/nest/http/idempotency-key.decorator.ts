@@ -3,7 +3,7 @@ import { storageError } from '../../core/base/errors.js';
 import { IdempotentCall } from '../../core/commit/idempotency-record.js';
 import { headerOf, pathOf, queryOf, type AnyRequest } from './http-exchange.js';
 
-interface Options {
+export interface IdempotencyKeyOptions {
   /** false: `undefined` if the header is missing. @default true */
   readonly required?: boolean;
   /**
@@ -19,9 +19,12 @@ type Principal = string | number | bigint;
 
 type Request = AnyRequest & { readonly body?: unknown; readonly user?: unknown; readonly auth?: unknown };
 
-const idempotencyKey = createParamDecorator((options: Options | undefined, context: ExecutionContext) =>
-  idempotentCallOf(context.switchToHttp().getRequest<Request>(), options),
-);
+export const idempotencyKeyFactory = (
+  options: IdempotencyKeyOptions | undefined,
+  context: ExecutionContext,
+): IdempotentCall | undefined => idempotentCallOf(context.switchToHttp().getRequest<Request>(), options);
+
+const idempotencyKey = createParamDecorator(idempotencyKeyFactory);
 
 /**
  * The `Idempotency-Key` header, for the option `idempotencyKey`: `@IdempotencyKey() call:
@@ -29,14 +32,15 @@ const idempotencyKey = createParamDecorator((options: Options | undefined, conte
  * principal, if known. A missing header is 400 `IDEMPOTENCY_KEY_REQUIRED`, unless `{ required:
  * false }`.
  */
-export const IdempotencyKey = (options?: Options): ParameterDecorator => idempotencyKey(options);
+export const IdempotencyKey = (options?: IdempotencyKeyOptions): ParameterDecorator =>
+  idempotencyKey(options);
 
 /** The idempotent call of a request. */
 class RequestedCall extends IdempotentCall {}
 
 export function idempotentCallOf(
   request: Request,
-  { required = true, principal = principalOf }: Options = {},
+  { required = true, principal = principalOf }: IdempotencyKeyOptions = {},
 ): IdempotentCall | undefined {
   const key = headerOf(request, 'idempotency-key')?.trim() ?? '';
   if (key !== '')

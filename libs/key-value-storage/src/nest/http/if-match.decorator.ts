@@ -5,16 +5,19 @@ import { inspect } from '../../core/base/inspect.js';
 import { entityTagsIn } from './entity-tags.js';
 import { headerOf, type AnyRequest } from './http-exchange.js';
 
-interface IfMatchOptions {
+export interface IfMatchOptions {
   /** false: without the header there is no check. @default true */
   readonly required?: boolean;
   /** true: `If-None-Match: *` is accepted too; then the write only creates. @default false */
   readonly create?: boolean;
 }
 
-const ifMatch = createParamDecorator((options: IfMatchOptions | undefined, context: ExecutionContext) =>
-  preconditionOf(context.switchToHttp().getRequest<AnyRequest>(), options),
-);
+export const ifMatchFactory = (
+  options: IfMatchOptions | undefined,
+  context: ExecutionContext,
+): Precondition => preconditionOf(context.switchToHttp().getRequest<AnyRequest>(), options);
+
+const ifMatch = createParamDecorator(ifMatchFactory);
 
 /**
  * The `If-Match` header as a `Precondition`, for `{ ifMatch }` of `set`, `delete`, `append` and
