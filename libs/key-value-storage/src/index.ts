@@ -100,7 +100,7 @@ export {
   type StorageHealth,
 } from './nest/health/storage-health.indicator.js';
 export { sendFrameworkProblem, type ProblemOptions } from './nest/http/send-problem.js';
-export { describeHttp, type DescribeHttpOptions } from './nest/http/describe-http.js';
+export { describeHttp, type DescribeHttpOptions } from './nest/swagger/describe-http.js';
 export { EtagInterceptor } from './nest/http/etag.interceptor.js';
 export { IfMatch } from './nest/http/if-match.decorator.js';
 export { Paged, referenceTo, type PagedOptions, type PagedRequest } from './nest/http/paged.decorator.js';

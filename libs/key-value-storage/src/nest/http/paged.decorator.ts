@@ -36,8 +36,8 @@ const paged = createParamDecorator(pagedFactory);
  * `limit` above 1,000 is 413 `LIMIT_EXCEEDED`; a cursor of another list is 400 `INVALID_CURSOR`.
  *
  * A `Page` that the handler returns is sent as `{ items, next }`, entries as their values. While
- * there is a next page, `Link` (RFC 8288) holds a relative reference to it with the other parameters
- * of the query, so it is right behind every proxy.
+ * there is a next page, `Link` (RFC 8288) holds a relative reference to it with the other
+ * parameters of the query, so it is right behind every proxy.
  */
 export const Paged = (options: PagedOptions = {}): ParameterDecorator => {
   assertOptions('Paged', options, ['limitMax']);
@@ -90,7 +90,7 @@ export function referenceTo(request: AnyRequest, parameter: string, value: strin
 }
 
 /** From the query as it was sent, because Express and Fastify parse it differently. */
-export function pagedRequestOf(
+function pagedRequestOf(
   request: AnyRequest,
   { limitMax = limits.pageItemsMax }: PagedOptions = {},
 ): PagedRequest {

@@ -28,10 +28,23 @@ export class ProblemDetailsFilter implements ExceptionFilter {
         return throwError(() => rpcErrorOf(error));
       case 'ws':
         return emitException(host, { message: 'Internal server error' });
+      case 'graphql':
+        throw graphqlErrorOf(error);
       default:
         throw error;
     }
   }
+}
+
+/** Errors of Nest and of GraphQL are sent; no details of any other error. */
+function graphqlErrorOf(error: unknown): unknown {
+  const { getStatus, extensions } = (typeof error === 'object' && error !== null ? error : {}) as {
+    readonly getStatus?: unknown;
+    readonly extensions?: unknown;
+  };
+  if (typeof getStatus === 'function' || extensions !== undefined) return error;
+  logFault(error);
+  return new Error('Internal server error');
 }
 
 /** The content of an `RpcException`; no details of any other error. */

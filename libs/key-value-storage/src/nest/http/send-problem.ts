@@ -39,8 +39,8 @@ export function sendProblem(
 }
 
 /**
- * The option `frameworkErrors` of `FastifyAdapter`: Fastify refuses a malformed address, or one with
- * a parameter that is too long, before filters run. `new FastifyAdapter({ frameworkErrors:
+ * The option `frameworkErrors` of `FastifyAdapter`: Fastify refuses a malformed address, or one
+ * with a parameter that is too long, before filters run. `new FastifyAdapter({ frameworkErrors:
  * sendFrameworkProblem })`.
  */
 export const sendFrameworkProblem = (error: unknown, request: object, reply: object): void =>

@@ -5,6 +5,7 @@ import {
   ForbiddenException,
   Get,
   InternalServerErrorException,
+  Logger,
   Param,
   Post,
   StandardSchemaValidationPipe,
@@ -315,9 +316,30 @@ describe('Beyond HTTP', () => {
     await expect(firstValueFrom(result)).rejects.toEqual({ code: 'KEY_NOT_FOUND', message: 'No such key' });
   });
 
-  it('GraphQL gets the error itself', () => {
-    expect(() => new StorageExceptionFilter().catch(error, host('graphql'))).toThrow(error);
-    expect(() => new ProblemDetailsFilter().catch(error, host('graphql'))).toThrow(error);
+  it('GraphQL gets an error with the code and the fields of the problem as extensions', () => {
+    const expected = expect.objectContaining({
+      message: 'No such key',
+      extensions: { code: 'KEY_NOT_FOUND', retryable: false, key: 'boot' },
+      cause: error,
+    });
+    expect(() => new StorageExceptionFilter().catch(error, host('graphql'))).toThrow(expected);
+    expect(() => new ProblemDetailsFilter().catch(error, host('graphql'))).toThrow(expected);
+  });
+
+  it('GraphQL gets no details of the server, but errors of Nest', () => {
+    Logger.overrideLogger(false);
+    const corrupt = failures['corrupt']?.() as StorageError;
+    expect(() => new StorageExceptionFilter().catch(corrupt, host('graphql'))).toThrow(
+      expect.objectContaining({
+        message: 'Damaged data',
+        extensions: { code: 'STORAGE_CORRUPT', retryable: false },
+        cause: undefined,
+      }),
+    );
+    const thrown = (each: unknown) => () => new ProblemDetailsFilter().catch(each, host('graphql'));
+    expect(thrown(new Error('password=hunter2'))).toThrow(/^Internal server error$/);
+    const forbidden = new ForbiddenException('Access denied.');
+    expect(thrown(forbidden)).toThrow(forbidden);
   });
 
   it('a socket gets the exception event', () => {

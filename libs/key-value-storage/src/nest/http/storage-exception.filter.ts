@@ -1,7 +1,7 @@
 import { Catch, Inject, Optional, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import { throwError } from 'rxjs';
 import { isStorageError, type StorageError } from '../../core/base/errors.js';
-import { sendProblem, emitException, type ProblemOptions } from './send-problem.js';
+import { sendProblem, emitException, logFault, type ProblemOptions } from './send-problem.js';
 import { abortedProblem, messageOf, storageProblem } from './problem-details.js';
 
 export const problemOptionsToken = Symbol('kvent.problem-options');
@@ -21,8 +21,8 @@ abstract class AnyStorageError {
  * Sends storage errors. Over HTTP: problem details (RFC 9457) with the status of the error table,
  * 412 when a check of the caller failed, and `Retry-After` when the same request may succeed later.
  * They contain keys, never values, and from 500 on no message. Microservices get `{ code, message
- * }`, gateways the `exception` event, GraphQL the error itself. The application registers it:
- * `app.useGlobalFilters(new StorageExceptionFilter())`.
+ * }`, gateways the `exception` event, GraphQL an error with `extensions.code`. The application
+ * registers it: `app.useGlobalFilters(new StorageExceptionFilter())`.
  */
 @Catch(AnyStorageError)
 export class StorageExceptionFilter implements ExceptionFilter<StorageError> {
@@ -50,7 +50,30 @@ export function sendStorageError(error: StorageError, host: ArgumentsHost, optio
       return throwError(() => ({ code: error.code, message: messageOf(error) }));
     case 'ws':
       return emitException(host, { code: error.code, message: messageOf(error) });
+    case 'graphql':
+      throw graphqlErrorOf(error);
     default:
       throw error;
   }
+}
+
+/** GraphQL copies `extensions` of a thrown error into the response. */
+class StorageGraphQLError extends Error {
+  readonly extensions: Readonly<Record<string, unknown>>;
+
+  constructor(message: string, extensions: Readonly<Record<string, unknown>>, cause: unknown) {
+    super(message, { cause });
+    this.extensions = extensions;
+  }
+}
+
+/** The fields of the problem; from 500 on the code alone, and the error is logged. */
+function graphqlErrorOf(error: StorageError): Error {
+  const { code, retryable } = error;
+  if (error.status >= 500) {
+    logFault(error);
+    return new StorageGraphQLError(messageOf(error), { code, retryable }, undefined);
+  }
+  const { type: _, title: _title, status: _status, detail: _detail, ...fields } = storageProblem(error).body;
+  return new StorageGraphQLError(messageOf(error), fields, error);
 }

@@ -1,6 +1,6 @@
 /** The options of `forRoot`, and the injection tokens of their parts. */
 import { timerMsMax } from '../../core/base/clock.js';
-import { Logger } from '@nestjs/common';
+import { Logger, type ExecutionContext } from '@nestjs/common';
 import type { KeyValueStorage } from '../../core/store/key-value-store.js';
 import { assertOptions, invalidOption } from '../../core/base/options.js';
 import type { RetryOptions } from '../../core/contention/retry-on-conflict.js';
@@ -13,10 +13,15 @@ export interface TenancyOptions {
   readonly header?: string;
   /**
    * Replaces the header: returns the tenant by the host name, a token, nestjs-cls … `undefined`:
-   * 400 `TENANT_MISSING`.
+   * 400 `TENANT_MISSING`. `context`: of the handler, which has the data of a message; `undefined`
+   * in TenantMiddleware.
    */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- requests of Express, Fastify, GraphQL and sockets differ
-  readonly resolve?: (request: any, storage: KeyValueStorage) => Awaitable<string | undefined>;
+  readonly resolve?: (
+    // eslint-disable-next-line @typescript-eslint/no-explicit-any -- requests of Express, Fastify, GraphQL and sockets differ
+    request: any,
+    storage: KeyValueStorage,
+    context?: ExecutionContext,
+  ) => Awaitable<string | undefined>;
   /**
    * Called by TenantMiddleware and TenantInterceptor for each request. false: 404 `TENANT_UNKNOWN`.
    * @default every well-formed name is known

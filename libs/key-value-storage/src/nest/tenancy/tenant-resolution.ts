@@ -28,11 +28,12 @@ export async function tenantOf(
   request: unknown,
   tenancy: TenancyOptions,
   storage: KeyValueStorage,
+  context?: ExecutionContext,
 ): Promise<string> {
   const tenant =
     tenancy.resolve === undefined
       ? fromHeader(request, tenantHeaderOf(tenancy))
-      : await tenancy.resolve(request, storage);
+      : await tenancy.resolve(request, storage, context);
   assertTenant(tenant);
   if (tenancy.isKnown !== undefined && (await tenancy.isKnown(tenant, storage)) !== true) {
     throw storageError('TENANT_UNKNOWN', `There is no tenant ${JSON.stringify(tenant)}.`, { tenant });

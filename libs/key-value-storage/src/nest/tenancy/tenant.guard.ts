@@ -40,7 +40,8 @@ export class TenantGuard implements CanActivate {
     const request = requestOf(context);
     dependOnTenantIn(context, this.#tenancy);
     // gateways and microservices have no middleware, and guards come before TenantInterceptor
-    const tenant = this.#context.current() ?? (await tenantOf(request, this.#tenancy, this.#storage));
+    const tenant =
+      this.#context.current() ?? (await tenantOf(request, this.#tenancy, this.#storage, context));
     if ((await this.#mayEnter(tenant, request, this.#storage)) === true) return true;
     throw storageError(
       'TENANT_FORBIDDEN',

@@ -38,7 +38,8 @@ export class TenantInterceptor implements NestInterceptor {
     dependOnTenantIn(context, this.#tenancy);
     return defer(
       async () =>
-        this.#context.current() ?? (await tenantOf(requestOf(context), this.#tenancy, this.#storage)),
+        this.#context.current() ??
+        (await tenantOf(requestOf(context), this.#tenancy, this.#storage, context)),
     ).pipe(
       switchMap(
         (tenant) =>

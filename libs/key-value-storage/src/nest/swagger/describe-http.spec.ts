@@ -10,10 +10,10 @@ import { KeyValueStorageModule } from '../key-value-storage.module.js';
 import { RetryOnConflictInterceptor } from '../retry/retry-on-conflict.interceptor.js';
 import { TenantGuard } from '../tenancy/tenant.guard.js';
 import { describeHttp } from './describe-http.js';
-import { EtagInterceptor } from './etag.interceptor.js';
-import { IdempotencyKey } from './idempotency-key.decorator.js';
-import { IfMatch } from './if-match.decorator.js';
-import { Paged, type PagedRequest } from './paged.decorator.js';
+import { EtagInterceptor } from '../http/etag.interceptor.js';
+import { IdempotencyKey } from '../http/idempotency-key.decorator.js';
+import { IfMatch } from '../http/if-match.decorator.js';
+import { Paged, type PagedRequest } from '../http/paged.decorator.js';
 
 @Controller('notes')
 @UseInterceptors(EtagInterceptor)

@@ -10,10 +10,10 @@ import { RetryOnConflictInterceptor } from '../retry/retry-on-conflict.intercept
 import { tenantHeaderOf } from '../tenancy/tenant-resolution.js';
 import { TenantGuard } from '../tenancy/tenant.guard.js';
 import { TenantInterceptor } from '../tenancy/tenant.interceptor.js';
-import { EtagInterceptor } from './etag.interceptor.js';
-import { idempotencyKeyFactory, type IdempotencyKeyOptions } from './idempotency-key.decorator.js';
-import { ifMatchFactory, type IfMatchOptions } from './if-match.decorator.js';
-import { pagedFactory } from './paged.decorator.js';
+import { EtagInterceptor } from '../http/etag.interceptor.js';
+import { idempotencyKeyFactory, type IdempotencyKeyOptions } from '../http/idempotency-key.decorator.js';
+import { ifMatchFactory, type IfMatchOptions } from '../http/if-match.decorator.js';
+import { pagedFactory } from '../http/paged.decorator.js';
 
 export interface DescribeHttpOptions {
   /**
@@ -74,10 +74,10 @@ const problem = {
 
 /**
  * Describes the headers, query parameters and problems of `@IfMatch`, `@IdempotencyKey`, `@Paged`,
- * `EtagInterceptor`, `RetryOnConflictInterceptor` and the tenant, for `@nestjs/swagger` from version
- * 11 on. Call it before `SwaggerModule.createDocument`. What your own decorators say is kept; every
- * error response without a content gets the schema of problem details. Interceptors and guards are
- * found on controllers and methods.
+ * `EtagInterceptor`, `RetryOnConflictInterceptor` and the tenant, for `@nestjs/swagger` from
+ * version 11 on. Call it before `SwaggerModule.createDocument`. What your own decorators say is
+ * kept; every error response without a content gets the schema of problem details. Interceptors and
+ * guards are found on controllers and methods.
  */
 export function describeHttp(app: INestApplicationContext, options: DescribeHttpOptions = {}): void {
   assertOptions('describeHttp', options, ['isOfTenant']);
