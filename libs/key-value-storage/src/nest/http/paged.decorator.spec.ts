@@ -59,8 +59,7 @@ describe.each(httpAdapters)('@Paged() on %s', (adapter) => {
     await notes.setMany(['a', 'b', 'c', 'd', 'e'].map((text) => ({ key: text, value: { text } })));
   });
   afterAll(() => app.close());
-  const get = async (path: string): Promise<Answer> =>
-    (await request(app.getHttpServer()).get(path)) as Answer;
+  const get = async (path: string): Promise<Answer> => await request(app.getHttpServer()).get(path);
   const linkIn = ({ headers }: Answer): string | undefined =>
     /<([^>]*)>; rel="next"/.exec(headers['link'] ?? '')?.[1];
 

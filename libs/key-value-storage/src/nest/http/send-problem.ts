@@ -44,7 +44,7 @@ export function sendProblem(
  * sendFrameworkProblem })`.
  */
 export const sendFrameworkProblem = (error: unknown, request: object, reply: object): void =>
-  respond(httpProblem(error), request as AnyRequest, reply as AnyResponse, {});
+  respond(httpProblem(error), request, reply as AnyResponse, {});
 
 function respond(
   problem: Problem,
