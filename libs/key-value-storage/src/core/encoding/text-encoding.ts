@@ -27,7 +27,9 @@ export function encodeText(text: string): string {
   return encoded;
 }
 
-/** Made once: a text of 400,000 blanks, which is refused for its length, costs a sixth of the time. */
+/**
+ * Made once: a text of 400,000 blanks, which is refused for its length, costs a sixth of the time.
+ */
 const lowCodes = Array.from({ length: 0x23 }, (_, code) => escapeLow + code.toString(16).padStart(2, '0'));
 
 function encodeCharacter(character: string, code: number): string {
