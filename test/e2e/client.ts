@@ -40,6 +40,14 @@ export class Client {
     return this.send('DELETE', path, undefined, headers);
   }
 
+  /** A response whose body is read as it comes. */
+  open(path: string, { headers = {}, signal }: { headers?: HeaderFields; signal?: AbortSignal }) {
+    return fetch(this.#address + path, {
+      headers: { ...this.#headers, ...headers },
+      ...(signal !== undefined && { signal }),
+    });
+  }
+
   async send(method: string, path: string, body?: unknown, headers: HeaderFields = {}): Promise<Answer> {
     const json = body === undefined ? {} : { 'Content-Type': 'application/json' };
     const text = body === undefined ? null : typeof body === 'string' ? body : JSON.stringify(body);

@@ -9,6 +9,8 @@ import { CatalogueModule } from './catalogue/catalogue.module.js';
 import { ProductsController } from './catalogue/products.controller.js';
 import { HealthController } from './health/health.controller.js';
 import { CloseOnShutdown } from './http/close-on-shutdown.js';
+import { LiveController } from './live/live.controller.js';
+import { LiveModule } from './live/live.module.js';
 import type { BankTransport } from './orders/bank.js';
 import { OrdersController } from './orders/orders.controller.js';
 import { OrdersModule } from './orders/orders.module.js';
@@ -29,7 +31,7 @@ const isKnown = (tenant: string, storage: KeyValueStorage): Promise<boolean> =>
 const retry = { attempts: 100, delayMsMax: 500, budgetMs: 15_000 };
 
 @Module({
-  imports: [TenantsModule, CatalogueModule, CartsModule, StockModule],
+  imports: [TenantsModule, CatalogueModule, CartsModule, StockModule, LiveModule],
   controllers: [WelcomeController, HealthController],
 })
 export class AppModule implements NestModule {
@@ -53,6 +55,6 @@ export class AppModule implements NestModule {
   configure(consumer: MiddlewareConsumer): void {
     consumer
       .apply(ApiKeyMiddleware, TenantMiddleware)
-      .forRoutes(ProductsController, CartsController, StockController, OrdersController);
+      .forRoutes(ProductsController, LiveController, CartsController, StockController, OrdersController);
   }
 }

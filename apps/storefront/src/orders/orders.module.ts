@@ -4,6 +4,7 @@ import { KeyValueStorageModule } from '@kvent/key-value-storage';
 import { Carts } from '../carts/cart.js';
 import { CartsModule } from '../carts/carts.module.js';
 import { CatalogueModule } from '../catalogue/catalogue.module.js';
+import { LastMovements } from '../stock/last-movement.js';
 import { Stocks } from '../stock/stock.js';
 import { Bank, BankBooks, bankTransportToken, type BankTransport } from './bank.js';
 import { OrderSummaries } from './order-summary.js';
@@ -14,7 +15,7 @@ import { OrdersService } from './orders.service.js';
 @Module({
   imports: [
     EventStoreModule.forFeature([Orders, Stocks]),
-    KeyValueStorageModule.forFeature([OrderSummaries, Carts, BankBooks]),
+    KeyValueStorageModule.forFeature([OrderSummaries, Carts, BankBooks, LastMovements]),
     CartsModule,
     CatalogueModule,
   ],

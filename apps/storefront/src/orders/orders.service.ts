@@ -22,6 +22,7 @@ import { Carts, type Cart } from '../carts/cart.js';
 import { CartsService } from '../carts/carts.service.js';
 import { CatalogueService } from '../catalogue/catalogue.service.js';
 import { ShopError } from '../problems/shop-error.js';
+import { LastMovements, type LastMovement } from '../stock/last-movement.js';
 import { reserve, Stocks, type Stock } from '../stock/stock.js';
 import { Bank, type Card } from './bank.js';
 import { OrderSummaries, summaryKey, summaryOf, type OrderSummary } from './order-summary.js';
@@ -51,6 +52,7 @@ export class OrdersService {
     @InjectStream(Orders) readonly orders: EventStream<typeof Orders>,
     @InjectStream(Stocks) private readonly stocks: EventStream<typeof Stocks>,
     @InjectStore(OrderSummaries) private readonly summaries: KeyValueStore<OrderSummary>,
+    @InjectStore(LastMovements) private readonly lastMovements: KeyValueStore<LastMovement>,
     @InjectStore(Carts) private readonly carts: KeyValueStore<Cart>,
     private readonly cartsService: CartsService,
     private readonly catalogue: CatalogueService,
@@ -77,6 +79,7 @@ export class OrdersService {
         for (const [index, item] of items.entries()) {
           const stock = stocks[index] as Loaded<Stock>;
           batch.include(this.stocks.appending(stock, [reserve(stock.state, { ...item, order: id })]));
+          batch.set(this.lastMovements, item.sku, { type: 'reserved' });
         }
         batch.delete(this.carts, cart);
         return [place({ id, cart: cartId, items }, new Date())];
@@ -144,12 +147,14 @@ export class OrdersService {
     batch.set(this.summaries, summaryKey(after), summaryOf(after));
     const type = movementWith(after);
     if (type === undefined) return;
-    for (const { sku, quantity } of after.items)
+    for (const { sku, quantity } of after.items) {
       batch.include(
         this.stocks.appending(sku, [{ type, data: { quantity, order: after.id } }], {
           expectedVersion: 'present',
         }),
       );
+      batch.set(this.lastMovements, sku, { type });
+    }
   }
 
   /** The same for each repeat of a request. */

@@ -1,12 +1,15 @@
 import { Injectable } from '@nestjs/common';
 import { InjectStream, type EventStream, type Loaded, type PointInTime } from '@kvent/event-store';
+import { InjectStore, KeyValueStore } from '@kvent/key-value-storage';
 import { CatalogueService } from '../catalogue/catalogue.service.js';
+import { LastMovements, type LastMovement } from './last-movement.js';
 import { Stocks, type Stock } from './stock.js';
 
 @Injectable()
 export class StockService {
   constructor(
     @InjectStream(Stocks) readonly stocks: EventStream<typeof Stocks>,
+    @InjectStore(LastMovements) private readonly lastMovements: KeyValueStore<LastMovement>,
     private readonly catalogue: CatalogueService,
   ) {}
 
@@ -16,7 +19,10 @@ export class StockService {
 
   async receive(sku: string, quantity: number): Promise<Loaded<Stock>> {
     await this.catalogue.assertSold(sku);
-    return await this.stocks.transact(sku, () => [{ type: 'received', data: { quantity } }]);
+    return await this.stocks.transact(sku, (_, { batch }) => {
+      batch.set(this.lastMovements, sku, { type: 'received' });
+      return [{ type: 'received', data: { quantity } }];
+    });
   }
 
   async snapshots(sku: string): Promise<readonly number[]> {
