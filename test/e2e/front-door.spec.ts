@@ -222,6 +222,7 @@ const addresses = [
   'POST /products',
   'GET /products',
   'GET /products/{sku}',
+  'GET /products/{sku}/live',
   'PUT /products/{sku}',
   'DELETE /products/{sku}',
   'POST /products/{sku}/price-changes',
