@@ -185,6 +185,42 @@ export async function generic(storage: KeyValueStorage): Promise<void> {
   await new Repository(slots).put(['a', 'b', 1], { doctor: 'ada', at: 0 });
 }
 
+// ─── indexes: the parameter of their functions has the type of the value
+
+const visitSchema = z.object({ doctor: z.string(), day: z.string(), minutes: z.int().default(20) });
+class Visit extends stateOf('visit', visitSchema, {
+  indexes: {
+    byDay: (visit) => [visit.doctor, visit.day],
+    long: { key: ({ minutes, doctor }) => (minutes > 30 ? doctor : undefined), unique: true },
+  },
+}) {}
+const Visits = defineState('visits', {
+  schema: visitSchema,
+  indexes: { byDay: (visit) => [visit.doctor, visit.day] },
+});
+@State('seat', { indexes: { byRoom: (seat: Seat) => [seat.room, seat.row] } })
+export class Seat {
+  room!: string;
+  row!: number;
+}
+// eslint-disable-next-line @typescript-eslint/no-unsafe-member-access -- a decorator does not know its class
+@State('shelf', { indexes: { byRoom: (shelf) => [shelf.room] } })
+export class Shelf {
+  room!: string;
+}
+export async function indexed(storage: KeyValueStorage): Promise<number | undefined> {
+  const days = storage
+    .store(Visit)
+    .index('byDay')
+    .list({ key: ['ada', '2026-12-01'] });
+  for await (const { value } of days) value.minutes.toFixed();
+  await storage
+    .store(Visits)
+    .index('byDay')
+    .page({ prefix: ['ada'] });
+  return (await storage.store(Visit).index('long').get('ada'))?.value.minutes;
+}
+
 // ─── what is inferred
 
 type Same<A, B> = (<X>() => X extends A ? 1 : 2) extends <X>() => X extends B ? 1 : 2 ? true : false;

@@ -131,3 +131,15 @@ class Derived extends stateOf('derived', z.object({ a: z.string() })) {
 }
 // @ts-expect-error  derived values are methods: a copy has no getters
 storage.store(Derived);
+
+const visits = z.object({ doctor: z.string(), at: z.date() });
+class Visit extends stateOf('visit', visits, { indexes: { byDoctor: (visit) => [visit.doctor] } }) {}
+// @ts-expect-error  no such index
+storage.store(Visit).index('byDoctr');
+const byDoctor = storage.store(Visit).index('byDoctor');
+// @ts-expect-error  the key of an index has its type
+byDoctor.list({ key: [1] });
+// @ts-expect-error  a date is no key
+export class ByDate extends stateOf('by-date', visits, { indexes: { byDate: (visit) => visit.at } }) {}
+// @ts-expect-error  the value has no such property
+export const Misspelt = defineState('a', { schema: visits, indexes: { wrong: (visit) => [visit.docter] } });

@@ -40,7 +40,7 @@ const mutants = [
   {
     without: 'the check of constructor parameters',
     file: 'key-value-storage/src/nest/inject-store.decorator.ts',
-    from: 'What extends ParameterOf<C, I> ? I : I & WrongType<What>',
+    from: 'Wanted<What, Indexed, ParameterOf<C, I>> extends ParameterOf<C, I> ? I : I & WrongType<What>',
     to: 'I',
     missed: [
       'the store of another state',
@@ -51,7 +51,7 @@ const mutants = [
   {
     without: 'the check of properties',
     file: 'key-value-storage/src/nest/inject-store.decorator.ts',
-    from: 'P extends keyof O ? (What extends O[P] ? P : P & WrongType<What>) : P',
+    from: 'P extends keyof O ? (Wanted<What, Indexed, O[P]> extends O[P] ? P : P & WrongType<What>) : P',
     to: 'P',
     missed: ['the same for a public property'],
   },
@@ -95,6 +95,13 @@ const stateMutants = [
 /** Each is a rule without which something that users write would not compile. */
 const requirements = [
   {
+    without: 'the type of the value in the functions of an index',
+    file: 'key-value-storage/src/core/store/state-definition.ts',
+    from: 'readonly indexes?: X & IndexDefinitions<T>',
+    to: 'readonly indexes?: X',
+    refused: states,
+  },
+  {
     without: 'the state of `initial` in `evolve`',
     file: 'event-store/src/core/definition/stream-definition.ts',
     from: 'readonly evolve: Evolve;',
@@ -111,8 +118,8 @@ const requirements = [
   {
     without: 'the input of the schemas of states',
     file: 'key-value-storage/src/core/store/state-definition.ts',
-    from: ', StandardSchemaV1.InferInput<S>>',
-    to: ', StandardSchemaV1.InferOutput<S>>',
+    from: ', StandardSchemaV1.InferInput<S>, X>',
+    to: ', StandardSchemaV1.InferOutput<S>, X>',
     refused: states,
   },
 ] as const;
@@ -122,7 +129,7 @@ const streamMutants = [
   {
     without: 'the check of constructor parameters',
     file: 'key-value-storage/src/nest/inject-store.decorator.ts',
-    from: 'What extends ParameterOf<C, I> ? I : I & WrongType<What>',
+    from: 'Wanted<What, Indexed, ParameterOf<C, I>> extends ParameterOf<C, I> ? I : I & WrongType<What>',
     to: 'I',
     missed: ['a stream of other events', 'a stream is not a store', 'nor is a store a stream'],
   },

@@ -167,6 +167,11 @@ export interface ResolvedState<T = unknown> {
 /** On a class: its definition. Read as an own property, so that a subclass does not inherit it. */
 const definitionSymbol = Symbol.for('kvent.state');
 /** On the class that `stateOf` returned: the definition of the class that extends it. */
+/** The intersection gives the parameter of an index function its type; `X` alone would not. */
+interface IndexesOption<X, T> {
+  readonly indexes?: X & IndexDefinitions<T>;
+}
+
 const baseSymbol = Symbol.for('kvent.state-base');
 
 /** The options of a state as the code reads them. */
@@ -180,7 +185,8 @@ type GivenOptions = StateOptions &
  */
 export function State<X extends AnyIndexes = NoIndexes>(
   name: string,
-  options?: StateOptions & KeyOptions<KeySchema> & { readonly indexes?: X },
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a decorator does not know its class
+  options?: StateOptions & KeyOptions<KeySchema> & IndexesOption<X, any>,
 ): <C extends ClassOf<object>>(
   target: X extends IndexDefinitions<InstanceType<C>> ? C : C & IndexesOfAnotherClass<X>,
 ) => void;
@@ -215,7 +221,7 @@ export function stateOf<
 >(
   name: string,
   schema: S & Stable<S>,
-  options: StateOptions & KeyOptions<KS> & { readonly indexes?: X } = {},
+  options: StateOptions & KeyOptions<KS> & IndexesOption<X, StandardSchemaV1.InferOutput<S>> = {},
 ): StateBase<StandardSchemaV1.InferOutput<S>, KeyFrom<KS>, StandardSchemaV1.InferInput<S>, X> {
   // eslint-disable-next-line @typescript-eslint/no-extraneous-class -- a class to extend
   const base = class {
@@ -238,7 +244,9 @@ export function defineState<
   X extends IndexDefinitions<StandardSchemaV1.InferOutput<S>> = NoIndexes,
 >(
   name: string,
-  options: StateOptions & KeyOptions<KS> & { readonly schema: S & Stable<S>; readonly indexes?: X },
+  options: StateOptions &
+    KeyOptions<KS> &
+    IndexesOption<X, StandardSchemaV1.InferOutput<S>> & { readonly schema: S & Stable<S> },
 ): StateDefinition<StandardSchemaV1.InferOutput<S>, KeyFrom<KS>, StandardSchemaV1.InferInput<S>, X>;
 export function defineState<T>(
   name: string,
