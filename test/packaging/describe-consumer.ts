@@ -9,8 +9,20 @@ import { ScratchApp } from './scratch-app.js';
 
 const both = ['reflect-metadata@0.2.2', 'rxjs@7.8.2', '@types/node@20.19.43'];
 const nest = {
-  12: ['@nestjs/common@12.5.1', '@nestjs/core@12.5.1', '@nestjs/platform-express@12.5.1', ...both],
-  11: ['@nestjs/common@11.2.10', '@nestjs/core@11.2.10', '@nestjs/platform-express@11.2.10', ...both],
+  12: [
+    '@nestjs/common@12.5.1',
+    '@nestjs/core@12.5.1',
+    '@nestjs/platform-express@12.5.1',
+    '@nestjs/swagger@12.0.2',
+    ...both,
+  ],
+  11: [
+    '@nestjs/common@11.2.10',
+    '@nestjs/core@11.2.10',
+    '@nestjs/platform-express@11.2.10',
+    '@nestjs/swagger@11.0.0',
+    ...both,
+  ],
 } as const;
 
 const expected = {
@@ -30,6 +42,39 @@ const expectedOfStreams = {
   withoutCqrs: true,
   broken: 'there is no disk',
 };
+
+const swaggerProgram = `
+import 'reflect-metadata';
+import { Controller, Module, Put, UseInterceptors } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
+import { describeHttp, EtagInterceptor, IfMatch, KeyValueStorageModule, MemoryProvider } from '@kvent/key-value-storage';
+
+class Notes { put() {} }
+IfMatch({ create: true })(Notes.prototype, 'put', 0);
+Reflect.defineMetadata('design:paramtypes', [Object], Notes.prototype, 'put');
+Put(':id')(Notes.prototype, 'put', Object.getOwnPropertyDescriptor(Notes.prototype, 'put'));
+UseInterceptors(EtagInterceptor)(Notes);
+Controller('notes')(Notes);
+class AppModule {}
+Module({
+  imports: [KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() })],
+  controllers: [Notes],
+})(AppModule);
+const app = await NestFactory.create(AppModule, { logger: false });
+await app.init();
+describeHttp(app);
+const { paths } = SwaggerModule.createDocument(app, new DocumentBuilder().build());
+await app.close();
+const { parameters, responses } = paths['/notes/{id}'].put;
+const contents = Object.entries(responses).map(([status, { headers = {}, content = {} }]) => [
+  status, [...Object.keys(headers), ...Object.keys(content)],
+]);
+process.stdout.write(JSON.stringify({
+  parameters: parameters.filter((each) => each.in === 'header').map(({ name }) => name),
+  responses: Object.fromEntries(contents),
+}));
+`;
 
 export function describeConsumer(version: keyof typeof nest): void {
   describe(`with Nest ${version}`, () => {
@@ -69,6 +114,20 @@ export function describeConsumer(version: keyof typeof nest): void {
       await app.compileWithSwc('swc', ['main.ts', 'program.ts']);
       const { stdout } = await app.run('swc', ['--disable-warning=ExperimentalWarning', 'dist/main.js']);
       expect(JSON.parse(stdout)).toEqual(expected);
+    });
+
+    it('describes its parts for the oldest and the newest Swagger of this Nest', async () => {
+      const { stdout } = await app.run('.', ['--input-type=module', '--eval', swaggerProgram]);
+      expect(JSON.parse(stdout)).toEqual({
+        parameters: ['If-Match', 'If-None-Match'],
+        responses: {
+          200: ['ETag'],
+          201: ['ETag'],
+          400: ['application/problem+json'],
+          412: ['application/problem+json'],
+          428: ['application/problem+json'],
+        },
+      });
     });
 
     it('loads the kits for tests too, without the peers that are optional', async () => {
