@@ -3,6 +3,7 @@ import 'reflect-metadata';
 import { describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import {
+  defineCounter,
   defineState,
   isStorageError,
   KeyValueStorageModule,
@@ -142,6 +143,7 @@ describe('docs/reference/options.md', () => {
   it('names the options of each verb', async () => {
     await using storage = await openStorage(new MemoryProvider());
     const things = storage.store(Things);
+    const views = storage.store(defineCounter('views'));
     const entry = await things.set('a', { a: 1 });
     const calls: Record<string, (argument: never) => unknown> = {
       get: (argument) => things.get('a', argument),
@@ -172,16 +174,42 @@ describe('docs/reference/options.md', () => {
       'atomic().set': (argument) => storage.atomic().set(things, 'b', { a: 1 }, argument),
       'atomic().replace': (argument) => storage.atomic().replace(things, 'a', { a: 1 }, argument),
       'atomic().delete': (argument) => storage.atomic().delete(things, 'a', argument),
+      'atomic().increment': (argument) => storage.atomic().increment(views, 'a', 1, argument),
+      'atomic().decrement': (argument) => storage.atomic().decrement(views, 'a', 1, argument),
+      'atomic().raiseTo': (argument) => storage.atomic().raiseTo(views, 'a', 1, argument),
+      'atomic().lowerTo': (argument) => storage.atomic().lowerTo(views, 'a', 1, argument),
       'atomic().commit': (argument) => storage.atomic().commit(argument),
     };
     const taken = await Promise.all(
       Object.entries(calls).map(async ([verb, call]) => [verb, await namesTaken(call)] as const),
     );
     const stated = rowsBelow(options, 'The verbs of a store')
-      .slice(0, 12)
+      .slice(0, 13)
       .flatMap(([verbs = '', names = '']) =>
         wordsIn(verbs).map((verb) => [verb, [...wordsIn(names)].sort()] as const),
       );
+    expect(Object.fromEntries(stated)).toEqual(Object.fromEntries(taken));
+  });
+
+  it('names the options of each verb of a counter', async () => {
+    await using storage = await openStorage(new MemoryProvider());
+    const views = storage.store(defineCounter('views'));
+    const calls: Record<string, (argument: never) => unknown> = {
+      get: (argument) => views.get('a', argument),
+      getMany: (argument) => views.getMany(['a'], argument),
+      list: (argument) => views.list({}, argument),
+      increment: (argument) => views.increment('a', 1, argument),
+      decrement: (argument) => views.decrement('a', 1, argument),
+      raiseTo: (argument) => views.raiseTo('a', 1, argument),
+      lowerTo: (argument) => views.lowerTo('a', 1, argument),
+      reset: (argument) => views.reset('a', argument),
+    };
+    const taken = await Promise.all(
+      Object.entries(calls).map(async ([verb, call]) => [verb, await namesTaken(call)] as const),
+    );
+    const stated = rowsBelow(options, 'Counters').flatMap(([verbs = '', names = '']) =>
+      wordsIn(verbs).map((verb) => [verb, [...wordsIn(names)].sort()] as const),
+    );
     expect(Object.fromEntries(stated)).toEqual(Object.fromEntries(taken));
   });
 

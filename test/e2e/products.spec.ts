@@ -68,6 +68,19 @@ onEachStorage('Products', (shop) => {
       });
     });
 
+    it('and each view is counted, also of many at once', async () => {
+      const client = await shop.createTenant();
+      const etag = etagOf(await add(client));
+      const views = async (headers = {}) =>
+        Number((await client.get('/products/mug', headers)).headers.get('storefront-views'));
+      const seen = await Promise.all(Array.from({ length: 20 }, () => views()));
+      expect(seen.sort((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, index) => index + 1));
+      expect(await views({ 'If-None-Match': etag })).toBe(21);
+      await client.delete('/products/mug', { 'If-Match': etag });
+      await add(client);
+      expect(await views()).toBe(1);
+    });
+
     it('only if they exist', async () => {
       expect(await (await shop.createTenant()).get('/products/mug')).toMatchObject(
         problem(404, 'KEY_NOT_FOUND'),

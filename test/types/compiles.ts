@@ -22,6 +22,9 @@ import {
 } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 import {
+  CounterStore,
+  defineBigCounter,
+  defineCounter,
   defineState,
   Entry,
   EtagInterceptor,
@@ -325,3 +328,28 @@ export async function tuples(
   const [first, second] = await products.getMany(['a', 'b']);
   return [first, second];
 }
+
+// counters
+const Views = defineCounter('views', { ttlMs: 60_000, floor: 0 });
+const Bytes = defineBigCounter('bytes', { ceiling: 2n ** 62n });
+const Seats = defineCounter('seats', { key: z.tuple([z.string(), z.int()]) });
+
+@Injectable()
+export class Counting {
+  constructor(
+    @InjectStore(Views) readonly views: CounterStore,
+    @InjectStore(Bytes) readonly bytes: CounterStore<bigint>,
+    @InjectStore(Seats) readonly seats: CounterStore<number, readonly [string, number]>,
+    @InjectStore(Product) private readonly products: KeyValueStore<Product>,
+  ) {}
+  async count(storage: KeyValueStorage): Promise<readonly [number, bigint]> {
+    await storage.atomic().increment(this.views, 'home').raiseTo(this.bytes, 'home', 5n).commit();
+    await storage.store(Seats).decrement(['show', 1], 2);
+    for await (const { key, value } of this.seats.list()) if (value === 0) await this.seats.reset(key);
+    const [views] = await this.views.getMany(['home']);
+    void this.products;
+    return [views, await storage.store(Bytes).increment('home')];
+  }
+}
+export const CountingModule = KeyValueStorageModule.forFeature([Views, Bytes, Seats, Product]);
+export { Views };

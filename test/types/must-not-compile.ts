@@ -4,6 +4,8 @@
  */
 import { Injectable } from '@nestjs/common';
 import {
+  CounterStore,
+  defineCounter,
   defineState,
   InjectStore,
   KeyValueStorageModule,
@@ -13,7 +15,7 @@ import {
   type KeyValueStorage,
 } from '@kvent/key-value-storage';
 import { z } from 'zod';
-import { Product, Tags, type Tag } from './compiles.js';
+import { Product, Tags, Views, type Tag } from './compiles.js';
 
 declare const products: KeyValueStore<Product>;
 declare const tags: KeyValueStore<Tag>;
@@ -29,6 +31,10 @@ export class WrongStores {
     // @ts-expect-error  a value is not a store
     @InjectStore(Tags) readonly value: Tag,
     @InjectStore(Product) readonly fine: Pick<KeyValueStore<Product>, 'get' | 'has'>,
+    // @ts-expect-error  a counter is not a store
+    @InjectStore(Views) readonly counter: KeyValueStore<Product>,
+    // @ts-expect-error  the numbers of another counter
+    @InjectStore(Views) readonly big: CounterStore<bigint>,
   ) {}
   // @ts-expect-error  the same for a public property
   @InjectStore(Product) readonly property!: KeyValueStore<Tag>;
@@ -124,4 +130,17 @@ export async function copies(keepers: KeyValueStore<Keeper>, derived: KeyValueSt
   await keepers.update('a', (keeper) => ({ ...keeper, open: 'b' }));
   // @ts-expect-error  a copy has no getters: derived values are methods
   await derived.update('a', (value) => ({ ...value, price: 2 }));
+}
+
+export async function counters(views: CounterStore): Promise<void> {
+  // @ts-expect-error  a bigint for a counter of numbers
+  await views.increment('home', 5n);
+  // @ts-expect-error  an option of another verb
+  await views.increment('home', 1, { ifMatch: '1' });
+  // @ts-expect-error  a counter in a batch is changed by numbers
+  storage.atomic().set(views, 'home', 1);
+  // @ts-expect-error  a store has no numbers
+  storage.atomic().increment(products, 'p');
+  // @ts-expect-error  the bound of another counter
+  defineCounter('views', { floor: 0n });
 }

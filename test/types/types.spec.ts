@@ -46,6 +46,8 @@ const mutants = [
       'the store of another state',
       'a narrower value type would let incomplete products in',
       'a value is not a store',
+      'a counter is not a store',
+      'the numbers of another counter',
     ],
   },
   {

@@ -9,6 +9,7 @@
 export { Precondition } from './core/store/etag.js';
 export { Entry, EntryInfo, type Representation } from './core/store/entry.js';
 export type { Key, KeyPart, KeyPrefix, KeyRange } from './core/base/key.js';
+export type { CallOptions, ReadOptions } from './core/store/call-options.js';
 export {
   AtomicBatch,
   AtomicChanges,
@@ -16,7 +17,6 @@ export {
   KeyValueStorage,
   KeyValueStore,
   type AtomicResult,
-  type CallOptions,
   type EtagLike,
   type GuardedWriteOptions,
   type KeyWithEtag,
@@ -24,7 +24,6 @@ export {
   type PageRequest,
   type RangeChange,
   StoreIndex,
-  type ReadOptions,
   type WatchOptions,
   type WriteOptions,
 } from './core/store/key-value-store.js';
@@ -36,6 +35,16 @@ export type {
 } from './core/store/index-types.js';
 export type { CommitParticipant } from './core/commit/participant.js';
 export { IdempotentCall } from './core/commit/idempotency-record.js';
+export type { KeySchema } from './core/store/key-schema.js';
+export { CounterStore, type CounterEntry, type CounterWriteOptions } from './core/store/counter-store.js';
+export {
+  defineBigCounter,
+  defineCounter,
+  type AnyCounter,
+  type AnyDefinition,
+  type CounterDefinition,
+  type CounterOptions,
+} from './core/store/counter-definition.js';
 export { Store } from './core/store/store.js';
 export { openStorage } from './core/store/open-storage.js';
 export { retryOnConflict, type RetryOptions } from './core/contention/retry-on-conflict.js';
@@ -49,7 +58,6 @@ export {
   type Input,
   type InputOf,
   type KeyOf,
-  type KeySchema,
   type StateBase,
   type StateClass,
   type StateDefinition,

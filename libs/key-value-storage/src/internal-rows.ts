@@ -27,5 +27,5 @@ export type {
 export { versionSource } from './core/port/version.js';
 export { decodeCursor, encodeCursor } from './core/store/cursor.js';
 export { unreadyIndexes } from './core/store/index-status-row.js';
-export { stateContainer, stateSpace } from './core/store/state-space.js';
+export { counterContainer, counterSpace, stateContainer, stateSpace } from './core/store/state-space.js';
 export { databaseOf, sharedDatabase, tenantIn } from './core/store/tenant.js';

@@ -2,10 +2,11 @@ import { Module } from '@nestjs/common';
 import { KeyValueStorageModule } from '@kvent/key-value-storage';
 import { CatalogueService } from './catalogue.service.js';
 import { Product } from './product.js';
+import { Views } from './views.js';
 import { ProductsController } from './products.controller.js';
 
 @Module({
-  imports: [KeyValueStorageModule.forFeature([Product])],
+  imports: [KeyValueStorageModule.forFeature([Product, Views])],
   controllers: [ProductsController],
   providers: [CatalogueService],
   exports: [CatalogueService],

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import {
+  CounterStore,
   InjectStore,
   KeyValueStore,
   type Entry,
@@ -9,10 +10,14 @@ import {
 } from '@kvent/key-value-storage';
 import { ShopError } from '../problems/shop-error.js';
 import { Product } from './product.js';
+import { Views } from './views.js';
 
 @Injectable()
 export class CatalogueService {
-  constructor(@InjectStore(Product) private readonly products: KeyValueStore<Product>) {}
+  constructor(
+    @InjectStore(Product) private readonly products: KeyValueStore<Product>,
+    @InjectStore(Views) private readonly views: CounterStore,
+  ) {}
 
   add(product: Product): Promise<Entry<Product>> {
     return this.products.add(product.sku, product);
@@ -20,6 +25,11 @@ export class CatalogueService {
 
   get(sku: string): Promise<Entry<Product>> {
     return this.products.getOrThrow(sku);
+  }
+
+  /** How often the product was shown, this time included. */
+  countView(sku: string): Promise<number> {
+    return this.views.increment(sku);
   }
 
   page(request: PageRequest): Promise<Page<Entry<Product>>> {
@@ -32,6 +42,7 @@ export class CatalogueService {
 
   async remove(sku: string, ifMatch: Precondition): Promise<void> {
     await this.products.delete(sku, { ifMatch });
+    await this.views.reset(sku);
   }
 
   /**

@@ -23,6 +23,11 @@ const ProductsQuery = ListQuery.extend({
 });
 const PriceChange = z.object({ by: z.int().describe('Cents, up or down.') });
 
+// a header, because the ETag is that of the product: its body must not change with each view
+const viewsHeader = {
+  'Storefront-Views': { description: 'How often it was shown.', schema: { type: 'integer' as const } },
+};
+
 @ApiTags('products')
 @ForTenant()
 @Controller('products')
@@ -52,10 +57,12 @@ export class ProductsController {
   }
 
   @Get(':sku')
-  @ApiOperation({ summary: 'A product; 304 if the client has the current version' })
-  @ApiResponse({ status: 200, standardSchema: ProductSchema })
-  get(@Param('sku') sku: string) {
-    return this.catalogue.get(sku);
+  @ApiOperation({ summary: 'A product; 304 if the client has the current version. Counts the view' })
+  @ApiResponse({ status: 200, standardSchema: ProductSchema, headers: viewsHeader })
+  async get(@Param('sku') sku: string, @Res({ passthrough: true }) response: ShopResponse) {
+    const product = await this.catalogue.get(sku);
+    response.header('Storefront-Views', String(await this.catalogue.countView(sku)));
+    return product;
   }
 
   @Put(':sku')

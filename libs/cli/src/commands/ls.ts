@@ -1,8 +1,7 @@
-/** `kvent ls`: lists the states and stream types of a storage, or the keys of a state. */
+/** `kvent ls`: lists the states, counters and stream types of a storage, or the keys of one. */
 import {
   decodeCursor,
   encodeCursor,
-  stateSpace,
   type ScanRange,
   type StorageProvider,
 } from '@kvent/key-value-storage/internal/rows';
@@ -12,7 +11,7 @@ import { fromArgument, UsageError } from '../input/usage-error.js';
 import { headedTable, timeText, type Report } from '../output/report.js';
 import { valueJson } from '../output/stored-value.js';
 import { withStorage, type CommandContext, type StorageOptions } from './command.js';
-import { describeSpace } from './space-names.js';
+import { describeSpace, spaceOf } from './space-names.js';
 
 interface Options extends StorageOptions, TenantOptions {
   readonly storage: string;
@@ -21,7 +20,8 @@ interface Options extends StorageOptions, TenantOptions {
   readonly limit: number;
   readonly cursor?: string;
   readonly values?: boolean;
-  readonly container: string;
+  readonly container?: string;
+  readonly counter?: boolean;
 }
 
 export async function ls(options: Options, context: CommandContext): Promise<Report> {
@@ -42,8 +42,8 @@ async function spacesOf({ name, administration }: StorageProvider, options: Tena
       (await administration.spaces(database)).map(describeSpace).map((each) => [JSON.stringify(each), each]),
     );
     for (const space of described.values())
-      if (space.kind === 'state' || space.kind === 'head')
-        found.push({ database, kind: space.kind === 'state' ? 'state' : 'stream', name: space.name });
+      if (space.kind === 'state' || space.kind === 'counter' || space.kind === 'head')
+        found.push({ database, kind: space.kind === 'head' ? 'stream' : space.kind, name: space.name });
   }
   return {
     json: { command: 'ls', storage: name, items: found },
@@ -59,12 +59,12 @@ async function spacesOf({ name, administration }: StorageProvider, options: Tena
 
 async function keysOf(
   provider: StorageProvider,
-  { state, prefix, limit, cursor, values, container, ...options }: Options & { readonly state: string },
+  { state, prefix, limit, cursor, values, ...options }: Options & { readonly state: string },
   signal: AbortSignal,
 ): Promise<Report> {
   const bounds = rangeFrom(prefix);
   const database = await chosenDatabase(provider, options);
-  const scope = { database, ...stateSpace(state, container), ...bounds };
+  const scope = { database, ...spaceOf(state, options), ...bounds };
   const after =
     cursor === undefined ? undefined : fromArgument('--cursor', () => decodeCursor(scope, cursor));
   const range: ScanRange = {
@@ -103,7 +103,11 @@ async function keysOf(
           ...(values === true ? [JSON.stringify(valueJson(row).value)] : []),
         ]),
       ),
-      ...(rows.length === 0 ? [`There is no such key in state '${state}' of '${database}'.`] : []),
+      ...(rows.length === 0
+        ? [
+            `There is no such key in ${options.counter === true ? 'counter' : 'state'} '${state}' of '${database}'.`,
+          ]
+        : []),
       ...(next === null ? [] : [`More keys follow: --cursor ${next}`]),
     ],
   };

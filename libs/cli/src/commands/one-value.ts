@@ -1,19 +1,16 @@
 /** What the commands for one value share: its address, and its row. */
-import {
-  stateSpace,
-  storageError,
-  type Row,
-  type StorageProvider,
-} from '@kvent/key-value-storage/internal/rows';
+import { storageError, type Row, type StorageProvider } from '@kvent/key-value-storage/internal/rows';
 import { chosenDatabase, type TenantOptions } from '../input/database.js';
 import { encodedKeyFrom, keyJson } from '../input/key.js';
 import type { StorageOptions } from './command.js';
+import { spaceOf } from './space-names.js';
 
 export interface ValueOptions extends StorageOptions, TenantOptions {
   readonly storage: string;
   readonly state: string;
   readonly key: string;
-  readonly container: string;
+  readonly container?: string;
+  readonly counter?: boolean;
 }
 
 export interface ValueAddress {
@@ -26,7 +23,7 @@ export interface ValueAddress {
 export async function valueAddress(provider: StorageProvider, options: ValueOptions): Promise<ValueAddress> {
   const key = encodedKeyFrom(options.key);
   const database = await chosenDatabase(provider, options);
-  return { database, ...stateSpace(options.state, options.container), key };
+  return { database, ...spaceOf(options.state, options), key };
 }
 
 /** For reports in JSON: where the value is. */

@@ -40,8 +40,8 @@ const target: readonly OptionSpec[] = [
 const container: OptionSpec = {
   flags: '--container <name>',
   text: 'the container of the state, if its definition names one',
-  default: 'state',
 };
+const counter: OptionSpec = { flags: '--counter', text: 'of a counter, not of a state' };
 const limit: OptionSpec = {
   flags: '--limit <rows>',
   text: 'at most this many, up to 1,000',
@@ -150,6 +150,7 @@ export const commands: readonly CommandSpec[] = [
       limit,
       cursor,
       { flags: '--values', text: 'prints the values too' },
+      counter,
       container,
       ...tenant,
       ...opening,
@@ -162,7 +163,7 @@ export const commands: readonly CommandSpec[] = [
     name: 'get',
     summary: 'Prints a value with its etag, its times and its schema version.',
     arguments: [storage, state, key],
-    options: [container, ...tenant, ...opening],
+    options: [counter, container, ...tenant, ...opening],
     writes: false,
     example: 'kvent get ./data product mug --tenant acme',
     load: async () => (await import('./get.js')).get,

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { defineState } from '@kvent/key-value-storage';
+import { defineCounter, defineState } from '@kvent/key-value-storage';
 import { Folder, kvent, kventJson } from '../spec-support.js';
 
 const Products = defineState<unknown>('product');
@@ -28,6 +28,17 @@ describe('kvent ls', () => {
     expect((await kvent(['ls', data, '--tenant', 'acme'])).stdout).toBe(
       'database     kind   name\ntenant:acme  state  product\n',
     );
+  });
+
+  it('lists counters, and `get` prints one', async () => {
+    await folder.store((storage) => storage.store(defineCounter('product')).increment('mug', 3));
+    const { items } = await kventJson('ls', data);
+    expect(items).toContainEqual({ database: 'tenant:acme', kind: 'counter', name: 'product' });
+    expect(await kventJson('ls', data, 'product', '--counter', '--values')).toMatchObject({
+      items: [{ key: 'mug', value: 3 }],
+    });
+    expect(await kventJson('get', data, 'product', 'mug', '--counter')).toMatchObject({ value: 3 });
+    expect((await kvent(['get', data, 'product', 'tea', '--counter'])).exitCode).toBe(1);
   });
 
   it('lists the keys of a state page by page, as `get` takes them', async () => {

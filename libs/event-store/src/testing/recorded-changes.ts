@@ -33,6 +33,22 @@ export class RecordedChanges extends AtomicChanges {
     return this.#record('delete', call);
   }
 
+  increment(...call: readonly unknown[]): this {
+    return this.#record('increment', call);
+  }
+
+  decrement(...call: readonly unknown[]): this {
+    return this.#record('decrement', call);
+  }
+
+  raiseTo(...call: readonly unknown[]): this {
+    return this.#record('raiseTo', call);
+  }
+
+  lowerTo(...call: readonly unknown[]): this {
+    return this.#record('lowerTo', call);
+  }
+
   include(participant: CommitParticipant): this {
     // compared by what it would append, not by its connections
     const content = participant instanceof Participant ? participant.content() : participant;

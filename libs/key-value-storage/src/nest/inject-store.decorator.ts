@@ -1,15 +1,15 @@
 import { Inject, type InjectionToken } from '@nestjs/common';
 import type { AnyIndexes } from '../core/store/index-types.js';
 import type { IndexedStore, KeyValueStore, StoreWith } from '../core/store/key-value-store.js';
-import type { Key } from '../core/base/key.js';
 import {
-  definitionOf,
-  type AnyState,
-  type Input,
-  type ResolvedState,
-  type StateClass,
-  type StateDefinition,
-} from '../core/store/state-definition.js';
+  storeDefinitionOf,
+  type AnyDefinition,
+  type CounterDefinition,
+  type ResolvedCounter,
+} from '../core/store/counter-definition.js';
+import type { CounterStore } from '../core/store/counter-store.js';
+import type { Key } from '../core/base/key.js';
+import type { Input, ResolvedState, StateClass, StateDefinition } from '../core/store/state-definition.js';
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- constructor inference demands it
 type AnyClass = abstract new (...given: any[]) => unknown;
@@ -39,17 +39,18 @@ export interface InjectDecorator<What, Indexed = What> {
 type Wanted<What, Indexed, Given> = Given extends IndexedStore<any, any, any, any> ? Indexed : What;
 
 // A symbol on the definition, not a registry: two copies of this package would have two registries.
-const tokens = new WeakMap<ResolvedState, symbol>();
+const tokens = new WeakMap<ResolvedState | ResolvedCounter, symbol>();
 
 /**
- * The injection token of the store of a state: `{ provide: getStoreToken(Product), useValue: stub
- * }`. `INVALID_OPTION` for a class without `@State`.
+ * The injection token of the store of a state or a counter: `{ provide: getStoreToken(Product),
+ * useValue: stub }`. `INVALID_OPTION` for a class without `@State`.
  */
-export function getStoreToken(state: AnyState): InjectionToken {
-  const definition = definitionOf(state);
+export function getStoreToken(state: AnyDefinition): InjectionToken {
+  const definition = storeDefinitionOf(state);
   let token = tokens.get(definition);
   if (token === undefined) {
-    token = Symbol(`KeyValueStore<${definition.name}>`);
+    const store = definition.kind === 'counter' ? 'CounterStore' : 'KeyValueStore';
+    token = Symbol(`${store}<${definition.name}>`);
     tokens.set(definition, token);
   }
   return token;
@@ -57,9 +58,13 @@ export function getStoreToken(state: AnyState): InjectionToken {
 
 /**
  * Injects the store of a state: `constructor(@InjectStore(Product) private readonly products:
- * KeyValueStore<Product>) {}`. The state must be in some `KeyValueStorageModule.forFeature([…])`
- * that the module imports. `INVALID_OPTION` for a class without `@State`.
+ * KeyValueStore<Product>) {}`; of a counter a `CounterStore`. The definition must be in some
+ * `KeyValueStorageModule.forFeature([…])` that the module imports. `INVALID_OPTION` for a class
+ * without `@State`.
  */
+export function InjectStore<N extends number | bigint, K extends Key>(
+  definition: CounterDefinition<N, K>,
+): InjectDecorator<CounterStore<N, K>>;
 export function InjectStore<T, K extends Key, I, X extends AnyIndexes>(
   definition: StateDefinition<T, K, I, X>,
 ): InjectDecorator<KeyValueStore<T, K, I>, StoreWith<T, K, I, X>>;
@@ -68,6 +73,6 @@ export function InjectStore<T, K extends Key, I, X extends AnyIndexes>(
 export function InjectStore<T, K extends Key = any, I = Input<T>, X extends AnyIndexes = any>(
   state: StateClass<T, K, I, X>,
 ): InjectDecorator<KeyValueStore<T, K, I>, StoreWith<T, K, I, X>>;
-export function InjectStore(state: AnyState): InjectDecorator<KeyValueStore<never>> {
+export function InjectStore(state: AnyDefinition): InjectDecorator<never> {
   return Inject(getStoreToken(state));
 }

@@ -10,7 +10,7 @@ import {
 import { ModulesContainer } from '@nestjs/core';
 import { KeyValueStorage } from '../core/store/key-value-store.js';
 import { invalidOption } from '../core/base/options.js';
-import { definitionOf, type AnyState, type ResolvedState } from '../core/store/state-definition.js';
+import { storeDefinitionOf, type AnyDefinition } from '../core/store/counter-definition.js';
 import { callSite } from './start-up/call-site.js';
 import { StorageHealthIndicator } from './health/storage-health.indicator.js';
 import { getStoreToken } from './inject-store.decorator.js';
@@ -24,7 +24,7 @@ import {
 } from './options/key-value-storage-options.js';
 import { onceForApplication } from './start-up/once-for-application.js';
 import { assertOneRoot, type Feature } from './start-up/feature-kind.js';
-import { noRoot, stateFeatures } from './start-up/start-up-checks.js';
+import { noRoot, stateFeatures, type Resolved } from './start-up/start-up-checks.js';
 import { markStarted, setStartUpContext, startUpChecksOf } from './start-up/start-up-context.js';
 import { StorageHost, type StorageSetup } from './host/storage-host.js';
 import { storageOverrideToken, type StorageOverride } from './options/storage-override.js';
@@ -120,11 +120,11 @@ export class KeyValueStorageModule extends ConfigurableModuleClass implements On
   }
 
   /**
-   * Makes the stores of these states injectable in the module that imports it. All modules with the
-   * same state get the same store.
+   * Makes the stores of these states and counters injectable in the module that imports it. All
+   * modules with the same state get the same store.
    */
-  static forFeature(states: readonly AnyState[]): DynamicModule {
-    const definitions = states.map(definitionOf);
+  static forFeature(states: readonly AnyDefinition[]): DynamicModule {
+    const definitions = states.map(storeDefinitionOf);
     const feature = { definitions, declaredAt: callSite(KeyValueStorageModule.forFeature) };
     const names = definitions.map(({ name }) => name).join(', ');
     return {
@@ -175,7 +175,7 @@ function assertStartUp(modules: ModulesContainer, { options, override, declaredA
 const rootsOf = (modules: ModulesContainer) =>
   [...modules.values()].filter(({ metatype }) => metatype === KeyValueStorageModule);
 
-function storeProvider(definition: ResolvedState, feature: Feature<ResolvedState>): Provider {
+function storeProvider(definition: Resolved, feature: Feature<Resolved>): Provider {
   return {
     provide: getStoreToken(definition),
     // optional, because without a root the error of Nest would name a private class
@@ -183,7 +183,7 @@ function storeProvider(definition: ResolvedState, feature: Feature<ResolvedState
     useFactory: async (host: StorageHost | undefined, modules: ModulesContainer) => {
       if (host !== undefined) {
         stateFeatures.admit(modules, feature);
-        return host.storage.store(definition);
+        return host.storage.store(definition as never) as unknown;
       }
       if (rootsOf(modules).length === 0) throw noRoot(feature);
       // Nest 11 injects undefined for an optional dependency that failed. The error of that

@@ -3,19 +3,23 @@ import type { Key } from '../core/base/key.js';
 import type { AnyIndexes } from '../core/store/index-types.js';
 import type { StoreWith } from '../core/store/key-value-store.js';
 import {
-  definitionOf,
-  type AnyState,
-  type Input,
-  type StateClass,
-  type StateDefinition,
-} from '../core/store/state-definition.js';
+  storeDefinitionOf,
+  type AnyDefinition,
+  type CounterDefinition,
+} from '../core/store/counter-definition.js';
+import type { CounterStore } from '../core/store/counter-store.js';
+import type { Input, StateClass, StateDefinition } from '../core/store/state-definition.js';
 import { getStoreToken } from './inject-store.decorator.js';
 import { partOf } from './part-of.js';
 
 /**
- * The store of a state in an application, whichever module has declared it: for tests, seeds and
- * scripts. `INVALID_OPTION` where no module has.
+ * The store of a state or a counter in an application, whichever module has declared it: for tests,
+ * seeds and scripts. `INVALID_OPTION` where no module has.
  */
+export function storeOf<N extends number | bigint, K extends Key>(
+  app: Pick<INestApplicationContext, 'get'>,
+  definition: CounterDefinition<N, K>,
+): CounterStore<N, K>;
 export function storeOf<T, K extends Key, I, X extends AnyIndexes>(
   app: Pick<INestApplicationContext, 'get'>,
   definition: StateDefinition<T, K, I, X>,
@@ -24,7 +28,8 @@ export function storeOf<T, K extends Key = Key, I = Input<T>, X extends AnyIndex
   app: Pick<INestApplicationContext, 'get'>,
   state: StateClass<T, K, I, X>,
 ): StoreWith<T, K, I, X>;
-export function storeOf(app: Pick<INestApplicationContext, 'get'>, state: AnyState): unknown {
-  const what = `state '${definitionOf(state).name}'`;
+export function storeOf(app: Pick<INestApplicationContext, 'get'>, state: AnyDefinition): unknown {
+  const { kind, name } = storeDefinitionOf(state);
+  const what = `${kind} '${name}'`;
   return partOf(app, getStoreToken(state), what, 'KeyValueStorageModule');
 }

@@ -29,6 +29,7 @@ const kinds = {
   INVALID_ETAG: { status: 400, title: 'Invalid etag', retryable: false },
   INVALID_CURSOR: { status: 400, title: 'Invalid cursor', retryable: false },
   OUT_OF_RANGE: { status: 400, title: 'Value out of range', retryable: false },
+  COUNTER_OUT_OF_RANGE: { status: 409, title: 'Counter out of range', retryable: false },
   INVALID_OPTION: { status: 500, title: 'Invalid option', retryable: false },
   INVALID_STATE: { status: 500, title: 'Invalid state', retryable: false },
   INVALID_VALUE: { status: 422, title: 'Invalid value', retryable: false },
@@ -74,6 +75,12 @@ export interface StorageErrorDetails {
   INVALID_ETAG: object;
   INVALID_CURSOR: object;
   OUT_OF_RANGE: object;
+  /** `floor`, `ceiling`: the bounds of the counter, of the type of its numbers. */
+  COUNTER_OUT_OF_RANGE: {
+    readonly key: Key;
+    readonly floor: number | bigint;
+    readonly ceiling: number | bigint;
+  };
   INVALID_OPTION: object;
   INVALID_STATE: object;
   INVALID_VALUE: { readonly issues: readonly StandardSchemaV1.Issue[] };

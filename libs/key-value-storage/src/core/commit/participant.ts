@@ -11,7 +11,7 @@ import { retrying } from '../contention/retry-on-conflict.js';
 import { lockNameOf, rowNameOf } from '../port/row-name.js';
 import type { Address, Row } from '../port/storage-provider.js';
 import { conflictError, type CommittedBatch, type ConflictedBatch, type Contribution } from './commit.js';
-import type { StorageAccess } from './storage-access.js';
+import type { RefusalError, StorageAccess } from './storage-access.js';
 
 /** What another package adds to one commit: `storage.atomic().include(participant)`. */
 export interface CommitParticipant {
@@ -85,6 +85,8 @@ export interface ParticipantBatch {
    * reading
    */
   readonly refusal?: ((conflict: ConflictedBatch) => Error) | undefined;
+  /** The error of an impossible numeric change of `own`. */
+  readonly refused?: RefusalError | undefined;
   /** In the order in which they decide: idempotency records first. */
   readonly participants: readonly Participant[];
   /** Whether a conflict is retried here, not by a loop around this. @default true */
@@ -130,13 +132,13 @@ class ParticipantCommit {
   }
 
   async attempt(): Promise<Outcome> {
-    const { access, database, own, participants, onConflict, signal } = this.#batch;
+    const { access, database, own, participants, refused, onConflict, signal } = this.#batch;
     if (this.#readsFirst) {
       const verdict = await this.#evaluate(participants, undefined);
       if (verdict.outcome === 'reject' || verdict.outcome === 'replayed') return verdict;
       this.#readsFirst = false;
     }
-    const result = await access.commit(database, this.#content(), { signal });
+    const result = await access.commit(database, this.#content(), { signal, refused });
     if (result.outcome === 'committed') {
       for (const participant of participants) participant.committed(result);
       return result;

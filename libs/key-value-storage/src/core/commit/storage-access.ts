@@ -56,7 +56,12 @@ interface AccessCommitOptions extends AccessOptions {
   /** @default the next version of the database */
   readonly version?: Version | undefined;
   readonly noWait?: boolean | undefined;
+  /** The error of a numeric change that is impossible. @default `INVALID_OPTION` */
+  readonly refused?: RefusalError | undefined;
 }
+
+export type RefusedBatch = Extract<CommitResult, { outcome: 'refused' }>;
+export type RefusalError = (refused: RefusedBatch) => Error;
 
 /** The access outside a transaction of the caller's, and that transaction. */
 interface Outside {
@@ -181,6 +186,7 @@ export class StorageAccess {
     if (result?.outcome === 'conflict') return result;
     if (own !== undefined && result?.outcome === 'failed' && result.error.code === 'STORAGE_UNAVAILABLE')
       throw waitsForItself(own, this.inTransaction);
+    if (result?.outcome === 'refused' && options?.refused !== undefined) throw options.refused(result);
     throw this.#errorOf(result);
   }
 
@@ -240,7 +246,7 @@ export class StorageAccess {
     return `The provider '${this.provider.name}'`;
   }
 
-  #errorOf(result: Extract<CommitResult, { outcome: 'failed' | 'refused' }> | undefined): Error {
+  #errorOf(result: Extract<CommitResult, { outcome: 'failed' }> | RefusedBatch | undefined): Error {
     if (result === undefined)
       return storageError('STORAGE_OUTCOME_UNKNOWN', `${this.#name} returned no result for a batch.`, {});
     if (result.outcome === 'failed') return result.error;

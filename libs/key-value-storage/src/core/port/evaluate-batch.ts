@@ -109,7 +109,7 @@ function applyChange(
         ? stored
         : { ...row, expiresAt: commit.now + change.ttlMs };
     default: {
-      const number = calculate(change, row);
+      const number = calculateNumber(change, row);
       if (typeof number === 'string') return number;
       const ttl = { keepElse: change.ttlMs ?? 'never' } as const;
       return {
@@ -122,9 +122,10 @@ function applyChange(
   }
 }
 
-type Numeric = Extract<Change, { kind: 'sum' | 'min' | 'max' }>;
+export type NumericChange = Extract<Change, { kind: 'sum' | 'min' | 'max' }>;
 
-function calculate(change: Numeric, row: Row | undefined): bigint | 'range' | 'type' {
+/** The number after the change, or why it is refused. */
+export function calculateNumber(change: NumericChange, row: Row | undefined): bigint | 'range' | 'type' {
   if (row !== undefined && row.value.kind !== 'number') return 'type';
   const old = row === undefined ? 0n : (row.value as { readonly number: bigint }).number;
   const { operand, floor, ceiling } = change;

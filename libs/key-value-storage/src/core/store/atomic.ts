@@ -16,18 +16,23 @@ import {
   type CommittedBatch,
   type ConflictedBatch,
 } from '../commit/commit.js';
-import type { StorageAccess } from '../commit/storage-access.js';
+import type { RefusedBatch, StorageAccess } from '../commit/storage-access.js';
 import type { OnConflict } from '../contention/held-locks.js';
 import { rowNameOf } from '../port/row-name.js';
+import { CounterParticipant, type CountedRow } from './counter-participant.js';
+import type { CounterRows, CounterVerb } from './counter-rows.js';
+import type { CounterStore } from './counter-store.js';
+import type { DefinitionRows } from './definition-rows.js';
 import { EntryInfo, type Entry } from './entry.js';
 import { decodeKey } from '../encoding/key-encoding.js';
 import { inspect } from '../base/inspect.js';
 import type { Key } from '../base/key.js';
+import type { CallOptions } from './call-options.js';
 import {
   AtomicBatch,
   type AnyStore,
   type AtomicCondition,
-  type CallOptions,
+  type AtomicCounterOptions,
   type AtomicResult,
   type AtomicWriteOptions,
   type KeyWithEtag,
@@ -44,6 +49,7 @@ import { assertOptions, invalidOption, invalidState } from '../base/options.js';
 import { IndexedCommit, type IndexedState } from './indexed-commit.js';
 import type { StateRows } from './state-rows.js';
 import type { Address, Change, Check, Expected, RowAddress, TimeToLive } from '../port/storage-provider.js';
+import { counterRows, TypedCounterStore } from './typed-counter-store.js';
 import { storeRows, TypedStore } from './typed-store.js';
 import { conditionOf, etagIn, isOneOf, ttlOf, type OneOf } from './write-options.js';
 
@@ -64,6 +70,7 @@ interface RowOperation {
   checkedBy: CheckedBy;
   change: (() => Promise<Change>) | undefined;
   deletes: boolean;
+  counted: CountedRow | undefined;
 }
 
 /** A call on the batch, as idempotency keys compare it. */
@@ -74,10 +81,14 @@ interface RecordedCall {
   readonly whole: () => readonly unknown[];
 }
 
-/** The changes, as the idempotency record keeps them: encoded keys, and which were deletions. */
+/**
+ * The changes, as the idempotency record keeps them: encoded keys, which were deletions, and the
+ * numbers of counters.
+ */
 interface RecordedChanges {
   readonly keys: readonly string[];
   readonly deleted: readonly number[];
+  readonly values?: readonly (number | bigint | null)[];
 }
 
 /** Records of whole batches. Those of streams and states have containers with a name. */
@@ -106,6 +117,10 @@ export class Atomic extends AtomicBatch {
   #restsOnReading = false;
   #location: BatchLocation | undefined;
   #committed = false;
+  /** The counters of a commit with an idempotency key. */
+  #counting: CounterParticipant | undefined;
+  /** The changes of the batch beside its participants, those of indexes last. */
+  #changesSent = 0;
 
   constructor(owns: (access: StorageAccess) => boolean, assertOpen: () => void) {
     super();
@@ -160,6 +175,22 @@ export class Atomic extends AtomicBatch {
     this.#change(operation, async () => ({ kind: 'delete', address }), true);
     this.#record('delete', operation);
     return this;
+  }
+
+  increment(store: AnyCounterStore, key: Key, by?: number | bigint, options?: AtomicCounterOptions): this {
+    return this.#count('increment', store, key, by, options);
+  }
+
+  decrement(store: AnyCounterStore, key: Key, by?: number | bigint, options?: AtomicCounterOptions): this {
+    return this.#count('decrement', store, key, by, options);
+  }
+
+  raiseTo(store: AnyCounterStore, key: Key, atLeast: number | bigint, options?: AtomicCounterOptions): this {
+    return this.#count('raiseTo', store, key, atLeast, options);
+  }
+
+  lowerTo(store: AnyCounterStore, key: Key, atMost: number | bigint, options?: AtomicCounterOptions): this {
+    return this.#count('lowerTo', store, key, atMost, options);
   }
 
   include(participant: CommitParticipant): this {
@@ -231,15 +262,22 @@ export class Atomic extends AtomicBatch {
     const lists = operations.filter(({ expected }) => isOneOf(expected));
     const versions = lists.length === 0 ? [] : await versionsOf(location.access, lists, signal);
     const checks = operations.flatMap((each) => checkOf(each, versions[lists.indexOf(each)]));
+    const counted = operations.flatMap(({ counted: row }) => row ?? []);
+    if (record !== undefined && counted.length > 0)
+      this.#counting = new CounterParticipant(location.access, location.database, counted);
+    const beside = this.#counting === undefined ? operations : operations.filter((each) => !each.counted);
     const changes = await Promise.all(
-      operations.flatMap(({ change }) => (change === undefined ? [] : [change()])),
+      beside.flatMap(({ change }) => (change === undefined ? [] : [change()])),
     );
-    const participants = record === undefined ? this.#participants : [record, ...this.#participants];
+    const participants = [record, this.#counting, ...this.#participants].filter((each) => each !== undefined);
     const refusal = (conflict: ConflictedBatch): Error =>
       refusalOf(conflict, this.#operations.get(rowNameOf(conflict.address)));
     const { access, database } = location;
     const own = { checks, changes };
-    const batch = { access, database, own, refusal, participants, onConflict, signal };
+    this.#changesSent = changes.length;
+    const refused = (batch: RefusedBatch): Error =>
+      refusedError(batch, this.#operations.get(rowNameOf(batch.address)));
+    const batch = { access, database, own, refusal, refused, participants, onConflict, signal };
     const hasIndexes = operations.some(
       ({ indexed, change }) => indexed !== undefined && change !== undefined,
     );
@@ -253,6 +291,7 @@ export class Atomic extends AtomicBatch {
       this.#operations.get(rowNameOf(address))?.indexed;
     const indexed = new IndexedCommit({ access, database, own, indexedState, signal });
     const outcome = await indexed.run(async (whole) => {
+      this.#changesSent = whole.changes.length;
       let added: ConflictedBatch | undefined;
       const refuse = (conflict: ConflictedBatch): Error => {
         if (indexed.concerns(conflict)) added = conflict;
@@ -271,26 +310,41 @@ export class Atomic extends AtomicBatch {
 
   #resultOf(outcome: CommittedBatch | ReplayedBatch | undefined): AtomicResult {
     if (outcome === undefined) return { replayed: false, changes: [] };
+    if (outcome.outcome === 'committed') this.#noteNumbers(outcome);
     const record = outcome.outcome === 'replayed' ? outcome.row : undefined;
     const version = outcome.outcome === 'replayed' ? outcome.row.version : outcome.version;
     // records of earlier releases hold no result: it was made of the keys of the repeat
-    const { keys, deleted } =
+    const { keys, deleted, values } =
       (record === undefined ? null : (idempotencyRecordIn(record).result as RecordedChanges | null)) ??
       this.#recorded;
     const deletions = new Set(deleted);
     const changes = keys.map((key, index) => ({
       key: decodeKey(key) ?? key,
       etag: deletions.has(index) ? undefined : version,
+      ...valueAt(values, index),
     }));
     return { replayed: record !== undefined, changes };
   }
 
+  /** The numbers of the counters that this commit has changed: those of participants come first. */
+  #noteNumbers({ rows }: CommittedBatch): void {
+    if (this.#counting !== undefined) return;
+    const changed = [...this.#operations.values()].filter(({ change }) => change !== undefined);
+    for (const [index, { counted }] of changed.entries())
+      if (counted !== undefined) counted.number = rows[rows.length - this.#changesSent + index]?.number;
+  }
+
   get #recorded(): RecordedChanges {
     const changed = [...this.#operations.values()].filter(({ change }) => change !== undefined);
-    return {
-      keys: changed.map(({ address }) => address.key),
-      deleted: changed.flatMap(({ deletes }, index) => (deletes ? [index] : [])),
-    };
+    const keys = changed.map(({ address }) => address.key);
+    const deleted = changed.flatMap(({ deletes }, index) => (deletes ? [index] : []));
+    if (!changed.some(({ counted }) => counted)) return { keys, deleted };
+    const values = changed.map(({ counted }) =>
+      counted?.number === undefined
+        ? null
+        : counted.rows.valueOf(counted.change.address, counted.number, 'unknown'),
+    );
+    return { keys, deleted, values };
   }
 
   /**
@@ -339,21 +393,48 @@ export class Atomic extends AtomicBatch {
     return this;
   }
 
+  #count(
+    verb: CounterVerb,
+    store: AnyCounterStore,
+    key: Key,
+    given: number | bigint | undefined,
+    options: AtomicCounterOptions | undefined,
+  ): this {
+    assertOptions(verb, options, ['ttlMs']);
+    const rows = counterRowsOf(store);
+    const operation = this.#operationOn(rows, key);
+    const change = rows.change(verb, operation.address, given, options?.ttlMs);
+    // of two values the last counts, but no amount may be dropped
+    if (operation.counted !== undefined)
+      throw invalidOption(
+        `The batch changes the counter ${rows.definition.name} ${inspect(key)} twice; add the amounts and change it once.`,
+      );
+    operation.counted = { rows, change, number: undefined };
+    this.#change(operation, async () => change, false);
+    this.#record(verb, operation, () => [String(change.operand), options?.ttlMs ?? null]);
+    return this;
+  }
+
   #operation(store: AnyStore, key: Key): RowOperation {
-    const rows = rowsOf(store);
+    return this.#operationOn(rowsOf(store), key);
+  }
+
+  #operationOn(rows: AnyRows, key: Key): RowOperation {
     const address = rows.address(key);
-    this.#assertLocation(`state '${rows.state.name}'`, rows.access, address.database);
+    const { kind, name: state } = rows.definition;
+    this.#assertLocation(`${kind} '${state}'`, rows.access, address.database);
     const name = rowNameOf(address);
     let operation = this.#operations.get(name);
     if (operation === undefined) {
       operation = {
         address,
-        state: rows.state.name,
+        state,
         indexed: rows.indexed,
         expected: undefined,
         checkedBy: 'own',
         change: undefined,
         deletes: false,
+        counted: undefined,
       };
       this.#operations.set(name, operation);
     }
@@ -440,6 +521,16 @@ function refusalOf(conflict: ConflictedBatch, operation: RowOperation | undefine
   return conflictError(conflict, operation?.checkedBy === 'caller' ? 'caller' : 'own');
 }
 
+function refusedError({ address, reason }: RefusedBatch, operation: RowOperation | undefined): Error {
+  if (operation?.counted !== undefined) return operation.counted.rows.refusal(operation.address, reason);
+  return invalidOption(`The number at ${inspect(keyOf(address))} cannot be changed: ${reason}.`);
+}
+
+const valueAt = (values: RecordedChanges['values'], index: number): { readonly value?: number | bigint } => {
+  const value = values?.[index] ?? undefined;
+  return value === undefined ? {} : { value };
+};
+
 /** A batch for the stores and streams of one access. */
 export const atomicOn = (access: StorageAccess): AtomicBatch =>
   new Atomic(
@@ -474,6 +565,17 @@ function rowsOf(store: AnyStore): StateRows<unknown> {
   throw isOfAnotherCopy(store, TypedStore)
     ? anotherCopy('store')
     : invalidOption(`A batch takes stores of its own storage; got ${inspect(store)}.`);
+}
+
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- CounterStore is invariant
+type AnyCounterStore = CounterStore<any, any>;
+type AnyRows = Pick<DefinitionRows<unknown>, 'access' | 'definition' | 'address' | 'indexed'>;
+
+function counterRowsOf(store: AnyCounterStore): CounterRows<number | bigint> {
+  if (store instanceof TypedCounterStore) return (store as TypedCounterStore<number | bigint>)[counterRows];
+  throw isOfAnotherCopy(store, TypedCounterStore)
+    ? anotherCopy('store')
+    : invalidOption(`A batch takes counters of its own storage; got ${inspect(store)}.`);
 }
 
 /** A process may hold a package twice, each with classes of its own. */

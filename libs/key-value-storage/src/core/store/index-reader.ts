@@ -12,7 +12,8 @@ import type { ResolvedIndex } from './index-definition.js';
 import { boundsOfKey, isIndexRowKey, isLoose, readIndexRow, rowBounds } from './index-row.js';
 import { IndexScan } from './index-scan.js';
 import type { IndexPageRequest, IndexRange } from './index-types.js';
-import { StoreIndex, type Page, type ReadOptions } from './key-value-store.js';
+import type { ReadOptions } from './call-options.js';
+import { StoreIndex, type Page } from './key-value-store.js';
 import {
   assertPageLimit,
   boundedPages,

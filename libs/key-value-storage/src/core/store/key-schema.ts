@@ -1,4 +1,5 @@
-/** Keys of a state that has a schema of keys. */
+/** Keys of a state or a counter that has a schema of keys. */
+import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { describeIssues } from '../encoding/codec.js';
 import { encodeKey } from '../encoding/key-encoding.js';
 import { storageError } from '../base/errors.js';
@@ -6,7 +7,16 @@ import { inspect } from '../base/inspect.js';
 import type { Key } from '../base/key.js';
 import { isPromise } from '../base/kinds.js';
 import { invalidOption } from '../base/options.js';
-import type { KeySchema } from './state-definition.js';
+
+/** A schema of keys. It returns a key as it is: another spelling of the key is refused. */
+export type KeySchema = StandardSchemaV1<unknown, Key>;
+export interface KeyOptions<KS extends KeySchema> {
+  /** Any Standard Schema, without promises: a key that it refuses is `INVALID_KEY`. */
+  readonly key?: KS;
+}
+/** An entry's key is frozen, so a tuple is a readonly one. */
+export type FrozenKey<K> = Readonly<K> extends infer F extends Key ? F : never;
+export type KeyFrom<KS extends KeySchema> = FrozenKey<StandardSchemaV1.InferOutput<KS>>;
 
 /**
  * `INVALID_KEY` unless the schema returns the key as it is: a row has one key, so a schema that

@@ -4,6 +4,9 @@
  * is assignable.
  */
 import type { CommitParticipant } from '../commit/participant.js';
+import type { CallOptions, ReadOptions } from './call-options.js';
+import type { CounterDefinition } from './counter-definition.js';
+import type { CounterStore, CounterWriteOptions } from './counter-store.js';
 import type { Entry, EntryInfo } from './entry.js';
 import type { Precondition } from './etag.js';
 import type { Key, KeyRange } from '../base/key.js';
@@ -17,18 +20,6 @@ type Awaitable<T> = T | Promise<T>;
 /** An etag, or something that carries one. */
 export type EtagLike = string | EntryInfo;
 
-// `?: T | undefined` where undefined means the default; `?: T` where it would drop a check.
-export interface CallOptions {
-  /**
-   * Aborts the call with `ABORTED`: with `effect: 'none'` while it is queued, with `'unknown'` once
-   * it was sent.
-   */
-  readonly signal?: AbortSignal | undefined;
-}
-export interface ReadOptions extends CallOptions {
-  /** 'stale': a replica or a cache may be read. @default 'current' */
-  readonly consistency?: 'current' | 'stale';
-}
 /**
  * `ttlMs` in milliseconds above 0. Left out: `add`, `set` and `replace` take the state's own,
  * `save` and `update` keep the expiry the entry has.
@@ -274,6 +265,8 @@ export interface AtomicResult {
     readonly key: Key;
     /** undefined: deleted */
     readonly etag: string | undefined;
+    /** Of a counter: its number after the commit. */
+    readonly value?: number | bigint;
   }[];
 }
 
@@ -290,6 +283,8 @@ export interface KeyWithEtag<K extends Key = Key> {
 export interface AtomicWriteOptions {
   readonly ttlMs?: number | 'keep' | 'never';
 }
+/** `ttlMs` counts only when the change creates the counter. */
+export type AtomicCounterOptions = Pick<CounterWriteOptions, 'ttlMs'>;
 export interface AtomicCondition {
   /**
    * As of the store's `set`: a failed check is the caller's, never retried, and a 412 over HTTP.
@@ -343,6 +338,37 @@ export abstract class AtomicChanges {
     options?: AtomicCondition,
   ): this;
   /**
+   * Adds `by` (1 by default) to a counter, as `increment` of its store. One batch changes a counter
+   * once: a second change is `INVALID_OPTION`.
+   */
+  abstract increment<N extends number | bigint, K extends Key>(
+    store: CounterStore<N, K>,
+    key: NoInfer<K>,
+    by?: NoInfer<N>,
+    options?: AtomicCounterOptions,
+  ): this;
+  /** Subtracts `by` (1 by default) from a counter. */
+  abstract decrement<N extends number | bigint, K extends Key>(
+    store: CounterStore<N, K>,
+    key: NoInfer<K>,
+    by?: NoInfer<N>,
+    options?: AtomicCounterOptions,
+  ): this;
+  /** Sets a counter to `atLeast` where it is lower. */
+  abstract raiseTo<N extends number | bigint, K extends Key>(
+    store: CounterStore<N, K>,
+    key: NoInfer<K>,
+    atLeast: NoInfer<N>,
+    options?: AtomicCounterOptions,
+  ): this;
+  /** Sets a counter to `atMost` where it is higher. */
+  abstract lowerTo<N extends number | bigint, K extends Key>(
+    store: CounterStore<N, K>,
+    key: NoInfer<K>,
+    atMost: NoInfer<N>,
+    options?: AtomicCounterOptions,
+  ): this;
+  /**
    * Adds a part of another package: `orders.appending(…)`. One stream twice is `INVALID_OPTION`.
    */
   abstract include(participant: CommitParticipant): this;
@@ -351,14 +377,16 @@ export abstract class AtomicChanges {
 export abstract class AtomicBatch extends AtomicChanges {
   /**
    * Commits everything or nothing. Rejects with `STORAGE_CONFLICT` and the first key whose check
-   * failed (`KEY_EXISTS` for an `add`), `LIMIT_EXCEEDED` over 900 rows or 8 MB, and the errors of
-   * included parts. A second commit of the batch is `INVALID_STATE`.
+   * failed (`KEY_EXISTS` for an `add`), `COUNTER_OUT_OF_RANGE` for a counter that would leave its
+   * bounds, `LIMIT_EXCEEDED` over 900 rows or 8 MB, and the errors of included parts. A second
+   * commit of the batch is `INVALID_STATE`.
    *
    * With `idempotencyKey`, for a day: a repeat of the batch returns the result of the first commit,
    * with `replayed: true`; another batch with the same key is `IDEMPOTENCY_CONFLICT`. What is
    * compared is the `content` given with the key, else the calls that made the batch; only their
    * verbs and rows where the batch rests on reading (`save`, `check`, `delete(entry)`, a loaded
-   * stream). The key belongs to the tenant.
+   * stream). The key belongs to the tenant. Counters are then read before they are changed, so that
+   * a repeat returns their first numbers, and a concurrent change makes the commit read again.
    */
   abstract commit(
     options?: CallOptions & { readonly idempotencyKey?: string | IdempotentCall | undefined },
@@ -367,6 +395,10 @@ export abstract class AtomicBatch extends AtomicChanges {
 
 /** The stores of one application, opened by `KeyValueStorageModule`, or by `openStorage`. */
 export abstract class KeyValueStorage implements AsyncDisposable {
+  /** The counters of a definition of `defineCounter` or `defineBigCounter`. */
+  abstract store<N extends number | bigint, K extends Key>(
+    definition: CounterDefinition<N, K>,
+  ): CounterStore<N, K>;
   /**
    * The store of a state: of a class with `@State` or `stateOf`, or a definition of `defineState`.
    */

@@ -10,14 +10,12 @@ import { joinedStore } from './joining.js';
 import { KeyValueStorage, type AnyStore, type AtomicBatch, type StoreWith } from './key-value-store.js';
 import { assertOptions, invalidOption } from '../base/options.js';
 import { resolveRetry, type RetryOptions, type RetryPolicy } from '../contention/retry-on-conflict.js';
-import {
-  definitionOf,
-  type ResolvedState,
-  type StateClass,
-  type StateDefinition,
-} from './state-definition.js';
+import { storeDefinitionOf, type CounterDefinition, type ResolvedCounter } from './counter-definition.js';
+import type { CounterStore } from './counter-store.js';
+import type { ResolvedState, StateClass, StateDefinition } from './state-definition.js';
 import type { StorageProvider } from '../port/storage-provider.js';
 import { databaseOf, sharedDatabase, tenantIn } from './tenant.js';
+import { TypedCounterStore } from './typed-counter-store.js';
 import { TypedStore } from './typed-store.js';
 import { databaseVersions } from '../port/version.js';
 
@@ -144,7 +142,7 @@ class OpenStorage extends KeyValueStorage {
   readonly #main: StorageAccess;
   readonly #named: ReadonlyMap<string, StorageAccess>;
   readonly #tenant: (() => string | undefined) | undefined;
-  readonly #stores = new Map<ResolvedState, AnyStore>();
+  readonly #stores = new Map<Resolved, OpenedStore>();
   #closed: Promise<void> | undefined;
 
   constructor(
@@ -167,13 +165,15 @@ class OpenStorage extends KeyValueStorage {
     this.#tenant = tenant;
   }
 
+  store<N extends number | bigint, K extends Key>(definition: CounterDefinition<N, K>): CounterStore<N, K>;
   store<T, K extends Key, I, X extends AnyIndexes>(
     state: StateDefinition<T, K, I, X> | StateClass<T, K, I, X>,
-  ): StoreWith<T, K, I, X> {
-    const definition = definitionOf(state);
+  ): StoreWith<T, K, I, X>;
+  store(given: unknown): OpenedStore {
+    const definition = storeDefinitionOf(given);
     let store = this.#stores.get(definition);
     if (store === undefined) this.#stores.set(definition, (store = openStore(this, definition)));
-    return store as StoreWith<T, K, I, X>;
+    return store;
   }
 
   atomic(): AtomicBatch {
@@ -266,10 +266,17 @@ class OpenStorage extends KeyValueStorage {
   }
 }
 
-function openStore(storage: KeyValueStorage, definition: ResolvedState): AnyStore {
-  const { name, scope, provider } = definition;
-  const { access, database } = locate(storage, { what: `state '${name}'`, scope, provider });
-  return joinedStore<AnyStore>(new TypedStore(access, definition, database), access);
+type Resolved = ResolvedState | ResolvedCounter;
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- CounterStore is invariant
+type AnyCounterStore = CounterStore<any, any>;
+type OpenedStore = AnyStore | AnyCounterStore;
+
+function openStore(storage: KeyValueStorage, definition: Resolved): OpenedStore {
+  const { kind, name, scope, provider } = definition;
+  const { access, database } = locate(storage, { what: `${kind} '${name}'`, scope, provider });
+  return kind === 'counter'
+    ? joinedStore<AnyCounterStore>(new TypedCounterStore(access, definition, database), access)
+    : joinedStore<AnyStore>(new TypedStore(access, definition, database), access);
 }
 
 /** The same stores inside a transaction of the caller's: nothing is coalesced or retried. */
@@ -289,10 +296,12 @@ class StorageWithin extends KeyValueStorage {
     this.#databaseOf = databaseOfRequest;
   }
 
+  store<N extends number | bigint, K extends Key>(definition: CounterDefinition<N, K>): CounterStore<N, K>;
   store<T, K extends Key, I, X extends AnyIndexes>(
     state: StateDefinition<T, K, I, X> | StateClass<T, K, I, X>,
-  ): StoreWith<T, K, I, X> {
-    return openStore(this, definitionOf(state)) as StoreWith<T, K, I, X>;
+  ): StoreWith<T, K, I, X>;
+  store(given: unknown): OpenedStore {
+    return openStore(this, storeDefinitionOf(given));
   }
 
   [locateKey](request: LocationRequest): StorageLocation {

@@ -3,16 +3,17 @@ import { throwIfAborted } from '../base/abort.js';
 import { conflictError } from '../commit/commit.js';
 import { decodeCursor, encodeCursor, type CursorScope } from './cursor.js';
 import type { StorageAccess } from '../commit/storage-access.js';
-import { frozenKey, type Entry } from './entry.js';
+import { frozenKey } from './entry.js';
 import { assertAtMost } from '../base/assert-limits.js';
 import { isStorageError, partlyDone, storageError } from '../base/errors.js';
 import { decodeKey, encodeRange } from '../encoding/key-encoding.js';
 import { inspect } from '../base/inspect.js';
 import type { Key, KeyRange } from '../base/key.js';
-import type { CallOptions, Page, PageRequest, RangeChange, ReadOptions } from './key-value-store.js';
+import type { CallOptions, ReadOptions } from './call-options.js';
+import type { Page, PageRequest } from './key-value-store.js';
 import { limits } from '../base/limits.js';
 import { assertOptions, invalidOption, outOfRange } from '../base/options.js';
-import type { StateRows } from './state-rows.js';
+import type { DefinitionRows } from './definition-rows.js';
 import type { ScannedRow, ScanRange } from '../port/storage-provider.js';
 import type { RangePage, WatchedRange } from '../watch/range-watcher.js';
 
@@ -21,16 +22,23 @@ export const pageItemsDefault = 100;
 /** Rows of one page of a list: small with the largest values, and few round trips. */
 export const listPageItems = 200;
 
-export class RangeReader<T, K extends Key = Key> {
-  readonly #rows: StateRows<T, K>;
+/** `RangeChange` of what a row is read as. */
+type ItemChange<Item, K extends Key> =
+  | { readonly type: 'put'; readonly entry: Item }
+  | { readonly type: 'delete'; readonly key: K }
+  | { readonly type: 'listed' };
 
-  constructor(rows: StateRows<T, K>) {
+/** `Item`: what a row is read as. */
+export class RangeReader<Item, K extends Key = Key> {
+  readonly #rows: DefinitionRows<Item, K>;
+
+  constructor(rows: DefinitionRows<Item, K>) {
     this.#rows = rows;
   }
 
-  entries(range: KeyRange, options: ReadOptions | undefined): AsyncIterable<Entry<T, K>> {
+  entries(range: KeyRange, options: ReadOptions | undefined): AsyncIterable<Item> {
     const scope = this.#scope(range);
-    const read = async function* (this: RangeReader<T, K>): AsyncGenerator<Entry<T, K>> {
+    const read = async function* (this: RangeReader<Item, K>): AsyncGenerator<Item> {
       for await (const page of this.#pages({ ...scope, limit: listPageItems }, options)) {
         for (const row of page.rows) {
           throwIfAborted('A list', options?.signal);
@@ -43,7 +51,7 @@ export class RangeReader<T, K extends Key = Key> {
 
   keys(range: KeyRange, options: ReadOptions | undefined): AsyncIterable<K> {
     const scope = this.#scope(range);
-    const read = async function* (this: RangeReader<T, K>): AsyncGenerator<K> {
+    const read = async function* (this: RangeReader<Item, K>): AsyncGenerator<K> {
       for await (const page of this.#pages(
         { ...scope, limit: limits.pageItemsMax, values: 'omit' },
         options,
@@ -57,7 +65,7 @@ export class RangeReader<T, K extends Key = Key> {
     return { [Symbol.asyncIterator]: () => read.call(this) };
   }
 
-  async page(request: PageRequest | undefined, options: ReadOptions | undefined): Promise<Page<Entry<T, K>>> {
+  async page(request: PageRequest | undefined, options: ReadOptions | undefined): Promise<Page<Item>> {
     assertOptions('page', request, [...rangeNames, 'limit', 'cursor']);
     const { limit = pageItemsDefault, cursor, ...range } = request ?? {};
     assertPageLimit(limit);
@@ -80,13 +88,13 @@ export class RangeReader<T, K extends Key = Key> {
   }
 
   /** The rows of a range as changes, for a watch. */
-  watched(range: KeyRange): WatchedRange<RangeChange<T, K>> {
+  watched(range: KeyRange): WatchedRange<ItemChange<Item, K>> {
     const scope = this.#scope(range);
     const limitOf = { include: listPageItems, omit: limits.pageItemsMax };
     return {
       target: scope,
       pages: (values, signal) => this.#pages({ ...scope, limit: limitOf[values], values }, { signal }),
-      put: async (row) => ({ type: 'put', entry: await this.#entry(scope, row) }),
+      put: async (row) => ({ type: 'put', entry: (await this.#entry(scope, row)) as Item }),
       deleted: (key) => ({ type: 'delete', key: this.#key(scope, key) }),
       listed: { type: 'listed' },
     };
@@ -120,7 +128,7 @@ export class RangeReader<T, K extends Key = Key> {
     assertOptions('A range', range, rangeNames);
     if (range.reverse !== undefined && typeof range.reverse !== 'boolean')
       throw invalidOption(`A range's reverse must be true or false; got ${inspect(range.reverse)}.`);
-    const { container, entity } = this.#rows.state;
+    const { container, entity } = this.#rows.definition;
     return {
       database: this.#rows.database(),
       container,
@@ -130,7 +138,7 @@ export class RangeReader<T, K extends Key = Key> {
     };
   }
 
-  async #entry(scope: CursorScope, { key, row }: ScannedRow): Promise<Entry<T, K>> {
+  async #entry(scope: CursorScope, { key, row }: ScannedRow): Promise<Item> {
     const { database, container, entity } = scope;
     return await this.#rows.entry({ database, container, entity, key }, this.#key(scope, key), row);
   }

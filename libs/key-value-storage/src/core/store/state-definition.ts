@@ -1,14 +1,14 @@
 /** Definitions of states: declared by `@State` on a class, or by `defineState`. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { assertWithin } from '../base/assert-limits.js';
 import { inspect } from '../base/inspect.js';
-import { assertOptions, assertTtl, invalidOption } from '../base/options.js';
+import { assertOptions, invalidOption } from '../base/options.js';
 import { assertUpcast, type Upcast } from '../encoding/upcast.js';
 import type { Key } from '../base/key.js';
-import { isSchema } from '../base/kinds.js';
 import { copyProperties } from '../encoding/codec.js';
 import { resolveIndexes, type ResolvedIndex } from './index-definition.js';
 import type { AnyIndexes, IndexDefinitions, NoIndexes } from './index-types.js';
+import { assertOneOf, resolveDefinition, type ResolvedDefinition } from './definition-options.js';
+import type { FrozenKey, KeyFrom, KeyOptions, KeySchema } from './key-schema.js';
 import { stateContainer, stateSpace } from './state-space.js';
 
 type AnyMethod = (...given: never[]) => unknown;
@@ -81,16 +81,6 @@ type Stable<S extends StandardSchemaV1> = [StandardSchemaV1.InferOutput<S>] exte
   : SchemaMustAcceptItsOwnOutput<StandardSchemaV1.InferOutput<S>>;
 type DroppedBy<S extends StandardSchemaV1, T> = Exclude<keyof Data<T>, keyof StandardSchemaV1.InferOutput<S>>;
 
-/** A schema of keys. It returns a key as it is: another spelling of the key is refused. */
-export type KeySchema = StandardSchemaV1<unknown, Key>;
-interface KeyOptions<KS extends KeySchema> {
-  /** Any Standard Schema, without promises: a key that it refuses is `INVALID_KEY`. */
-  readonly key?: KS;
-}
-/** An entry's key is frozen, so a tuple is a readonly one. */
-type Frozen<K> = Readonly<K> extends infer F extends Key ? F : never;
-type KeyFrom<KS extends KeySchema> = Frozen<StandardSchemaV1.InferOutput<KS>>;
-
 /** For the compiler only: the keys, what writes take, and the indexes. */
 interface StateTypes<K extends Key, I, X extends AnyIndexes> {
   readonly '~key'?: (key: K) => K;
@@ -143,21 +133,14 @@ export type InputOf<D> = '~input' extends keyof D
     : never
   : Input<StateOf<D>>;
 
-/** A definition with its defaults. `entity` and `container` are encoded. */
-export interface ResolvedState<T = unknown> {
+/** A definition with its defaults. */
+export interface ResolvedState<T = unknown> extends ResolvedDefinition {
   readonly kind: 'state';
-  readonly name: string;
   readonly '~type'?: T;
-  readonly entity: string;
-  readonly container: string;
   readonly schema: StandardSchemaV1 | undefined;
-  readonly keySchema: KeySchema | undefined;
   readonly schemaVersion: number;
   readonly upcast: Upcast;
-  readonly ttlMs: number | undefined;
   readonly sliding: boolean;
-  readonly scope: 'tenant' | 'shared' | undefined;
-  readonly provider: string | undefined;
   /** `undefined` where there are none: then a write costs nothing more. */
   readonly indexes: readonly ResolvedIndex[] | undefined;
   /** Values are its instances; `undefined` for plain values. */
@@ -259,11 +242,11 @@ export function defineState<T>(
 export function defineState<T, K extends Key>(
   name: string,
   options?: StateOptions & KeyOptions<StandardSchemaV1<unknown, K>> & { readonly indexes?: never },
-): StateDefinition<T, Frozen<K>>;
+): StateDefinition<T, FrozenKey<K>>;
 export function defineState<T, K extends Key, X extends IndexDefinitions<T> = IndexDefinitions<T>>(
   name: string,
   options: StateOptions & KeyOptions<StandardSchemaV1<unknown, K>> & { readonly indexes: X },
-): StateDefinition<T, Frozen<K>, Input<T>, X>;
+): StateDefinition<T, FrozenKey<K>, Input<T>, X>;
 export function defineState(name: string, options: GivenOptions = {}): Pick<ResolvedState, 'kind' | 'name'> {
   return resolveState('defineState', name, options, undefined);
 }
@@ -288,62 +271,29 @@ function resolveState(
   prototype: object | undefined,
 ): ResolvedState {
   const where = `${owner} (${inspect(name)})`;
-  if (typeof name !== 'string' || name.trim() === '')
-    throw invalidOption(`${where}: the name of a state must be a text that is not blank.`);
   assertOptions(where, options, stateOptions);
-  const {
-    schemaVersion = 1,
-    upcast = {},
-    ttlMs,
-    expiry = 'absolute',
-    scope,
-    container = stateContainer,
-    provider,
-  } = options;
+  const { schemaVersion = 1, upcast = {}, expiry = 'absolute', container = stateContainer } = options;
+  const space = (encodable: string) => stateSpace(encodable, container);
+  const resolved = resolveDefinition(where, 'state', name, { ...options, container }, space);
   if (!Number.isInteger(schemaVersion) || schemaVersion < 1) {
     throw invalidOption(
       `${where}: schemaVersion must be a whole number from 1; got ${inspect(schemaVersion)}.`,
     );
   }
   assertUpcast(where, schemaVersion, upcast);
-  if (options.key !== undefined && !isSchema(options.key))
-    throw invalidOption(`${where}: key must be a Standard Schema; got ${inspect(options.key)}.`);
-  if (ttlMs !== undefined) assertTtl(where, ttlMs);
   assertOneOf(where, 'expiry', expiry, ['absolute', 'sliding']);
-  assertOneOf(where, 'scope', scope, ['tenant', 'shared', undefined]);
-  if (typeof container !== 'string' || container === '')
-    throw invalidOption(`${where}: container must be a text that is not empty.`);
-  const space = stateSpace(name, container);
-  assertWithin('entityBytesMax', space.entity, 'state name');
-  assertWithin('containerBytesMax', space.container, 'container');
-  const indexes = resolveIndexes(where, options.indexes ?? {}, { ...space, schemaVersion });
+  const { entity, container: group } = resolved;
+  const indexes = resolveIndexes(where, options.indexes ?? {}, { entity, container: group, schemaVersion });
   return Object.freeze({
     kind: 'state',
-    name,
-    ...space,
+    ...resolved,
     schema: options.schema,
-    keySchema: options.key,
     schemaVersion,
     upcast,
-    ttlMs,
     sliding: expiry === 'sliding',
-    scope,
-    provider,
     indexes: indexes.length === 0 ? undefined : indexes,
     prototype,
   });
-}
-
-function assertOneOf(
-  where: string,
-  option: string,
-  given: unknown,
-  allowed: readonly (string | undefined)[],
-): void {
-  if (!allowed.some((word) => word === given)) {
-    const words = allowed.filter((word) => word !== undefined).map((word) => `'${word}'`);
-    throw invalidOption(`${where}: ${option} must be ${words.join(' or ')}; got ${inspect(given)}.`);
-  }
 }
 
 /** The definition behind a class or a definition; `INVALID_OPTION` for a class without `@State`. */

@@ -8,11 +8,10 @@ import {
 } from '../commit/commit.js';
 import type { StorageAccess } from '../commit/storage-access.js';
 import { ReadEntry, ReadEntryInfo, type Entry, type EntryInfo } from './entry.js';
-import { encodeKey } from '../encoding/key-encoding.js';
 import type { Key } from '../base/key.js';
 import { isPromise } from '../base/kinds.js';
-import { assertKey } from './key-schema.js';
-import type { CallOptions } from './key-value-store.js';
+import { addressOf, type DefinitionRows } from './definition-rows.js';
+import type { CallOptions } from './call-options.js';
 import { lockNameOf, rowNameOf } from '../port/row-name.js';
 import type { Renewed } from '../contention/renewals.js';
 import type { RetryPolicy } from '../contention/retry-on-conflict.js';
@@ -26,7 +25,7 @@ interface StateCommitOptions extends CallOptions {
   readonly noWait?: boolean;
 }
 
-export class StateRows<T, K extends Key = Key> {
+export class StateRows<T, K extends Key = Key> implements DefinitionRows<Entry<T, K>, K> {
   readonly access: StorageAccess;
   readonly state: ResolvedState<T>;
   readonly codec: ValueCodec<T>;
@@ -49,11 +48,12 @@ export class StateRows<T, K extends Key = Key> {
     };
   }
 
+  get definition(): ResolvedState<T> {
+    return this.state;
+  }
+
   address(key: Key, database = this.database()): Address {
-    const { container, entity, keySchema } = this.state;
-    const encoded = encodeKey(key);
-    if (keySchema !== undefined) assertKey(this.state.name, keySchema, key, encoded);
-    return { database, container, entity, key: encoded };
+    return addressOf(this.state, key, database);
   }
 
   /** A promise only where the value must be upcast from an older schema version. */

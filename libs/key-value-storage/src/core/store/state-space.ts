@@ -1,4 +1,4 @@
-/** The encoded address of a state's rows. */
+/** The encoded address of the rows of a state or a counter. */
 import { encodeText } from '../encoding/text-encoding.js';
 import type { Space } from '../port/storage-provider.js';
 
@@ -7,5 +7,13 @@ export const stateContainer = 'state';
 
 export const stateSpace = (name: string, container: string): Omit<Space, 'database'> => ({
   container: `state:${encodeText(container)}`,
+  entity: encodeText(name),
+});
+
+/** The container of counters that name none. */
+export const counterContainer = 'counter';
+
+export const counterSpace = (name: string, container: string): Omit<Space, 'database'> => ({
+  container: `counter:${encodeText(container)}`,
   entity: encodeText(name),
 });

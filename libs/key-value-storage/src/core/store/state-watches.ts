@@ -17,9 +17,9 @@ const watchNames = ['signal', 'recover'];
 
 export class StateWatches<T, K extends Key> {
   readonly #rows: StateRows<T, K>;
-  readonly #ranges: RangeReader<T, K>;
+  readonly #ranges: RangeReader<Entry<T, K>, K>;
 
-  constructor(rows: StateRows<T, K>, ranges: RangeReader<T, K>) {
+  constructor(rows: StateRows<T, K>, ranges: RangeReader<Entry<T, K>, K>) {
     this.#rows = rows;
     this.#ranges = ranges;
   }

@@ -15,15 +15,14 @@ import { inspect } from '../base/inspect.js';
 import type { Key, KeyRange } from '../base/key.js';
 import { isPromise } from '../base/kinds.js';
 import type { AnyIndexes } from './index-types.js';
+import type { CallOptions, ReadOptions } from './call-options.js';
 import {
   IndexedStore,
-  type CallOptions,
   type EtagLike,
   type GuardedWriteOptions,
   type Page,
   type PageRequest,
   type RangeChange,
-  type ReadOptions,
   type WatchOptions,
   type StoreIndex,
   type WriteOptions,
@@ -51,7 +50,7 @@ export const storeRows = Symbol('kvent.store-rows');
 export class TypedStore<T, K extends Key = Key, I = Input<T>> extends IndexedStore<T, AnyIndexes, K, I> {
   readonly [storeRows]: StateRows<T, K>;
   readonly #rows: StateRows<T, K>;
-  readonly #ranges: RangeReader<T, K>;
+  readonly #ranges: RangeReader<Entry<T, K>, K>;
   readonly #watches: StateWatches<T, K>;
 
   constructor(access: StorageAccess, state: ResolvedState<T>, database: () => string) {

@@ -1,22 +1,26 @@
 /**
- * Checks of the features of states. They run before anything is opened, so that a refused start-up
- * leaves no open file or connection.
+ * Checks of the features of states and counters. They run before anything is opened, so that a
+ * refused start-up leaves no open file or connection.
  */
+import type { ResolvedCounter } from '../../core/store/counter-definition.js';
 import type { ResolvedState } from '../../core/store/state-definition.js';
 import { FeatureKind, missingRoot, type Feature } from './feature-kind.js';
 
-export const stateFeatures = new FeatureKind<ResolvedState>(
+/** A state or a counter. */
+export type Resolved = ResolvedState | ResolvedCounter;
+
+export const stateFeatures = new FeatureKind<Resolved>(
   'feature',
   nameOf,
   ({ container, entity }) => [container, entity],
   'Rename one, or give it another container.',
 );
 
-export const noRoot = ({ definitions, declaredAt }: Feature<ResolvedState>) =>
+export const noRoot = ({ definitions, declaredAt }: Feature<Resolved>) =>
   missingRoot(`KeyValueStorageModule.forFeature([${definitions.map(nameOf).join(', ')}]) (${declaredAt})`);
 
-/** The name of a state in messages: its class, if there is one, and its stored name. */
-function nameOf({ name, prototype }: ResolvedState): string {
+/** The name in messages: the class of a state, if there is one, and the stored name. */
+function nameOf({ kind, name, prototype }: Resolved): string {
   const className = (prototype?.constructor as { readonly name?: string } | undefined)?.name;
-  return className ? `class ${className} ('${name}')` : `state '${name}'`;
+  return className ? `class ${className} ('${name}')` : `${kind} '${name}'`;
 }

@@ -5,6 +5,7 @@ import { boundaryClauses } from './stores/boundaries.js';
 import { storeExpiryClauses } from './stores/expiry.js';
 import { indexClauses } from './stores/indexes.js';
 import { readingClauses } from './stores/reading.js';
+import { counterClauses } from './stores/counters.js';
 import { changingClauses } from './stores/changing.js';
 import { storeKeyClauses } from './stores/keys.js';
 import { storePagingClauses } from './stores/paging.js';
@@ -22,6 +23,7 @@ export const storeClauses: readonly StoreClause[] = [
   ...storeExpiryClauses,
   ...storeAtomicClauses,
   ...watchingClauses,
+  ...counterClauses,
   ...boundaryClauses,
   ...indexClauses,
 ].sort((a, b) => a.law - b.law);

@@ -1,9 +1,9 @@
 /**
  * Every call of a store, for clauses on what all of them do alike: refuse a key, an option or an
  * aborted signal, and reject after `close`. The records are typed by the methods of
- * `KeyValueStore`: a new verb does not compile until it has a row here.
+ * `KeyValueStore` and `CounterStore`: a new verb does not compile until it has a row here.
  */
-import type { Entry, Key, KeyValueStore } from '../../core.js';
+import type { CounterStore, Entry, Key, KeyValueStore } from '../../core.js';
 import { collect, type StoreSubject, type Thing } from './store-subject.js';
 
 type Store = KeyValueStore<Thing>;
@@ -41,7 +41,22 @@ export function everyKeyCall(subject: StoreSubject, key: Key, options: object = 
     watch: async () => await firstOf(things.watch(key, options)),
     watchMany: async () => await firstOf(things.watchMany(['fine', key], options)),
   };
-  return Object.entries(calls);
+  return [...Object.entries(calls), ...everyCounterCall(subject, key, options)];
+}
+
+/** Each call of a store of counters that takes a key. */
+function everyCounterCall(subject: StoreSubject, key: Key, options: object): NamedCalls {
+  const counters = subject.counter();
+  const calls: Record<Exclude<keyof CounterStore, 'forTenant' | 'within' | 'list'>, Call> = {
+    get: () => counters.get(key, options),
+    getMany: () => counters.getMany(['fine', key], options),
+    increment: () => counters.increment(key, 1, options),
+    decrement: () => counters.decrement(key, 1, options),
+    raiseTo: () => counters.raiseTo(key, 1, options),
+    lowerTo: () => counters.lowerTo(key, 1, options),
+    reset: () => counters.reset(key, options),
+  };
+  return Object.entries(calls).map(([name, call]) => [`${name} of a counter`, call]);
 }
 
 /** Each call of a store, with `entry` as what `save` is given, and the commit of a batch. */
@@ -61,6 +76,7 @@ export function everyCall(subject: StoreSubject, entry: Entry<Thing>, options: o
     ...everyKeyCall(subject, entry.key, options),
     ...everyKeyCall(subject, 'new', options),
     ...Object.entries(others),
+    ['list of counters', () => collect(subject.counter().list({}, options))],
     ['commit', () => subject.storage.atomic().set(things, 'new', { n: 1 }).commit(options)],
   ];
 }

@@ -2,7 +2,7 @@
  * Clauses of stores, which are above the port: what they promise on any provider. Each has a broken
  * storage that it must catch.
  */
-import type { AtomicBatch, KeyValueStorage, KeyValueStore } from '../../core.js';
+import type { AtomicBatch, CounterStore, KeyValueStorage, KeyValueStore } from '../../core.js';
 import type { BrokenProvider } from './broken-providers.js';
 import type { Capability } from './abilities.js';
 import type { StoreSubject } from './store-subject.js';
@@ -24,29 +24,40 @@ export interface BrokenStorage {
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a store of any state: KeyValueStore is invariant
 type AnyStore = KeyValueStore<any>;
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- CounterStore is invariant too
+type AnyCounters = CounterStore<any>;
 
 export const throughProvider = (provider: BrokenProvider): BrokenStorage => ({
   fault: provider.fault,
   provider,
 });
 
-/** Replaces some methods of every store. */
-export const breaksStores = (
-  fault: string,
-  change: (store: AnyStore, storage: KeyValueStorage) => Partial<AnyStore>,
-): BrokenStorage => ({
-  fault,
-  storage: (storage) => {
-    const wrap = (store: AnyStore): AnyStore =>
-      replacing(store, {
-        forTenant: (tenant: string) => wrap(store.forTenant(tenant)),
-        ...change(store, storage),
+/** A store that other tenants have too. */
+interface OfTenant<S> {
+  forTenant(tenant: string): S;
+}
+
+const breaksOpened =
+  <S extends object & OfTenant<S>>() =>
+  (fault: string, change: (store: S, storage: KeyValueStorage) => Partial<S>): BrokenStorage => ({
+    fault,
+    storage: (storage) => {
+      const wrap = (store: S): S =>
+        replacing(store, {
+          forTenant: (tenant: string) => wrap(store.forTenant(tenant)),
+          ...change(store, storage),
+        });
+      return replacing(storage, {
+        store: (definition: never) => wrap(storage.store(definition) as unknown as S) as never,
       });
-    return replacing(storage, {
-      store: (state: Parameters<KeyValueStorage['store']>[0]) => wrap(storage.store(state)),
-    } as Partial<KeyValueStorage>);
-  },
-});
+    },
+  });
+
+/** Replaces some methods of every store. */
+export const breaksStores = breaksOpened<AnyStore>();
+
+/** Replaces some methods of the stores of counters, in clauses that use no other store. */
+export const breaksCounters = breaksOpened<AnyCounters>();
 
 /** Replaces some methods of every atomic batch. */
 export const breaksAtomic = (

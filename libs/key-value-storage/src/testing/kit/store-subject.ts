@@ -1,8 +1,13 @@
 /** The subject of a clause of stores: a storage of one tenant, opened on a new provider. */
 import assert from 'node:assert/strict';
 import {
+  defineBigCounter,
+  defineCounter,
   defineState,
   openStorage,
+  type CounterDefinition,
+  type CounterOptions,
+  type CounterStore,
   type Key,
   type KeyValueStorage,
   type KeyValueStore,
@@ -97,6 +102,19 @@ export class StoreSubject {
       second = await openStorage(provider, { tenant: this.tenant });
     });
     return second as KeyValueStorage;
+  }
+
+  /** The counters of a definition; the same name is the same definition. */
+  counter(name?: string, options?: CounterOptions): CounterStore {
+    return this.storage.store(this.counterDefinition(name, options));
+  }
+
+  counterDefinition(name = 'views', options: CounterOptions = {}): CounterDefinition {
+    return defineCounter(name, options);
+  }
+
+  bigCounter(name = 'big', options: CounterOptions<bigint> = {}): CounterStore<bigint> {
+    return this.storage.store(defineBigCounter(name, options));
   }
 
   /**

@@ -1,0 +1,137 @@
+/** Definitions of counters: what `defineCounter` and `defineBigCounter` return. */
+import { inspect } from '../base/inspect.js';
+import type { Key } from '../base/key.js';
+import { assertOptions, invalidOption, outOfRange } from '../base/options.js';
+import { resolveDefinition, type ResolvedDefinition } from './definition-options.js';
+import type { KeyFrom, KeyOptions, KeySchema } from './key-schema.js';
+import { definitionOf, type AnyState, type ResolvedState } from './state-definition.js';
+import { counterContainer, counterSpace } from './state-space.js';
+
+export interface CounterOptions<N extends number | bigint = number> {
+  /**
+   * Milliseconds until a counter ends, from the change that creates it. Later changes keep the
+   * expiry.
+   */
+  readonly ttlMs?: number;
+  /** No change goes below it: `COUNTER_OUT_OF_RANGE`. */
+  readonly floor?: N;
+  /** No change goes above it: `COUNTER_OUT_OF_RANGE`. */
+  readonly ceiling?: N;
+  /** Whether each tenant has its own. @default 'tenant' where a tenancy is set, else 'shared' */
+  readonly scope?: 'tenant' | 'shared';
+  /** Groups counters. @default 'counter' */
+  readonly container?: string;
+  /** The name of one of `forRoot({ providers })`. @default the main provider */
+  readonly provider?: string;
+}
+
+/** Returned by `defineCounter`. `~number` and `~key` exist for the compiler only. */
+export interface CounterDefinition<N extends number | bigint = number, K extends Key = Key> {
+  readonly kind: 'counter';
+  readonly name: string;
+  readonly '~number'?: (number: N) => N;
+  readonly '~key'?: (key: K) => K;
+}
+
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a bound
+export type AnyCounter = CounterDefinition<any, any>;
+/** What has a store: a state or a counter. */
+export type AnyDefinition = AnyState | AnyCounter;
+
+/** A definition with its defaults. */
+export interface ResolvedCounter extends ResolvedDefinition {
+  readonly kind: 'counter';
+  /** Whether its numbers are of type `bigint`. */
+  readonly isBig: boolean;
+  readonly floor: bigint;
+  readonly ceiling: bigint;
+  /** For the text of messages: states have one. */
+  readonly prototype?: undefined;
+}
+
+const safeMax = BigInt(Number.MAX_SAFE_INTEGER);
+const int64Max = 2n ** 63n - 1n;
+export const int64Min = -(2n ** 63n);
+
+/** The numbers that a counter holds and takes. */
+interface NumberRange {
+  readonly isBig: boolean;
+  readonly min: bigint;
+  readonly max: bigint;
+}
+const safeNumbers: NumberRange = { isBig: false, min: -safeMax, max: safeMax };
+const int64Numbers: NumberRange = { isBig: true, min: int64Min, max: int64Max };
+export const numbersOf = (isBig: boolean): NumberRange => (isBig ? int64Numbers : safeNumbers);
+
+/**
+ * Declares counters of whole numbers, exact to ±(2^53 − 1). One name holds a counter for each key.
+ * `INVALID_OPTION` for a blank name or an invalid option.
+ */
+export function defineCounter<KS extends KeySchema = KeySchema>(
+  name: string,
+  options: CounterOptions & KeyOptions<KS> = {},
+): CounterDefinition<number, KeyFrom<KS>> {
+  return resolveCounter('defineCounter', name, options, safeNumbers);
+}
+
+/** Counters of `bigint`: signed integers of 64 bits. As `defineCounter`. */
+export function defineBigCounter<KS extends KeySchema = KeySchema>(
+  name: string,
+  options: CounterOptions<bigint> & KeyOptions<KS> = {},
+): CounterDefinition<bigint, KeyFrom<KS>> {
+  return resolveCounter('defineBigCounter', name, options, int64Numbers);
+}
+
+const counterOptions = ['ttlMs', 'floor', 'ceiling', 'scope', 'container', 'provider', 'key'];
+
+function resolveCounter(
+  owner: string,
+  name: string,
+  options: CounterOptions<number | bigint> & KeyOptions<KeySchema>,
+  range: NumberRange,
+): ResolvedCounter {
+  const where = `${owner} (${inspect(name)})`;
+  assertOptions(where, options, counterOptions);
+  const { container = counterContainer } = options;
+  const space = (encodable: string) => counterSpace(encodable, container);
+  const floor = boundOf(`${where}: floor`, options.floor, range) ?? range.min;
+  const ceiling = boundOf(`${where}: ceiling`, options.ceiling, range) ?? range.max;
+  if (floor > ceiling)
+    throw invalidOption(`${where}: floor must not be above ceiling; got ${floor} and ${ceiling}.`);
+  return Object.freeze({
+    kind: 'counter',
+    ...resolveDefinition(where, 'counter', name, { ...options, container }, space),
+    isBig: range.isBig,
+    floor,
+    ceiling,
+  });
+}
+
+function boundOf(what: string, given: unknown, range: NumberRange): bigint | undefined {
+  return given === undefined ? undefined : integerOf(what, given, range);
+}
+
+/**
+ * `INVALID_OPTION` for another type than that of the counter, `OUT_OF_RANGE` for what is no whole
+ * number of its range.
+ */
+export function integerOf(what: string, given: unknown, { isBig, min, max }: NumberRange): bigint {
+  const type = isBig ? 'bigint' : 'number';
+  if (typeof given !== type) throw invalidOption(`${what} must be a ${type}; got ${inspect(given)}.`);
+  const integer =
+    typeof given === 'bigint' ? given : Number.isSafeInteger(given) ? BigInt(given as number) : undefined;
+  if (integer === undefined || integer < min || integer > max)
+    throw outOfRange(`${what} must be a whole number from ${min} to ${max}; got ${inspect(given)}.`);
+  return integer;
+}
+
+/** The definition behind a state or a counter; `INVALID_OPTION` for anything else. */
+export function storeDefinitionOf(given: unknown): ResolvedState | ResolvedCounter {
+  return isCounter(given) ? given : definitionOf(given);
+}
+
+const isCounter = (given: unknown): given is ResolvedCounter =>
+  typeof given === 'object' &&
+  given !== null &&
+  (given as { readonly kind?: unknown }).kind === 'counter' &&
+  'entity' in given;

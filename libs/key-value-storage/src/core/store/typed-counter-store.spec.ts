@@ -1,0 +1,102 @@
+import { describe, expect, it } from '@jest/globals';
+import { MemoryProvider } from '../../providers/memory/memory-provider.js';
+import { ObservedProvider } from '../providers/observed-provider.js';
+import { defineBigCounter, defineCounter } from './counter-definition.js';
+import { openStorage } from './open-storage.js';
+import { defineState } from './state-definition.js';
+
+const Views = defineCounter('views');
+
+describe('a store of counters', () => {
+  it('sends each change once, without a read', async () => {
+    const calls: string[] = [];
+    const provider = new ObservedProvider(new MemoryProvider(), {
+      begin: ({ operation }) => {
+        calls.push(operation);
+        return () => undefined;
+      },
+    });
+    await using storage = await openStorage(provider);
+    const views = storage.store(Views);
+    calls.length = 0;
+    await Promise.all(Array.from({ length: 64 }, () => views.increment('mug')));
+    expect(calls).toEqual(Array.from({ length: 64 }, () => 'commit'));
+  });
+
+  it('is the same store for the same definition', async () => {
+    await using storage = await openStorage(new MemoryProvider());
+    expect(storage.store(Views)).toBe(storage.store(Views));
+  });
+
+  it('finds a row that is not a number', async () => {
+    const provider = new MemoryProvider();
+    await using storage = await openStorage(provider);
+    const views = storage.store(Views);
+    const address = { container: 'counter:counter', entity: 'views', key: 'mug' };
+    const value = { kind: 'json', text: '5' } as const;
+    await provider.commit([
+      {
+        database: 'shared',
+        version: '7',
+        checks: [],
+        changes: [{ kind: 'put', address, value, ttl: 'never' }],
+      },
+    ]);
+    const corrupt = { code: 'STORAGE_CORRUPT', place: 'shared/counter:counter/views/mug' };
+    await expect(views.get('mug')).rejects.toMatchObject(corrupt);
+    await expect(views.increment('mug')).rejects.toMatchObject(corrupt);
+    await expect(storage.atomic().increment(views, 'mug').commit()).rejects.toMatchObject(corrupt);
+    await expect(
+      storage.atomic().increment(views, 'mug').commit({ idempotencyKey: 'k' }),
+    ).rejects.toMatchObject(corrupt);
+  });
+
+  it('does not round the number of a big counter', async () => {
+    await using storage = await openStorage(new MemoryProvider());
+    const [small, big] = [storage.store(Views), storage.store(defineBigCounter('views'))];
+    await big.increment('mug', 2n ** 53n);
+    await expect(small.get('mug')).rejects.toMatchObject({ code: 'COUNTER_OUT_OF_RANGE', effect: 'none' });
+    expect(await small.decrement('mug', 5)).toBe(2 ** 53 - 5);
+    await big.increment('mug', 2n ** 60n);
+    await expect(small.decrement('mug')).rejects.toMatchObject({
+      code: 'COUNTER_OUT_OF_RANGE',
+      effect: 'unknown',
+    });
+  });
+
+  it('is refused where a store of a state is required, and the other way round', async () => {
+    await using storage = await openStorage(new MemoryProvider());
+    const [views, things] = [storage.store(Views), storage.store(defineState('thing'))];
+    expect(() => storage.atomic().set(views as never, 'mug', 1)).toThrow('takes stores');
+    expect(() => storage.atomic().increment(things as never, 'mug')).toThrow('takes counters');
+  });
+
+  it('compares the amounts of a repeat', async () => {
+    await using storage = await openStorage(new MemoryProvider());
+    const views = storage.store(Views);
+    const add = (by: number) => storage.atomic().increment(views, 'mug', by).commit({ idempotencyKey: 'k' });
+    await add(1);
+    await expect(add(2)).rejects.toMatchObject({ code: 'IDEMPOTENCY_CONFLICT' });
+    expect(await add(1)).toMatchObject({ replayed: true, changes: [{ key: 'mug', value: 1 }] });
+  });
+});
+
+describe('the definition of a counter', () => {
+  it('refuses what cannot work', () => {
+    const definitions = [
+      () => defineCounter(' '),
+      () => defineCounter('views', { floor: 2, ceiling: 1 }),
+      () => defineCounter('views', { floor: 1n as never }),
+      () => defineCounter('views', { ttlMs: 0 }),
+      () => defineCounter('views', { container: '' }),
+      () => defineCounter('views', { scope: 'all' as never }),
+      () => defineCounter('views', { expiry: 'sliding' } as never),
+      () => defineBigCounter('views', { ceiling: 1 as never }),
+    ];
+    for (const define of definitions)
+      expect(define).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
+    expect(() => defineCounter('views', { floor: 0.5 })).toThrow(
+      expect.objectContaining({ code: 'OUT_OF_RANGE' }),
+    );
+  });
+});
