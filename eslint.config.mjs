@@ -346,7 +346,7 @@ const allowedImports = {
 const mutable = 'VariableDeclaration[kind!="const"]';
 
 export default tseslint.config(
-  { ignores: ['**/dist/', '**/coverage/', '**/data/', '.tmp/', '**/fixtures/'] },
+  { ignores: ['**/dist/', 'libs/cli/bundle/', '**/coverage/', '**/data/', '.tmp/', '**/fixtures/'] },
   { linterOptions: { reportUnusedDisableDirectives: 'error' } },
   allowedImports,
   {

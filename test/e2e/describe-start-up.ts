@@ -42,7 +42,7 @@ function starts(): void {
     };
     expect(scripts).toMatchObject({
       start: 'npm run --silent build && node apps/storefront/dist/main.js',
-      build: 'tsc -b tsconfig.build.json',
+      build: 'tsc -b tsconfig.build.json && node test/packaging/bundle-cli.mjs',
     });
   });
 

@@ -16,6 +16,7 @@ export async function build(): Promise<void> {
     await run(process.execPath, [tsc, '-b', 'tsconfig.build.json'], { cwd: root }).catch((error: unknown) => {
       throw new Error(`tsc: ${(error as { readonly stdout?: string }).stdout ?? String(error)}`);
     });
+    await run(process.execPath, [join(root, 'test/packaging/bundle-cli.mjs')], { cwd: root });
     return true;
   });
 }

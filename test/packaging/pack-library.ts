@@ -34,7 +34,7 @@ async function packAll(tarballOf: (name: Library) => string): Promise<Record<Lib
   const scratch = await mkdtemp(join(tmpdir(), 'kvent-pack-'));
   try {
     for (const name of libraries) {
-      const filter = (path: string): boolean => !/[/\\](dist|node_modules)$/.test(path);
+      const filter = (path: string): boolean => !/[/\\](bundle|dist|node_modules)$/.test(path);
       await cp(join(root, 'libs', name), join(scratch, 'libs', name), { recursive: true, filter });
     }
     await cp(join(root, 'tsconfig.base.json'), join(scratch, 'tsconfig.base.json'));
@@ -48,6 +48,7 @@ async function packAll(tarballOf: (name: Library) => string): Promise<Record<Lib
         throw new Error(`tsc: ${(error as { readonly stdout?: string }).stdout ?? String(error)}`);
       },
     );
+    await run(process.execPath, [join(root, 'test/packaging/bundle-cli.mjs'), join(scratch, 'libs/cli')]);
     const packed: [Library, Packed][] = [];
     for (const name of libraries) packed.push([name, await pack(scratch, name, tarballOf(name))]);
     return Object.fromEntries(packed) as Record<Library, Packed>;

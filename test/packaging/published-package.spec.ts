@@ -14,10 +14,10 @@ const root = join(import.meta.dirname, '..', '..');
 const bin = (path: string): string => join(root, 'node_modules', path);
 /** Above the sizes of today: what makes a package much larger is noticed here. */
 const kilobytesMax = {
-  'key-value-storage': { packed: 800, unpacked: 3_600 },
+  'key-value-storage': { packed: 900, unpacked: 4_000 },
   'key-value-postgres': { packed: 200, unpacked: 800 },
   'event-store': { packed: 300, unpacked: 1_500 },
-  cli: { packed: 150, unpacked: 600 },
+  cli: { packed: 400, unpacked: 1_500 },
 } as const;
 
 const tarballs = async (...names: readonly Library[]): Promise<readonly string[]> =>
@@ -40,7 +40,10 @@ describe.each(libraries.map((name) => [name] as const))('@kvent/%s as published'
   it('holds the build, its sources, the manifest, its README and its licence, and nothing else', () => {
     const doors = isProgram ? ['bin/kvent.js'] : ['dist/index.js', 'dist/index.d.ts', 'src/index.ts'];
     const others = files.filter(
-      (file) => !/^(dist\/.*\.(js|d\.ts)(\.map)?|src\/.*\.ts|package\.json|README\.md|LICENSE)$/.test(file),
+      (file) =>
+        !/^(bundle\/.*\.js(\.map)?|dist\/.*\.(js|d\.ts)(\.map)?|src\/.*\.ts|package\.json|README\.md|LICENSE)$/.test(
+          file,
+        ),
     );
     expect(others).toEqual(isProgram ? doors : []);
     expect(files).toEqual(expect.arrayContaining([...doors, 'package.json', 'LICENSE', 'README.md']));
