@@ -7,7 +7,7 @@ import { Product } from '../catalogue/product.js';
 import { LastMovements, type LastMovement } from '../stock/last-movement.js';
 import { availableOf, Stocks } from '../stock/stock.js';
 
-export interface LiveProduct {
+interface LiveProduct {
   /** Of the product and its stock together. */
   readonly etag: string;
   readonly priceCents: number;
