@@ -10,6 +10,7 @@ import {
   type KeyValueStorage,
 } from '@kvent/key-value-storage/core';
 import { seededRandom } from './seeded-random.js';
+import { watchOrWrite } from './watch-work.js';
 import { countTogether, holdInSessions, streamsOf } from './streams-work.js';
 
 export interface WorkOptions {
@@ -60,7 +61,13 @@ class Report {
   }
 }
 
-export const works = { update: countByUpdate, transfers: transferAndToggle, streams: workOnStreams };
+export const works = {
+  update: countByUpdate,
+  transfers: transferAndToggle,
+  streams: workOnStreams,
+  watchedFromOne: (storage: KeyValueStorage, options: WorkOptions) => watchOrWrite(storage, options, 1),
+  watchedFromFour: (storage: KeyValueStorage, options: WorkOptions) => watchOrWrite(storage, options, 4),
+};
 
 /** Every caller increments the ten counters round-robin. */
 async function countByUpdate(storage: KeyValueStorage, { rounds }: WorkOptions): Promise<WorkReport> {

@@ -37,6 +37,20 @@ export interface StartedWatcher {
 /** Milliseconds between two attempts to reach the engine again. */
 const recoverMs = { first: 200, most: 1_000 };
 
+/** What a signal ends. Node warns of a leak when a signal has more than ten listeners. */
+const endedBy = new WeakMap<AbortSignal, Set<() => void>>();
+
+function endWith(signal: AbortSignal, end: () => void): void {
+  const ends = endedBy.get(signal) ?? new Set();
+  ends.add(end);
+  if (endedBy.has(signal)) return;
+  endedBy.set(signal, ends);
+  const endAll = (): void => {
+    for (const each of ends) each();
+  };
+  signal.addEventListener('abort', endAll, { once: true });
+}
+
 export abstract class Watcher<Item> implements StartedWatcher {
   abstract readonly targets: readonly HintTarget[];
   protected readonly room: WatchRoom;
@@ -98,7 +112,7 @@ export abstract class Watcher<Item> implements StartedWatcher {
   readonly end = (): void => {
     if (this.ended.aborted) return;
     this.#ending.abort();
-    this.#signal?.removeEventListener('abort', this.end);
+    if (this.#signal !== undefined) endedBy.get(this.#signal)?.delete(this.end);
     this.#alarm?.abort();
     this.room.stop(this);
     this.#wake?.();
@@ -128,7 +142,7 @@ export abstract class Watcher<Item> implements StartedWatcher {
   async *#items(): AsyncGenerator<Item, void, undefined> {
     throwIfAborted('A watch', this.#signal);
     this.room.start(this);
-    this.#signal?.addEventListener('abort', this.end, { once: true });
+    if (this.#signal !== undefined) endWith(this.#signal, this.end);
     let delayMs = recoverMs.first;
     try {
       while (await this.#marked())

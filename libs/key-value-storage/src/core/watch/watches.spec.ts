@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import type { KeyValueStorage } from '../store/key-value-store.js';
@@ -235,6 +236,18 @@ describe('the end of a watch', () => {
     for (const { end: over } of watches) expect(over).toEqual({ isOver: true });
     expect(await stalled.next()).toEqual({ done: true, value: undefined });
     expect(clock.waiting).toBe(0);
+  });
+
+  test('comes for all watches of one signal, which has one listener', async () => {
+    const { store } = await openMemory();
+    const controller = new AbortController();
+    const watches = Array.from({ length: 20 }, () =>
+      collectItems(store.watch('k', { signal: controller.signal })),
+    );
+    await rounds();
+    expect(getEventListeners(controller.signal, 'abort')).toHaveLength(1);
+    controller.abort();
+    await Promise.all(watches.map(({ done }) => done));
   });
 
   test('`return` does not wait for a read in flight', async () => {
