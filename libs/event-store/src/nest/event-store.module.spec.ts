@@ -10,6 +10,7 @@ import {
   UseInterceptors,
   type INestApplication,
 } from '@nestjs/common';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import {
@@ -73,9 +74,13 @@ const start = async (
   ...imports: NonNullable<Parameters<typeof Test.createTestingModule>[0]['imports']>
 ): Promise<INestApplication<App>> => {
   const module = await Test.createTestingModule({ imports }).compile();
-  app = module.createNestApplication<INestApplication<App>>({ logger: false });
+  // on Fastify; one-retry-loop.spec.ts is on Express
+  const fastify = new FastifyAdapter();
+  app = module.createNestApplication<INestApplication<App>>(fastify, { logger: false });
   app.useGlobalFilters(new StorageExceptionFilter());
-  return await app.init();
+  await app.init();
+  await fastify.getInstance().ready();
+  return app;
 };
 
 describe('EventStoreModule', () => {
@@ -85,6 +90,13 @@ describe('EventStoreModule', () => {
     const store = app?.get(EventStore, { strict: false });
     expect(store?.stream(Doors)).toBe(porter.doors);
     expect(app?.get(getStreamToken(Doors), { strict: false })).toBe(porter.doors);
+  });
+
+  it('a precondition that the stream is absent creates it, once', async () => {
+    const { doors } = (await start(root, DoorModule)).get(Porter, { strict: false });
+    const create = () => doors.append('new', [{ type: 'opened' }], { ifMatch: new Precondition('absent') });
+    expect(await create()).toMatchObject({ version: 1 });
+    await expect(create()).rejects.toMatchObject({ code: 'STREAM_VERSION_MISMATCH', check: 'caller' });
   });
 
   it.each([
