@@ -13,7 +13,7 @@ import type { CounterChange, CounterRows } from './counter-rows.js';
 
 /** A counter, its change, and its number after the change once that is known. */
 export interface CountedRow {
-  readonly rows: CounterRows<number | bigint>;
+  readonly rows: Pick<CounterRows<number | bigint>, 'refusal' | 'valueOf'>;
   readonly change: CounterChange;
   number: bigint | undefined;
 }

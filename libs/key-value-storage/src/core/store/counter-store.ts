@@ -1,10 +1,17 @@
 /** The class that users of counters inject; `typed-counter-store.ts` implements it. */
 import type { Key, KeyRange } from '../base/key.js';
+import type { IdempotentCall } from '../commit/idempotency-record.js';
 import type { CallOptions, ReadOptions } from './call-options.js';
 
 /** `ttlMs` counts only when the change creates the counter. @default that of the definition */
 export interface CounterWriteOptions extends CallOptions {
   readonly ttlMs?: number | undefined;
+  /**
+   * For a day, a repeat for the same counter returns the number of the first call and changes
+   * nothing; another verb or amount is `IDEMPOTENCY_CONFLICT`. The call reads the counter first,
+   * and again after a concurrent change.
+   */
+  readonly idempotencyKey?: string | IdempotentCall | undefined;
 }
 
 /** A counter as it was read; frozen. `expiresAt` is undefined for one that does not expire. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';
 import { ObservedProvider } from '../providers/observed-provider.js';
+import { storageError } from '../base/errors.js';
 import { defineBigCounter, defineCounter } from './counter-definition.js';
 import { openStorage } from './open-storage.js';
 import { defineState } from './state-definition.js';
@@ -21,6 +22,23 @@ describe('a store of counters', () => {
     calls.length = 0;
     await Promise.all(Array.from({ length: 64 }, () => views.increment('mug')));
     expect(calls).toEqual(Array.from({ length: 64 }, () => 'commit'));
+  });
+
+  it('is changed once by a repeat whose first answer was lost', async () => {
+    const provider = new MemoryProvider();
+    const commit = provider.commit.bind(provider);
+    let lost = 1;
+    provider.commit = async (batches, options) => {
+      const results = await commit(batches, options);
+      if (lost-- <= 0) return results;
+      const error = storageError('STORAGE_OUTCOME_UNKNOWN', 'The answer was lost.', {});
+      return batches.map(() => ({ outcome: 'failed', error }));
+    };
+    await using storage = await openStorage(provider);
+    const views = storage.store(Views);
+    const add = () => views.increment('mug', 3, { idempotencyKey: 'k' });
+    await expect(add()).rejects.toMatchObject({ code: 'STORAGE_OUTCOME_UNKNOWN', effect: 'unknown' });
+    expect([await add(), await add(), await views.get('mug')]).toEqual([3, 3, 3]);
   });
 
   it('is the same store for the same definition', async () => {

@@ -3,16 +3,20 @@ import { assertAtMost } from '../base/assert-limits.js';
 import { inspect } from '../base/inspect.js';
 import type { Key, KeyRange } from '../base/key.js';
 import { assertOptions, invalidOption } from '../base/options.js';
+import { idempotencyRecordIn, type IdempotentCall } from '../commit/idempotency-record.js';
+import { commitParticipants } from '../commit/participant.js';
 import type { StorageAccess } from '../commit/storage-access.js';
 import type { ResolvedCounter } from './counter-definition.js';
-import { CounterRows, type CounterVerb } from './counter-rows.js';
+import { CounterParticipant, type CountedRow } from './counter-participant.js';
+import { CounterRows, type CounterChange, type CounterVerb } from './counter-rows.js';
+import { recordOf } from './row-record.js';
 import { CounterStore, type CounterEntry, type CounterWriteOptions } from './counter-store.js';
 import type { CallOptions, ReadOptions } from './call-options.js';
 import { RangeReader } from './range-reader.js';
 import { databaseOf } from './tenant.js';
 
 const readNames = ['signal', 'consistency'];
-const writeNames = ['signal', 'ttlMs'];
+const writeNames = ['signal', 'ttlMs', 'idempotencyKey'];
 
 /** On a store of counters: its rows, for batches. */
 export const counterRows = Symbol('kvent.counter-rows');
@@ -101,7 +105,9 @@ export class TypedCounterStore<N extends number | bigint, K extends Key = Key> e
     assertOptions(verb, options, writeNames);
     const rows = this.#rows;
     const address = rows.address(key);
-    const changes = [rows.change(verb, address, given, options?.ttlMs)];
+    const change = rows.change(verb, address, given, options?.ttlMs);
+    if (options?.idempotencyKey !== undefined) return await this.#changeOnce(verb, change, options);
+    const changes = [change];
     const result = await rows.access.commit(
       address.database,
       { checks: [], changes },
@@ -112,5 +118,31 @@ export class TypedCounterStore<N extends number | bigint, K extends Key = Key> e
       result.outcome === 'committed' ? result.rows[0]?.number : undefined,
       'unknown',
     );
+  }
+
+  /** With a record of the number, so that a repeat returns it and changes nothing. */
+  async #changeOnce(verb: CounterVerb, change: CounterChange, options: CounterWriteOptions): Promise<N> {
+    const rows = this.#rows;
+    const { address, operand } = change;
+    const { access } = rows;
+    const counted: CountedRow = { rows, change, number: undefined };
+    const record = recordOf({
+      access,
+      address,
+      verb,
+      given: options.idempotencyKey as string | IdempotentCall,
+      intent: [operand.toString(), options.ttlMs ?? null],
+      result: () => (counted.number === undefined ? null : rows.valueOf(address, counted.number)),
+    });
+    const outcome = await commitParticipants({
+      access,
+      database: address.database,
+      own: { checks: [], changes: [] },
+      participants: [record, new CounterParticipant(access, address.database, [counted])],
+      signal: options.signal,
+    });
+    return outcome.outcome === 'replayed'
+      ? (idempotencyRecordIn(outcome.row).result as N)
+      : rows.valueOf(address, counted.number, 'unknown');
   }
 }

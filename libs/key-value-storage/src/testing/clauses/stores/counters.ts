@@ -3,7 +3,7 @@
  * counted without a read and a retry. A bound is checked in the step that writes.
  */
 import assert from 'node:assert/strict';
-import { type CounterStore } from '../../../core.js';
+import { type CounterStore, type Key } from '../../../core.js';
 import { breaksAtomic, breaksCounters, throughProvider, type StoreClause } from '../../kit/store-clause.js';
 import { calculatesOutside, changesChanges, commitOne, replacesCommit } from '../../kit/broken-providers.js';
 import { collect } from '../../kit/store-subject.js';
@@ -270,6 +270,34 @@ export const counterClauses: readonly StoreClause[] = [
       await assertRejects('COUNTER_OUT_OF_RANGE', 'commit', () => order('k-2', 48));
       await concurrently(2, (index) => order(`k-3${index}`, 20));
       assert.equal(await counters.get('one'), 7);
+    },
+  },
+  {
+    name: 'A change of a counter with an idempotency key is done once, also by ten concurrent callers: each repeat returns the first number, and another amount is IDEMPOTENCY_CONFLICT.',
+    law: 11,
+    broken: breaksCounters('ignores idempotency keys', (counters) => ({
+      increment: (key, by) => counters.increment(key, by),
+    })),
+    async run(subject) {
+      const counters = subject.counter();
+      const add = (by: number, idempotencyKey = 'k-1', key: Key = 'one') =>
+        counters.increment(key, by, { idempotencyKey });
+      assert.deepEqual([...new Set(await concurrently(10, () => add(2)))], [2]);
+      await counters.increment('one', 5);
+      assert.deepEqual([await add(2), await counters.get('one')], [2, 7]);
+      await assertRejects('IDEMPOTENCY_CONFLICT', 'increment', () => add(3));
+      await assertRejects('IDEMPOTENCY_CONFLICT', 'decrement', () =>
+        counters.decrement('one', 2, { idempotencyKey: 'k-1' }),
+      );
+      assert.deepEqual(
+        [await add(2, 'k-2'), await add(2, 'k-1', ['one']), await add(2, 'k-1', 'two')],
+        [9, 2, 2],
+      );
+      assert.deepEqual(await numbersOf(counters), [
+        [['one'], 2],
+        ['one', 9],
+        ['two', 2],
+      ]);
     },
   },
   {
