@@ -245,7 +245,7 @@ export const rooms = {
       'event-store/internal',
       'key-value-postgres',
     ],
-    packages: ['commander'],
+    packages: ['commander', 'typescript'],
     node: true,
   },
   bin: { files: 'libs/*/bin/**', rooms: [], packages: [], node: true },

@@ -303,6 +303,24 @@ export const commands: readonly CommandSpec[] = [
     load: async () => (await import('./reindex.js')).reindex,
   },
   {
+    name: 'init',
+    summary: 'Adds Kvent to an existing Nest application: packages, root module, settings of Jest.',
+    arguments: [{ name: 'folder', text: 'the folder of the application (default: .)', optional: true }],
+    options: [
+      {
+        flags: '--provider <name>',
+        text: 'the storage: json-file, memory or postgres',
+        default: 'json-file',
+      },
+      { flags: '--example', text: 'writes a first state with its service, controller and test too' },
+      { flags: '--dry-run', text: 'prints the changes as a diff, and writes nothing' },
+      ...output,
+    ],
+    writes: true,
+    example: 'kvent init --provider json-file --example',
+    load: async () => (await import('./init.js')).init,
+  },
+  {
     name: 'completion',
     summary: 'Prints the completion script of a shell, bash or zsh.',
     arguments: [{ name: 'shell', text: 'bash or zsh' }],
