@@ -3,8 +3,13 @@
  * `KeyValueStorageModule`. No promise: any release may change or remove these names.
  */
 export { partOf } from './nest/part-of.js';
-export { callSite } from './nest/start-up/call-site.js';
-export { assertOneRoot, FeatureKind, missingRoot, namedModule } from './nest/start-up/feature-kind.js';
+export {
+  assertOneRoot,
+  definitionsIn,
+  FeatureKind,
+  missingRoot,
+  namedModule,
+} from './nest/start-up/feature-kind.js';
 export { onceForApplication } from './nest/start-up/once-for-application.js';
 export { optionalPackage } from './nest/start-up/optional-package.js';
 export { hasStarted, startUpCheckSymbol, type StartUpCheck } from './nest/start-up/start-up-context.js';

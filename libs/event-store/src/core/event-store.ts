@@ -44,6 +44,7 @@ const names = ['metadata', 'session', 'idempotencyRetentionMs', 'clock', 'observ
 
 /** `INVALID_OPTION`; `owner` is the first word of its message. */
 export function assertEventStoreOptions(owner: string, options: EventStoreOptions): void {
+  if (options === undefined) throw invalidOption(`${owner} needs options: {}; got undefined.`);
   assertOptions(owner, options, names);
   const { session = {}, idempotencyRetentionMs = defaultIdempotencyRetentionMs, ...given } = options;
   for (const name of ['metadata', 'committed'] as const)

@@ -2,14 +2,13 @@ import { Logger, Module, type DynamicModule, type OnModuleInit } from '@nestjs/c
 import { ModuleRef, ModulesContainer } from '@nestjs/core';
 import type * as Cqrs from '@nestjs/cqrs';
 import {
-  callSite,
   hasStarted,
   namedModule,
   onceForApplication,
   optionalPackage,
 } from '@kvent/key-value-storage/internal/nest';
 import { invalidOption } from '@kvent/key-value-storage/provider';
-import { assertOptions, inspect, isError, printable } from '@kvent/key-value-storage/internal';
+import { assertOptions, callSite, inspect, isError, printable } from '@kvent/key-value-storage/internal';
 import type { Recorded } from '../core/definition/event-stream.js';
 import {
   streamDefinitionOf,

@@ -7,7 +7,9 @@ import {
   type OnModuleInit,
 } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
-import { callSite, startUpCheckSymbol } from '@kvent/key-value-storage/internal/nest';
+import { invalidOption } from '@kvent/key-value-storage/provider';
+import { callSite } from '@kvent/key-value-storage/internal';
+import { definitionsIn, startUpCheckSymbol } from '@kvent/key-value-storage/internal/nest';
 import { streamDefinitionOf, type AnyStream } from '../core/definition/stream-definition.js';
 import { assertEventStoreOptions, EventStore, type EventStoreOptions } from '../core/event-store.js';
 import { EventStoreHost, eventStoreOptionsToken } from './event-store-host.js';
@@ -67,6 +69,8 @@ export class EventStoreModule implements OnModuleInit {
    */
   static forRootAsync({ imports = [], inject = [], useFactory }: EventStoreAsyncOptions): DynamicModule {
     const place = callSite(EventStoreModule.forRootAsync);
+    if (typeof useFactory !== 'function')
+      throw invalidOption(`EventStoreModule.forRootAsync (${place}) needs useFactory: (…) => ({ … }).`);
     const make = async (...injected: unknown[]): Promise<EventStoreOptions> => {
       const options = await useFactory(...injected);
       assertEventStoreOptions(`EventStoreModule.forRootAsync (${place})`, options);
@@ -80,8 +84,9 @@ export class EventStoreModule implements OnModuleInit {
    * several modules: its streams are the same.
    */
   static forFeature(streams: readonly AnyStream[]): DynamicModule {
-    const definitions = streams.map(streamDefinitionOf);
-    const feature = { definitions, declaredAt: callSite(EventStoreModule.forFeature) };
+    const declaredAt = callSite(EventStoreModule.forFeature);
+    const definitions = definitionsIn('EventStoreModule', streams, declaredAt, streamDefinitionOf);
+    const feature = { definitions, declaredAt };
     const name = `EventStreams(${definitions.map(({ type }) => type).join(', ')})`;
     return {
       module: streamFeatures.moduleOf(name, feature, { [startUpCheckSymbol]: assertStreams }),

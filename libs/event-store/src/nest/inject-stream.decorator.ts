@@ -1,5 +1,6 @@
 import { Inject, type InjectionToken } from '@nestjs/common';
 import type { InjectDecorator } from '@kvent/key-value-storage';
+import { callSiteOf, located } from '@kvent/key-value-storage/internal';
 import type { EventStream } from '../core/definition/event-stream.js';
 import {
   streamDefinitionOf,
@@ -18,7 +19,8 @@ export function getStreamToken(definition: AnyStream): InjectionToken {
   const resolved = streamDefinitionOf(definition);
   let token = tokens.get(resolved);
   if (token === undefined) {
-    token = Symbol(`EventStream<${resolved.type}>`);
+    // Nest prints it where a module does not import it
+    token = Symbol(`EventStream<${resolved.type}> of EventStoreModule.forFeature([…])`);
     tokens.set(resolved, token);
   }
   return token;
@@ -30,5 +32,5 @@ export function getStreamToken(definition: AnyStream): InjectionToken {
  * `EventStoreModule.forFeature([…])` that the module imports.
  */
 export function InjectStream<D extends AnyStream>(definition: D): InjectDecorator<EventStream<D>> {
-  return Inject(getStreamToken(definition));
+  return Inject(located(callSiteOf(InjectStream), () => getStreamToken(definition)));
 }

@@ -1,4 +1,5 @@
 import type { INestApplicationContext } from '@nestjs/common';
+import { callSiteOf, located } from '@kvent/key-value-storage/internal';
 import { partOf } from '@kvent/key-value-storage/internal/nest';
 import type { EventStream } from '../core/definition/event-stream.js';
 import { streamDefinitionOf, type AnyStream } from '../core/definition/stream-definition.js';
@@ -12,6 +13,8 @@ export function streamOf<D extends AnyStream>(
   app: Pick<INestApplicationContext, 'get'>,
   definition: D,
 ): EventStream<D> {
-  const what = `stream '${streamDefinitionOf(definition).type}'`;
-  return partOf(app, getStreamToken(definition), what, 'EventStoreModule') as EventStream<D>;
+  return located(callSiteOf(streamOf), () => {
+    const what = `stream '${streamDefinitionOf(definition).type}'`;
+    return partOf(app, getStreamToken(definition), what, 'EventStoreModule') as EventStream<D>;
+  });
 }

@@ -1,6 +1,7 @@
 import { Inject, type InjectionToken } from '@nestjs/common';
 import type { AnyIndexes } from '../core/store/index-types.js';
 import type { IndexedStore, KeyValueStore, StoreWith } from '../core/store/key-value-store.js';
+import { callSiteOf, located } from '../core/base/call-site.js';
 import {
   storeDefinitionOf,
   type AnyDefinition,
@@ -50,7 +51,8 @@ export function getStoreToken(state: AnyDefinition): InjectionToken {
   let token = tokens.get(definition);
   if (token === undefined) {
     const store = definition.kind === 'counter' ? 'CounterStore' : 'KeyValueStore';
-    token = Symbol(`${store}<${definition.name}>`);
+    // Nest prints it where a module does not import it
+    token = Symbol(`${store}<${definition.name}> of KeyValueStorageModule.forFeature([…])`);
     tokens.set(definition, token);
   }
   return token;
@@ -74,5 +76,5 @@ export function InjectStore<T, K extends Key = any, I = Input<T>, X extends AnyI
   state: StateClass<T, K, I, X>,
 ): InjectDecorator<KeyValueStore<T, K, I>, StoreWith<T, K, I, X>>;
 export function InjectStore(state: AnyDefinition): InjectDecorator<never> {
-  return Inject(getStoreToken(state));
+  return Inject(located(callSiteOf(InjectStore), () => getStoreToken(state)));
 }

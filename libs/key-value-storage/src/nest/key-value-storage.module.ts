@@ -11,10 +11,11 @@ import { ModulesContainer } from '@nestjs/core';
 import { KeyValueStorage } from '../core/store/key-value-store.js';
 import { invalidOption } from '../core/base/options.js';
 import { storeDefinitionOf, type AnyDefinition } from '../core/store/counter-definition.js';
-import { callSite } from './start-up/call-site.js';
+import { callSite } from '../core/base/call-site.js';
 import { StorageHealthIndicator } from './health/storage-health.indicator.js';
 import { getStoreToken } from './inject-store.decorator.js';
 import {
+  assertRootObject,
   assertRootOptions,
   retryToken,
   rootCallSiteToken,
@@ -23,7 +24,7 @@ import {
   type KeyValueStorageOptions,
 } from './options/key-value-storage-options.js';
 import { onceForApplication } from './start-up/once-for-application.js';
-import { assertOneRoot, type Feature } from './start-up/feature-kind.js';
+import { assertOneRoot, definitionsIn, type Feature } from './start-up/feature-kind.js';
 import { noRoot, stateFeatures, type Resolved } from './start-up/start-up-checks.js';
 import { markStarted, setStartUpContext, startUpChecksOf } from './start-up/start-up-context.js';
 import { StorageHost, type StorageSetup } from './host/storage-host.js';
@@ -100,13 +101,15 @@ export class KeyValueStorageModule extends ConfigurableModuleClass implements On
     for (const root of rootsOf(this.#modules)) {
       if (root.providers.get(StorageHost)?.isDependencyTreeStatic() !== false) continue;
       throw invalidOption(
-        'KeyValueStorageModule.forRootAsync is request-scoped, by what it injects or by its factory. An application has one storage: inject singletons, and use tenancy for the tenant of a request.',
+        `KeyValueStorageModule.forRootAsync (${callSiteOfRoot(root)}) is request-scoped, by what it injects or by its factory. An application has one storage: inject singletons, and use tenancy for the tenant of a request.`,
       );
     }
   }
 
   static override forRoot(options: KeyValueStorageOptions): DynamicModule {
-    return declared(callSite(KeyValueStorageModule.forRoot), super.forRoot(options));
+    const place = callSite(KeyValueStorageModule.forRoot);
+    assertRootObject('forRoot', place, options);
+    return declared(place, super.forRoot(options));
   }
 
   /**
@@ -116,7 +119,8 @@ export class KeyValueStorageModule extends ConfigurableModuleClass implements On
   static override forRootAsync(
     options: ConfigurableModuleAsyncOptions<KeyValueStorageOptions>,
   ): DynamicModule {
-    return declared(callSite(KeyValueStorageModule.forRootAsync), super.forRootAsync(options));
+    const place = callSite(KeyValueStorageModule.forRootAsync);
+    return declared(place, super.forRootAsync(checkedFactory(place, options)));
   }
 
   /**
@@ -124,8 +128,9 @@ export class KeyValueStorageModule extends ConfigurableModuleClass implements On
    * modules with the same state get the same store.
    */
   static forFeature(states: readonly AnyDefinition[]): DynamicModule {
-    const definitions = states.map(storeDefinitionOf);
-    const feature = { definitions, declaredAt: callSite(KeyValueStorageModule.forFeature) };
+    const declaredAt = callSite(KeyValueStorageModule.forFeature);
+    const definitions = definitionsIn('KeyValueStorageModule', states, declaredAt, storeDefinitionOf);
+    const feature = { definitions, declaredAt };
     const names = definitions.map(({ name }) => name).join(', ');
     return {
       module: stateFeatures.moduleOf(`KeyValueStores(${names})`, feature),
@@ -149,7 +154,7 @@ function contextOf(modules: ModulesContainer): TenantContext {
 async function hostOf(modules: ModulesContainer, setup: StorageSetup): Promise<StorageHost> {
   assertOneRoot(
     'KeyValueStorageModule',
-    rootsOf(modules).map((root) => root.providers.get(rootCallSiteToken)?.instance as string),
+    rootsOf(modules).map(callSiteOfRoot),
     ' Add further providers with forRoot({ providers }).',
   );
   return await onceForApplication(modules, StorageHost, async () => {
@@ -170,6 +175,32 @@ function assertStartUp(modules: ModulesContainer, { options, override, declaredA
   setStartUpContext(modules, context);
   for (const check of startUpChecksOf(modules)) check(modules, context);
   warnOfOpenTenancy(declaredAt, options.tenancy);
+}
+
+type NestModule = ReturnType<typeof rootsOf>[number];
+
+const callSiteOfRoot = ({ providers }: NestModule): string =>
+  providers.get(rootCallSiteToken)?.instance as string;
+
+type AsyncResult = KeyValueStorageOptions | Promise<KeyValueStorageOptions>;
+type AsyncOptions = ConfigurableModuleAsyncOptions<KeyValueStorageOptions>;
+
+/** The options of `forRootAsync`, whose factory is refused if it returns no options. */
+function checkedFactory(place: string, options: AsyncOptions): AsyncOptions {
+  const { useFactory, useClass, useExisting } = options ?? {};
+  if (useFactory === undefined && useClass === undefined && useExisting === undefined)
+    throw invalidOption(
+      `KeyValueStorageModule.forRootAsync (${place}) needs a factory: { inject: […], useFactory: (…) => ({ provider: … }) }.`,
+    );
+  if (useFactory === undefined) return options;
+  return {
+    ...options,
+    useFactory: async (...injected: unknown[]) => {
+      const made = await (useFactory as (...given: unknown[]) => AsyncResult)(...injected);
+      assertRootObject('forRootAsync', place, made);
+      return made;
+    },
+  };
 }
 
 const rootsOf = (modules: ModulesContainer) =>

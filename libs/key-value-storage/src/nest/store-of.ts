@@ -1,4 +1,5 @@
 import type { INestApplicationContext } from '@nestjs/common';
+import { callSiteOf, located } from '../core/base/call-site.js';
 import type { Key } from '../core/base/key.js';
 import type { AnyIndexes } from '../core/store/index-types.js';
 import type { StoreWith } from '../core/store/key-value-store.js';
@@ -29,7 +30,8 @@ export function storeOf<T, K extends Key = Key, I = Input<T>, X extends AnyIndex
   state: StateClass<T, K, I, X>,
 ): StoreWith<T, K, I, X>;
 export function storeOf(app: Pick<INestApplicationContext, 'get'>, state: AnyDefinition): unknown {
-  const { kind, name } = storeDefinitionOf(state);
-  const what = `${kind} '${name}'`;
-  return partOf(app, getStoreToken(state), what, 'KeyValueStorageModule');
+  return located(callSiteOf(storeOf), () => {
+    const { kind, name } = storeDefinitionOf(state);
+    return partOf(app, getStoreToken(state), `${kind} '${name}'`, 'KeyValueStorageModule');
+  });
 }

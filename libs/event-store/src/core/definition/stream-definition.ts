@@ -8,9 +8,11 @@ import {
   assertOptions,
   assertUpcast,
   assertWithin,
+  callSiteOf,
   inspect,
   isSchema,
   encodeText,
+  located,
   outOfRange,
   type Upcast,
 } from '@kvent/key-value-storage/internal';
@@ -164,6 +166,19 @@ export function defineStream<
     readonly provider?: string;
   },
 ): StreamDefinition<State, EventsOf<M>, EventInputsOf<M>> {
+  const resolved = located(callSiteOf(defineStream), () =>
+    resolveStream(type, options as unknown as GivenStreamOptions),
+  );
+  return resolved as unknown as StreamDefinition<State, EventsOf<M>, EventInputsOf<M>>;
+}
+
+/** The options of a stream as the code reads them; the compiler has checked their types. */
+interface GivenStreamOptions extends Pick<ResolvedStream, 'initial' | 'evolve' | 'scope' | 'provider'> {
+  readonly events: unknown;
+  readonly snapshot?: SnapshotOptions;
+}
+
+function resolveStream(type: string, options: GivenStreamOptions): ResolvedStream {
   const owner = `defineStream (${inspect(type)})`;
   if (typeof type !== 'string' || type.trim() === '')
     throw invalidOption(`${owner}: type must be a string that is not blank; got ${inspect(type)}.`);
@@ -176,7 +191,7 @@ export function defineStream<
     throw invalidOption(`${owner}: scope must be 'tenant' or 'shared'; got ${inspect(scope)}.`);
   const name = encodeText(type);
   assertWithin('containerBytesMax', `snapshot:${name}`, 'stream type');
-  const resolved: ResolvedStream = {
+  return Object.freeze({
     kind: 'stream',
     type,
     name,
@@ -184,12 +199,11 @@ export function defineStream<
     events: resolveEvents(owner, events),
     initial,
     // the compiler has checked it against the events of the map
-    evolve: evolve as unknown as ResolvedStream['evolve'],
+    evolve,
     snapshot: resolveSnapshot(owner, snapshot),
     scope,
     provider,
-  };
-  return Object.freeze(resolved) as StreamDefinition<State, EventsOf<M>, EventInputsOf<M>>;
+  });
 }
 
 /**
@@ -204,7 +218,17 @@ export function streamDefinitionOf(definition: unknown): ResolvedStream {
     'evolve' in definition
   )
     return definition as ResolvedStream;
-  throw invalidOption(`A stream definition must come from defineStream; got ${inspect(definition)}.`);
+  throw invalidOption(`A stream definition must come from defineStream; got ${describeWrong(definition)}.`);
+}
+
+function describeWrong(definition: unknown): string {
+  if (definition === undefined)
+    return 'undefined: its file exports no such name, or two files import each other (move the definition into a file of its own)';
+  const isState =
+    typeof definition === 'object' && (definition as { kind?: unknown } | null)?.kind === 'state';
+  return isState || typeof definition === 'function'
+    ? 'a class or a state: use KeyValueStorageModule.forFeature and @InjectStore, or storage.store(…)'
+    : inspect(definition);
 }
 
 function resolveEvents(owner: string, events: unknown): ReadonlyMap<string, ResolvedEvent> {

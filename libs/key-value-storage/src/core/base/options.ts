@@ -27,8 +27,34 @@ export function assertOptions(owner: string, given: unknown, allowed: readonly s
     );
   for (const name in given) {
     if (!allowed.includes(name))
-      throw invalidOption(`${owner} has no option '${name}'; it takes ${allowed.join(', ')}.`);
+      throw invalidOption(
+        `${owner} has no option '${name}'; it takes ${allowed.join(', ')}.${didYouMean(name, allowed)}`,
+      );
   }
+}
+
+/** ` Did you mean 'provider'?`, if one of the names is one or two letters away; else nothing. */
+export function didYouMean(name: string, names: readonly string[]): string {
+  const [closest] = names
+    .map((each) => ({ each, distance: editDistance(name.toLowerCase(), each.toLowerCase()) }))
+    .filter(({ each, distance }) => distance <= 2 && distance < each.length / 2)
+    .sort((a, b) => a.distance - b.distance);
+  return closest === undefined ? '' : ` Did you mean '${closest.each}'?`;
+}
+
+/** Levenshtein's distance, of names with at most 40 characters. */
+function editDistance(a: string, b: string): number {
+  if (a.length > 40 || b.length > 40) return Infinity;
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (const [index, letter] of [...a].entries()) {
+    const next = [index + 1];
+    for (const [column, other] of [...b].entries()) {
+      const replaced = (row[column] ?? 0) + (letter === other ? 0 : 1);
+      next.push(Math.min(replaced, (row[column + 1] ?? 0) + 1, (next[column] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
 }
 
 /** A mistake of the program: 500 over HTTP. */

@@ -1,5 +1,6 @@
 /** Definitions of states: declared by `@State` on a class, or by `defineState`. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
+import { callSiteOf, located } from '../base/call-site.js';
 import { inspect } from '../base/inspect.js';
 import { assertOptions, invalidOption } from '../base/options.js';
 import { assertUpcast, type Upcast } from '../encoding/upcast.js';
@@ -186,8 +187,12 @@ export function State<S extends StandardSchemaV1>(
     : C & FieldsMissingInSchema<DroppedBy<S, InstanceType<C>>>,
 ) => void;
 export function State(name: string, options: GivenOptions = {}) {
+  const place = callSiteOf(State);
+  if (typeof name === 'function')
+    throw invalidOption(`@State needs the name of the state: @State('product'). At ${place()}.`);
   return (target: ClassOf<object>): void => {
-    const definition = resolveState(`@State on ${target.name}`, name, options, target.prototype as object);
+    const owner = `@State on ${target.name}`;
+    const definition = located(place, () => resolveState(owner, name, options, target.prototype as object));
     Object.defineProperty(target, definitionSymbol, { value: definition });
   };
 }
@@ -212,7 +217,9 @@ export function stateOf<
       if (data !== undefined) copyProperties(this, data);
     }
   };
-  const definition = resolveState('stateOf', name, { ...options, schema }, undefined);
+  const definition = located(callSiteOf(stateOf), () =>
+    resolveState('stateOf', name, { ...options, schema }, undefined),
+  );
   Object.defineProperty(base, baseSymbol, { value: definition });
   return base;
 }
@@ -248,7 +255,7 @@ export function defineState<T, K extends Key, X extends IndexDefinitions<T> = In
   options: StateOptions & KeyOptions<StandardSchemaV1<unknown, K>> & { readonly indexes: X },
 ): StateDefinition<T, FrozenKey<K>, Input<T>, X>;
 export function defineState(name: string, options: GivenOptions = {}): Pick<ResolvedState, 'kind' | 'name'> {
-  return resolveState('defineState', name, options, undefined);
+  return located(callSiteOf(defineState), () => resolveState('defineState', name, options, undefined));
 }
 
 const stateOptions = [
@@ -315,8 +322,17 @@ export function definitionOf(state: unknown): ResolvedState {
   )
     return state as ResolvedState;
   throw invalidOption(
-    `A state must be a class with @State, or a definition of defineState; got ${inspect(state)}.`,
+    `A state must be a class with @State, or a definition of defineState; got ${describeWrong(state)}.`,
   );
+}
+
+function describeWrong(state: unknown): string {
+  if (state === undefined)
+    return 'undefined: its file exports no such name, or two files import each other (move the state into a file of its own)';
+  const isStream = typeof state === 'object' && (state as { kind?: unknown } | null)?.kind === 'stream';
+  return isStream
+    ? 'a stream: use EventStoreModule.forFeature and @InjectStream, or eventStore.stream(…)'
+    : inspect(state);
 }
 
 /** Of a class that extends what `stateOf` returned: made once, with the prototype of the class. */

@@ -6,9 +6,14 @@ import type { BeforeApplicationShutdown, OnApplicationShutdown } from '@nestjs/c
 import type { KeyValueStorage } from '../../core/store/key-value-store.js';
 import { ObservedProvider } from '../../core/providers/observed-provider.js';
 import { endWatches, openKeyValueStorage } from '../../core/store/open-storage.js';
+import { withPlace } from '../../core/base/call-site.js';
 import { invalidOption, invalidState } from '../../core/base/options.js';
 import type { StorageProvider } from '../../core/port/storage-provider.js';
-import { sweepEveryMsDefault, type KeyValueStorageOptions } from '../options/key-value-storage-options.js';
+import {
+  assertMadeProvider,
+  sweepEveryMsDefault,
+  type KeyValueStorageOptions,
+} from '../options/key-value-storage-options.js';
 import { outsideRequests } from './outside-requests.js';
 import type { StorageOverride } from '../options/storage-override.js';
 import { Sweeper } from './sweeper.js';
@@ -48,7 +53,7 @@ export class StorageHost implements BeforeApplicationShutdown, OnApplicationShut
     const { tenancy, retry, sweepEveryMs = sweepEveryMsDefault } = options;
     const engines =
       override === null
-        ? await makeEngines(options)
+        ? await makeEngines(options, declaredAt)
         : overridden(override, Object.keys(options.providers ?? {}));
     const release = claim([engines.main, ...Object.values(engines.named)], declaredAt);
     try {
@@ -68,7 +73,7 @@ export class StorageHost implements BeforeApplicationShutdown, OnApplicationShut
       return new StorageHost(storage, engines, sweepEveryMs);
     } catch (error) {
       release();
-      throw error;
+      throw withPlace(error, `KeyValueStorageModule.forRoot (${declaredAt})`);
     }
   }
 
@@ -95,15 +100,34 @@ export class StorageHost implements BeforeApplicationShutdown, OnApplicationShut
   }
 }
 
-async function makeEngines({ provider, providers = {} }: KeyValueStorageOptions): Promise<Engines> {
-  const main = await create(provider);
+async function makeEngines(
+  { provider, providers = {} }: KeyValueStorageOptions,
+  declaredAt: string,
+): Promise<Engines> {
+  const main = await create(provider, 'provider', declaredAt);
   const named: Record<string, StorageProvider> = {};
-  for (const [name, provider] of Object.entries(providers)) named[name] = await create(provider);
+  for (const [name, provider] of Object.entries(providers))
+    named[name] = await create(provider, `providers.${name}`, declaredAt);
   return { main, named };
 }
 
-const create = async (provider: KeyValueStorageOptions['provider']): Promise<StorageProvider> =>
-  typeof provider === 'function' ? await provider() : provider;
+/** An option that the constructor of the provider refuses is refused with the call site of `forRoot`. */
+async function create(
+  provider: KeyValueStorageOptions['provider'],
+  name: string,
+  declaredAt: string,
+): Promise<StorageProvider> {
+  if (typeof provider !== 'function') return provider;
+  const place = `KeyValueStorageModule.forRoot (${declaredAt})`;
+  let made: unknown;
+  try {
+    made = await provider();
+  } catch (error) {
+    throw withPlace(error, place);
+  }
+  assertMadeProvider(`${place}: the function ${name}`, made);
+  return made;
+}
 
 /**
  * The providers of the application are neither created nor opened. Names without another provider

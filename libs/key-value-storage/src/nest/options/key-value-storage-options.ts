@@ -2,6 +2,7 @@
 import { timerMsMax } from '../../core/base/clock.js';
 import { Logger, type ExecutionContext } from '@nestjs/common';
 import type { KeyValueStorage } from '../../core/store/key-value-store.js';
+import { inspect } from '../../core/base/inspect.js';
 import { assertOptions, invalidOption } from '../../core/base/options.js';
 import type { RetryOptions } from '../../core/contention/retry-on-conflict.js';
 import type { StorageProvider } from '../../core/port/storage-provider.js';
@@ -69,6 +70,15 @@ const tenancyOptions = [
   'mayEnter',
 ] as const satisfies (keyof TenancyOptions)[];
 
+/** Refuses a `forRoot`, or a factory of `forRootAsync`, without options. */
+export function assertRootObject(method: 'forRoot' | 'forRootAsync', place: string, options: unknown): void {
+  if (typeof options === 'object' && options !== null) return;
+  const subject = method === 'forRoot' ? 'needs options' : ': useFactory must return options';
+  throw invalidOption(
+    `KeyValueStorageModule.${method} (${place})${method === 'forRoot' ? ' ' : ''}${subject}: { provider: () => new …() }; got ${inspect(options)}.`,
+  );
+}
+
 /** `INVALID_OPTION` with the call site of `forRoot`, the allowed values and the value. */
 export function assertRootOptions(place: string, options: KeyValueStorageOptions): void {
   const owner = `KeyValueStorageModule.forRoot (${place})`;
@@ -92,14 +102,24 @@ export function assertRootOptions(place: string, options: KeyValueStorageOptions
   }
 }
 
+const isProvider = (value: unknown): boolean =>
+  typeof value === 'object' && value !== null && 'commit' in value && 'open' in value;
+
 function assertProvider(what: string, value: unknown): void {
-  const isProvider =
-    typeof value === 'function' ||
-    (typeof value === 'object' && value !== null && 'commit' in value && 'open' in value);
-  if (!isProvider)
+  if (typeof value === 'function' && isProvider(value.prototype))
+    throw invalidOption(
+      `${what} is the class ${value.name}; give a function that makes one: () => new ${value.name}(…).`,
+    );
+  if (typeof value !== 'function' && !isProvider(value))
     throw invalidOption(
       `${what} must be a storage provider, or a function that returns one; got ${value === null ? 'null' : typeof value}.`,
     );
+}
+
+/** `INVALID_OPTION` for a function of `provider` or `providers` that returned something else. */
+export function assertMadeProvider(what: string, value: unknown): asserts value is StorageProvider {
+  if (!isProvider(value))
+    throw invalidOption(`${what} must return a storage provider; got ${inspect(value)}.`);
 }
 
 const logger = new Logger('KeyValueStorage');

@@ -3,7 +3,9 @@
  */
 import type { Type } from '@nestjs/common';
 import type { ModulesContainer } from '@nestjs/core';
-import { invalidOption } from '../../core/base/options.js';
+import { located } from '../../core/base/call-site.js';
+import { inspect } from '../../core/base/inspect.js';
+import { didYouMean, invalidOption } from '../../core/base/options.js';
 import { onceForApplication } from './once-for-application.js';
 import { declaredOn, startUpContextOf, type StartUpContext } from './start-up-context.js';
 
@@ -93,6 +95,21 @@ export class FeatureKind<T extends Definition> {
   }
 }
 
+/** The definitions of a `forFeature`; `INVALID_OPTION` with its call site for anything else. */
+export function definitionsIn<D>(
+  module: string,
+  given: readonly unknown[],
+  declaredAt: string,
+  definitionOf: (value: unknown) => D,
+): readonly D[] {
+  if (!Array.isArray(given))
+    throw invalidOption(
+      `${module}.forFeature (${declaredAt}) takes a list: forFeature([…]); got ${typeof given === 'function' ? 'a class' : inspect(given)}.`,
+    );
+  const place = () => `${module}.forFeature (${declaredAt})`;
+  return located(place, () => given.map(definitionOf));
+}
+
 /**
  * A new class, so that Nest does not treat two features as one, or a feature as the root.
  */
@@ -103,7 +120,9 @@ export function namedModule(name: string, marks: Readonly<Record<symbol, unknown
 
 function unknownProvider(called: string, provider: string, providers: readonly string[]) {
   const known = providers.length === 0 ? 'none' : providers.map((name) => `'${name}'`).join(', ');
-  return invalidOption(`${called} requires the provider '${provider}'; forRoot({ providers }) has ${known}.`);
+  return invalidOption(
+    `${called} requires the provider '${provider}'; forRoot({ providers }) has ${known}.${didYouMean(provider, providers)}`,
+  );
 }
 
 /** `INVALID_OPTION` for a second root, with both call sites. */

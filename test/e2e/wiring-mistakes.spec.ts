@@ -1,0 +1,386 @@
+/**
+ * Each mistake that stops the start-up: its message names the line of the application, says what to
+ * write, and leads to a page. The page of mistakes has the messages:
+ * `KVENT_DOCS=write npm run jest -- test/e2e/wiring-mistakes` writes it.
+ */
+import 'reflect-metadata';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Injectable, Module, type DynamicModule, type Type } from '@nestjs/common';
+import { REQUEST } from '@nestjs/core';
+import { Test } from '@nestjs/testing';
+import { afterEach, expect, it } from '@jest/globals';
+import {
+  defineStream,
+  event,
+  EventBusBridgeModule,
+  EventStoreModule,
+  EventStream,
+  InjectStream,
+  streamOf,
+} from '@kvent/event-store';
+import { PostgresProvider } from '@kvent/key-value-postgres';
+import {
+  defineState,
+  InjectStore,
+  isStorageError,
+  KeyValueStorageModule,
+  KeyValueStore,
+  MemoryProvider,
+  State,
+  storeOf,
+} from '@kvent/key-value-storage';
+import { DataSource } from 'typeorm';
+
+@State('product')
+class Product {
+  title!: string;
+}
+class Forgotten {
+  title!: string;
+}
+const otherOrders = () =>
+  defineStream('order', { events: { placed: event() }, initial: () => 0, evolve: (count) => count + 1 });
+const Orders = otherOrders();
+const nothing = undefined as never;
+const memory = () => new MemoryProvider();
+const one = new MemoryProvider();
+const dataSource = new DataSource({ type: 'postgres' });
+const root = () => KeyValueStorageModule.forRoot({ provider: memory });
+
+const started: { readonly close: () => Promise<void> }[] = [];
+afterEach(async () => {
+  for (const app of started.splice(0)) await app.close();
+});
+async function start(...imports: (DynamicModule | Type<unknown>)[]) {
+  const app = await Test.createTestingModule({ imports }).compile();
+  started.push(app);
+  return await app.init();
+}
+
+interface Row {
+  readonly mistake: string;
+  /** The part of the message that says what to write, or what is allowed. */
+  readonly remedy: string;
+  readonly make: () => unknown;
+}
+const rows: readonly Row[] = [
+  {
+    mistake: 'A module imports `KeyValueStorageModule.forFeature`, and no module imports `forRoot`.',
+    remedy: 'has no KeyValueStorageModule.forRoot: import it once',
+    make: () => start(KeyValueStorageModule.forFeature([Product])),
+  },
+  {
+    mistake: 'A module imports `EventStoreModule.forFeature`, and there is no storage.',
+    remedy: 'has no KeyValueStorageModule.forRoot: import it once',
+    make: () => start(EventStoreModule.forFeature([Orders])),
+  },
+  {
+    mistake: '`KeyValueStorageModule.forRoot` is imported twice.',
+    remedy: 'import it once in an application',
+    make: () => start(root(), KeyValueStorageModule.forRoot({ provider: memory })),
+  },
+  {
+    mistake: '`EventStoreModule.forRoot` is imported twice.',
+    remedy: 'import it once in an application',
+    make: () => start(root(), EventStoreModule.forRoot({}), EventStoreModule.forRoot({})),
+  },
+  {
+    mistake: '`forRoot` has no options.',
+    remedy: '{ provider: () => new …() }',
+    make: () => KeyValueStorageModule.forRoot(nothing),
+  },
+  {
+    mistake: '`provider` is missing.',
+    remedy: 'provider must be a storage provider, or a function that returns one',
+    make: () => start(KeyValueStorageModule.forRoot({ provider: nothing })),
+  },
+  {
+    mistake: '`provider` is the name of a storage.',
+    remedy: 'provider must be a storage provider, or a function that returns one',
+    make: () => start(KeyValueStorageModule.forRoot({ provider: 'memory' as never })),
+  },
+  {
+    mistake: '`provider` is a class, not an instance.',
+    remedy: '() => new MemoryProvider(…)',
+    make: () => start(KeyValueStorageModule.forRoot({ provider: MemoryProvider as never })),
+  },
+  {
+    mistake: 'The function `provider` returns nothing.',
+    remedy: 'must return a storage provider',
+    make: () => start(KeyValueStorageModule.forRoot({ provider: () => nothing })),
+  },
+  {
+    mistake: 'An option of `forRoot` is misspelt.',
+    remedy: "Did you mean 'provider'?",
+    make: () => start(KeyValueStorageModule.forRoot({ providre: memory } as never)),
+  },
+  {
+    mistake: 'An option of `forRoot` has a wrong type.',
+    remedy: 'tenancy: options must be an object',
+    make: () => start(KeyValueStorageModule.forRoot({ provider: memory, tenancy: true as never })),
+  },
+  {
+    mistake: 'An option of `forRoot` is out of its range.',
+    remedy: 'attempts must be a whole number from 1',
+    make: () => start(KeyValueStorageModule.forRoot({ provider: memory, retry: { attempts: 0 } })),
+  },
+  {
+    mistake: 'One provider instance has two names.',
+    remedy: 'give each name another instance',
+    make: () => start(KeyValueStorageModule.forRoot({ provider: one, providers: { cache: one } })),
+  },
+  {
+    mistake: 'The factory of `forRootAsync` returns nothing.',
+    remedy: 'useFactory must return options: { provider: () => new …() }',
+    make: () => start(KeyValueStorageModule.forRootAsync({ useFactory: () => nothing })),
+  },
+  {
+    mistake: '`forRootAsync` has no factory.',
+    remedy: 'useFactory: (…) => ({ provider: … })',
+    make: () => KeyValueStorageModule.forRootAsync({}),
+  },
+  {
+    mistake: '`forRootAsync` injects something request-scoped.',
+    remedy: 'inject singletons',
+    make: () =>
+      start(
+        KeyValueStorageModule.forRootAsync({ inject: [REQUEST], useFactory: () => ({ provider: memory }) }),
+      ),
+  },
+  {
+    mistake: 'The factory of `EventStoreModule.forRootAsync` returns nothing.',
+    remedy: 'needs options: {}',
+    make: () => start(root(), EventStoreModule.forRootAsync({ useFactory: () => nothing })),
+  },
+  {
+    mistake: 'An option of `EventStoreModule.forRoot` is misspelt.',
+    remedy: "Did you mean 'metadata'?",
+    make: () => EventStoreModule.forRoot({ metdata: () => ({}) } as never),
+  },
+  {
+    mistake: '`new PostgresProvider` has no address.',
+    remedy: 'needs a dataSource, a url, or a host',
+    make: () =>
+      start(KeyValueStorageModule.forRoot({ provider: () => new PostgresProvider({ url: undefined }) })),
+  },
+  {
+    mistake: 'The data source of `PostgresProvider` is not initialised.',
+    remedy: 'initialise it before the storage opens',
+    make: () =>
+      start(KeyValueStorageModule.forRoot({ provider: () => new PostgresProvider({ dataSource }) })),
+  },
+  {
+    mistake: '`forFeature` gets a class, not a list.',
+    remedy: 'forFeature([…])',
+    make: () => KeyValueStorageModule.forFeature(Product as never),
+  },
+  {
+    mistake: '`EventStoreModule.forFeature` gets a definition, not a list.',
+    remedy: 'forFeature([…])',
+    make: () => EventStoreModule.forFeature(Orders as never),
+  },
+  {
+    mistake: 'A class in `forFeature` has no `@State`.',
+    remedy: 'has no @State; declare it, or use defineState',
+    make: () => KeyValueStorageModule.forFeature([Forgotten]),
+  },
+  {
+    mistake: '`@InjectStore` names a class without `@State`.',
+    remedy: 'has no @State; declare it, or use defineState',
+    make: () => InjectStore(Forgotten),
+  },
+  {
+    mistake: 'Two files import each other, so that a state in `forFeature` is undefined.',
+    remedy: 'move the state into a file of its own',
+    make: () => KeyValueStorageModule.forFeature([nothing]),
+  },
+  {
+    mistake: 'Two files import each other, so that the state of `@InjectStore` is undefined.',
+    remedy: 'move the state into a file of its own',
+    make: () => InjectStore(nothing),
+  },
+  {
+    mistake: 'Two files import each other, so that a stream in `forFeature` is undefined.',
+    remedy: 'move the definition into a file of its own',
+    make: () => EventStoreModule.forFeature([nothing]),
+  },
+  {
+    mistake: 'Two files import each other, so that the stream of `@InjectStream` is undefined.',
+    remedy: 'move the definition into a file of its own',
+    make: () => InjectStream(nothing),
+  },
+  {
+    mistake: 'A stream is in the `forFeature` of states.',
+    remedy: 'use EventStoreModule.forFeature and @InjectStream',
+    make: () => KeyValueStorageModule.forFeature([Orders as never]),
+  },
+  {
+    mistake: 'A state is in the `forFeature` of streams.',
+    remedy: 'use KeyValueStorageModule.forFeature and @InjectStore',
+    make: () => EventStoreModule.forFeature([Product as never]),
+  },
+  {
+    mistake: '`@InjectStore` names a stream.',
+    remedy: 'use EventStoreModule.forFeature and @InjectStream',
+    make: () => InjectStore(Orders as never),
+  },
+  {
+    mistake: '`@InjectStream` names a state.',
+    remedy: 'use KeyValueStorageModule.forFeature and @InjectStore',
+    make: () => InjectStream(Product as never),
+  },
+  {
+    mistake: 'Two states have one name.',
+    remedy: 'Rename one, or give it another container',
+    make: () =>
+      start(
+        root(),
+        KeyValueStorageModule.forFeature([Product]),
+        KeyValueStorageModule.forFeature([defineState('product')]),
+      ),
+  },
+  {
+    mistake: 'Two definitions have one stream type.',
+    remedy: 'Give one of them another type',
+    make: () =>
+      start(root(), EventStoreModule.forFeature([Orders]), EventStoreModule.forFeature([otherOrders()])),
+  },
+  {
+    mistake: 'A state names a provider that `forRoot` does not have.',
+    remedy: "Did you mean 'cache'?",
+    make: () =>
+      start(
+        KeyValueStorageModule.forRoot({ provider: memory, providers: { cache: memory } }),
+        KeyValueStorageModule.forFeature([defineState('session', { provider: 'cahce' })]),
+      ),
+  },
+  {
+    mistake: '`storeOf` names a state of no module.',
+    remedy: 'must import KeyValueStorageModule.forFeature([…]) with it',
+    make: () => start(root()).then((app) => storeOf(app, Product)),
+  },
+  {
+    mistake: '`streamOf` names a stream of no module.',
+    remedy: 'must import EventStoreModule.forFeature([…]) with it',
+    make: () => start(root()).then((app) => streamOf(app, Orders)),
+  },
+  {
+    mistake: '`@State` is written without its call.',
+    remedy: "@State('product')",
+    make: () => (State as never as (target: object) => void)(Forgotten),
+  },
+  {
+    mistake: 'The name of a state is blank.',
+    remedy: 'must be a text that is not blank',
+    make: () => State('')(Forgotten),
+  },
+  {
+    mistake: 'An option of `@State` is misspelt.',
+    remedy: "Did you mean 'ttlMs'?",
+    make: () => State('cart', { ttlMS: 5 } as never)(Forgotten),
+  },
+  {
+    mistake: 'The `ttlMs` of a state is 0.',
+    remedy: 'ttlMs must be a whole number of milliseconds from 1',
+    make: () => State('cart', { ttlMs: 0 })(Forgotten),
+  },
+  {
+    mistake: '`schemaVersion` was increased without an `upcast`.',
+    remedy: 'needs a function upcast for version 1',
+    make: () => State('cart', { schemaVersion: 2 })(Forgotten),
+  },
+  {
+    mistake: 'An option of `defineState` is misspelt.',
+    remedy: "Did you mean 'scope'?",
+    make: () => defineState('cart', { scop: 'shared' } as never),
+  },
+  {
+    mistake: 'A stream has no `evolve`.',
+    remedy: 'evolve must be a function',
+    make: () => defineStream('order', { events: { placed: event() }, initial: () => 0 } as never),
+  },
+  {
+    mistake: 'An event of a stream is a plain object.',
+    remedy: 'must be event(…) or a Standard Schema',
+    make: () => defineStream('order', { events: { placed: {} }, initial: () => 0, evolve: () => 0 }),
+  },
+  {
+    mistake: 'The bridge to an `EventBus` maps an unknown event.',
+    remedy: "Did you mean 'placed'?",
+    make: () => EventBusBridgeModule.forFeature(Orders, { palced: () => ({}) } as never),
+  },
+  {
+    mistake: 'The bridge has no `CqrsModule`.',
+    remedy: 'import CqrsModule.forRoot() once',
+    make: () =>
+      start(
+        root(),
+        EventStoreModule.forFeature([Orders]),
+        EventBusBridgeModule.forFeature(Orders, { placed: () => ({}) }),
+      ),
+  },
+];
+
+const here = import.meta.filename;
+const rootFolder = join(import.meta.dirname, '..', '..');
+const sourceLines = readFileSync(here, 'utf8').split('\n');
+const place = /[\w./-]*wiring-mistakes\.spec\.ts:(\d+)/g;
+const calls = /forRoot|forRootAsync|forFeature|InjectStore|InjectStream|State|defineStream|storeOf|streamOf/;
+const messages: string[] = [];
+
+it.each(rows)('$mistake', async ({ mistake, remedy, make }) => {
+  const error = await refusalOf(make);
+  if (!isStorageError(error, 'INVALID_OPTION')) throw error;
+  const lines = Array.from(error.message.matchAll(place), ([, line]) => Number(line));
+  expect(lines.length).toBeGreaterThan(0);
+  for (const line of lines) expect(sourceLines[line - 1]).toMatch(calls);
+  expect(error.message).toContain(remedy);
+  const [, page = '', anchor = ''] = /\/blob\/main\/(docs\/[\w/-]+\.md)#(\w+)$/.exec(error.help) ?? [];
+  expect(readFileSync(join(rootFolder, page), 'utf8').toLowerCase()).toContain(`\n## ${anchor}\n`);
+  messages.push(`| ${mistake} | ${error.message.replace(place, 'src/app.module.ts:9')} |`);
+});
+
+it('a module does not import the feature: the error of Nest names it', async () => {
+  @Injectable()
+  class Catalog {
+    constructor(@InjectStore(Product) readonly products: KeyValueStore<Product>) {}
+  }
+  @Module({ providers: [Catalog] })
+  class CatalogModule {}
+  await expect(start(root(), CatalogModule)).rejects.toThrow(
+    /of the Catalog .*KeyValueStore<product> of KeyValueStorageModule\.forFeature\(\[…\]\).* in the CatalogModule/,
+  );
+  @Injectable()
+  class Sales {
+    constructor(@InjectStream(Orders) readonly orders: EventStream<typeof Orders>) {}
+  }
+  @Module({ providers: [Sales] })
+  class SalesModule {}
+  await expect(start(root(), SalesModule)).rejects.toThrow(
+    /of the Sales .*EventStream<order> of EventStoreModule\.forFeature\(\[…\]\).* in the SalesModule/,
+  );
+});
+
+const page = join(rootFolder, 'docs/reference/wiring-mistakes.md');
+const [begin, end] = ['|---|---|\n', '\n\n## '];
+
+it('the page of mistakes has every message', () => {
+  const text = readFileSync(page, 'utf8');
+  const written = text.slice(text.indexOf(begin) + begin.length, text.indexOf(end));
+  if (process.env['KVENT_DOCS'] === 'write')
+    writeFileSync(
+      page,
+      text.replace(written, () => messages.join('\n')),
+    );
+  else expect(written.split('\n')).toEqual(messages);
+});
+
+async function refusalOf(make: () => unknown): Promise<unknown> {
+  try {
+    await make();
+  } catch (error) {
+    return error;
+  }
+  throw new Error('It was accepted.');
+}
