@@ -15,12 +15,12 @@ const seconds = {
   'test/e2e/process.spec.ts': 100,
   'test/docs/examples.spec.ts': 45,
   'test/packaging/published-package.spec.ts': 80,
-  'test/packaging/nest-12.spec.ts': 45,
+  'test/packaging/nest-12.spec.ts': 75,
   'test/faults/json-file-damage.spec.ts': 60,
   'test/contract/contract.spec.ts': 36,
   'test/faults/json-file-power-cut.spec.ts': 35,
   'test/contract/model.spec.ts': 33,
-  'test/packaging/nest-11.spec.ts': 35,
+  'test/packaging/nest-11.spec.ts': 70,
   'test/packaging/nest-oldest.spec.ts': 35,
   'test/packaging/typeorm-versions.spec.ts': 30,
   'test/packaging/bench.spec.ts': 26,
@@ -34,7 +34,6 @@ const seconds = {
   'test/faults/json-file-failing-calls.spec.ts': 45,
   'test/faults/postgres-two-processes.spec.ts': 24,
   'test/contract/broken.spec.ts': 24,
-  'test/packaging/jest-under-commonjs.spec.ts': 22,
   // 9 of its own; a worker that ends right behind it, with all of lint in its memory, takes longer
   // to end than Jest waits
   'test/architecture/architecture.spec.ts': 20,

@@ -44,6 +44,8 @@ describe.each(pages.map((page) => [page.path, page] as const))('%s', (path, page
       'text',
       'json',
       ...(path === 'docs/guides/write-your-own-provider.md' ? ['typescript'] : []),
+      // test/packaging compares it with an application of `nest new`
+      ...(path === 'docs/guides/new-application.md' ? ['diff'] : []),
     ];
     expect(
       page.fences

@@ -4,6 +4,7 @@
  * optional peers, and then run.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { describeGeneratedApp } from './describe-generated-app.js';
 import { packLibrary } from './pack-library.js';
 import { ScratchApp } from './scratch-app.js';
 
@@ -146,5 +147,8 @@ export function describeConsumer(version: keyof typeof nest): void {
         app.run('.', ['--input-type=module', '--eval', "await import('@nestjs/testing')"]),
       ).rejects.toThrow('ERR_MODULE_NOT_FOUND');
     });
+
+    // the last one, because it installs further packages
+    describeGeneratedApp(version, () => app);
   });
 }

@@ -1,5 +1,6 @@
 /** An application outside this repository: a temporary folder with packages installed by npm. */
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -44,6 +45,17 @@ export class ScratchApp implements AsyncDisposable {
   static async install(packages: readonly string[], peers: 'add' | 'leave out' = 'add'): Promise<ScratchApp> {
     const app = new ScratchApp(await mkdtemp(join(tmpdir(), 'kvent-app-')));
     await app.write('package.json', { private: true });
+    try {
+      await app.add(packages, peers);
+    } catch (error) {
+      await app[Symbol.asyncDispose]();
+      throw error;
+    }
+    return app;
+  }
+
+  /** Installs further packages, and those of `package.json`. */
+  async add(packages: readonly string[], peers: 'add' | 'leave out' = 'add'): Promise<void> {
     const flags = [
       '--no-audit',
       '--no-fund',
@@ -52,20 +64,25 @@ export class ScratchApp implements AsyncDisposable {
       ...(peers === 'add' ? [] : ['--legacy-peer-deps']),
     ];
     try {
-      await run('npm', ['install', ...flags, ...packages], { cwd: app.folder });
+      await run('npm', ['install', ...flags, ...packages], { cwd: this.folder });
     } catch (error) {
-      await app[Symbol.asyncDispose]();
-      throw new Error(`npm could not install ${packages.join(' ')}: this test needs the registry.`, {
-        cause: error,
-      });
+      throw new Error(
+        `npm could not install ${packages.join(' ')}: this test needs the registry.\n${(error as { readonly stderr?: string }).stderr ?? ''}`,
+        {
+          cause: error,
+        },
+      );
     }
-    return app;
   }
 
   async write(path: string, content: string | object): Promise<void> {
     const target = join(this.folder, path);
     await mkdir(join(target, '..'), { recursive: true });
     await writeFile(target, typeof content === 'string' ? content : JSON.stringify(content, undefined, 2));
+  }
+
+  async read(path: string): Promise<string> {
+    return await readFile(join(this.folder, path), 'utf8');
   }
 
   /** Writes the first program of a README into a folder, and a fixture that starts it. */
@@ -81,10 +98,17 @@ export class ScratchApp implements AsyncDisposable {
     await cp(join(fixtures, fixture), join(this.folder, folder, fixture));
   }
 
-  /** Compiles a folder into its `dist`. Rejects with the output of the compiler. */
-  async compile(folder: string): Promise<void> {
-    await this.write(`${folder}/tsconfig.json`, { compilerOptions, include: ['*.ts'] });
-    const tsc = join(root, 'node_modules/typescript/bin/tsc');
+  /**
+   * Compiles a folder into its `dist`, with the compiler of the application if it has one. Rejects
+   * with the output of the compiler.
+   */
+  async compile(folder: string, options: object = {}, include: readonly string[] = ['*.ts']): Promise<void> {
+    await this.write(`${folder}/tsconfig.json`, {
+      compilerOptions: { ...compilerOptions, ...options },
+      include,
+    });
+    const own = join(this.folder, 'node_modules/typescript/bin/tsc');
+    const tsc = existsSync(own) ? own : join(root, 'node_modules/typescript/bin/tsc');
     await run(process.execPath, [tsc, '-p', '.'], { cwd: join(this.folder, folder) }).catch(
       (error: unknown) => {
         throw new Error(`tsc: ${(error as { readonly stdout?: string }).stdout ?? String(error)}`);
@@ -114,14 +138,18 @@ export class ScratchApp implements AsyncDisposable {
     args: readonly string[],
     env: NodeJS.ProcessEnv = {},
   ): Promise<{ readonly stdout: string; readonly stderr: string }> {
-    const environment = { ...process.env, ...env };
-    delete environment['NODE_OPTIONS'];
-    return await run(process.execPath, args, { cwd: join(this.folder, folder), env: environment });
+    return await run(process.execPath, args, { cwd: join(this.folder, folder), env: ownEnvironment(env) });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await rm(this.folder, { recursive: true, force: true });
   }
+}
+
+/** Without the settings of the test run. */
+export function ownEnvironment(env: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
+  const { NODE_OPTIONS: _options, NODE_ENV: _env, JEST_WORKER_ID: _worker, ...environment } = process.env;
+  return { ...environment, ...env };
 }
 
 /** The first program in a README. */
