@@ -133,7 +133,7 @@ describe('docs/reference/options.md', () => {
       await call({ nonsense: true } as never);
     } catch (error) {
       if (!isStorageError(error, 'INVALID_OPTION')) throw error;
-      const [, names = ''] = /has no option 'nonsense'; it takes (.*)\.$/.exec(error.message) ?? [];
+      const [, names = ''] = /has no option 'nonsense'; it takes ([^.]*)\./.exec(error.message) ?? [];
       return names.split(', ').sort();
     }
     throw new Error('The call accepts an unknown option.');

@@ -1,8 +1,8 @@
 /** The commands and their options as a parser, made of the table of commands. */
-import { readFileSync } from 'node:fs';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import type { ArgumentSpec, CommandSpec, OptionSpec } from './commands/declaration.js';
 import { commands } from './commands/table.js';
+import { manifest } from './manifest.js';
 import { UsageError } from './input/usage-error.js';
 import type { Output } from './output/output.js';
 
@@ -25,7 +25,7 @@ export function createProgram(perform: Perform, output: Output): Command {
       outputError: (text) => output.log(text.trimEnd().replace(/\n(?=\(Did you mean [^\n]*$)/, ' ')),
     })
     .description('Reads, changes, copies, backs up and salvages the data of Kvent storages.')
-    .version(version())
+    .version(manifest().version)
     .exitOverride()
     .showHelpAfterError('(kvent <command> --help shows its options)')
     .addHelpText(
@@ -82,9 +82,3 @@ function parsed(parse: (text: string) => unknown, text: string): unknown {
 }
 
 const linesOf = (text: string): readonly string[] => text.replace(/\n$/, '').split('\n');
-
-function version(): string {
-  return (
-    JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
-  ).version;
-}

@@ -1,9 +1,9 @@
 /** `kvent init`: adds Kvent to an existing Nest application. It asks nothing. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { readFileSync } from 'node:fs';
 import { readApplication } from '../init/application.js';
 import { planInit, providerNames, type FileChange, type ProviderName } from '../init/plan.js';
+import { manifest } from '../manifest.js';
 import { UsageError } from '../input/usage-error.js';
 import { lineDiff } from '../output/line-diff.js';
 import type { Line, Report } from '../output/report.js';
@@ -59,10 +59,8 @@ const diffLines = ({ path, before, after }: FileChange): readonly Line[] => [
 
 /** Of the packages that this command is built with. */
 function packageVersions(): Readonly<Record<string, string>> {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  const { dependencies } = JSON.parse(text) as { readonly dependencies: Readonly<Record<string, string>> };
   return Object.fromEntries(
-    Object.entries(dependencies).map(([name, version]) => [
+    Object.entries(manifest().dependencies).map(([name, version]) => [
       name,
       /^\d/.test(version) ? `^${version}` : version,
     ]),

@@ -1,4 +1,5 @@
 /** Definitions of counters: what `defineCounter` and `defineBigCounter` return. */
+import { callSiteOf, located } from '../base/call-site.js';
 import { inspect } from '../base/inspect.js';
 import type { Key } from '../base/key.js';
 import { assertOptions, invalidOption, outOfRange } from '../base/options.js';
@@ -71,7 +72,9 @@ export function defineCounter<KS extends KeySchema = KeySchema>(
   name: string,
   options: CounterOptions & KeyOptions<KS> = {},
 ): CounterDefinition<number, KeyFrom<KS>> {
-  return resolveCounter('defineCounter', name, options, safeNumbers);
+  return located(callSiteOf(defineCounter), () =>
+    resolveCounter('defineCounter', name, options, safeNumbers),
+  );
 }
 
 /** Counters of `bigint`: signed integers of 64 bits. As `defineCounter`. */
@@ -79,7 +82,9 @@ export function defineBigCounter<KS extends KeySchema = KeySchema>(
   name: string,
   options: CounterOptions<bigint> & KeyOptions<KS> = {},
 ): CounterDefinition<bigint, KeyFrom<KS>> {
-  return resolveCounter('defineBigCounter', name, options, int64Numbers);
+  return located(callSiteOf(defineBigCounter), () =>
+    resolveCounter('defineBigCounter', name, options, int64Numbers),
+  );
 }
 
 const counterOptions = ['ttlMs', 'floor', 'ceiling', 'scope', 'container', 'provider', 'key'];

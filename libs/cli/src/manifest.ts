@@ -1,0 +1,13 @@
+/**
+ * The manifest of this package. The file stands beside `main.ts`, so that its distance to
+ * `package.json` is the same in `src`, `dist` and `bundle`.
+ */
+import { readFileSync } from 'node:fs';
+
+export const manifest = (): {
+  readonly version: string;
+  readonly dependencies: Readonly<Record<string, string>>;
+} =>
+  JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as ReturnType<
+    typeof manifest
+  >;
