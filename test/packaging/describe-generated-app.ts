@@ -16,7 +16,9 @@ import { ownEnvironment, root, type ScratchApp } from './scratch-app.js';
 
 const run = promisify(execFile);
 
-/** The packages of the generated application that building and testing it needs, in fixed versions. */
+/**
+ * The packages of the generated application that building and testing it needs, in fixed versions.
+ */
 const tools = {
   11: [
     '@nestjs/cli@11.0.24',

@@ -70,7 +70,9 @@ export function addToModule(ts: TypeScript, source: Source, additions: readonly 
   return edited(source.text, [insertion, importInsertion(ts, file, statements)]);
 }
 
-/** `app.enableShutdownHooks()` after the creation of the application; `undefined` if none is found. */
+/**
+ * `app.enableShutdownHooks()` after the creation of the application; `undefined` if none is found.
+ */
 export function addShutdownHooks(ts: TypeScript, source: Source): string | undefined {
   if (source.text.includes('enableShutdownHooks')) return source.text;
   const file = parse(ts, source);

@@ -186,7 +186,10 @@ async function exampleFiles(app: Application): Promise<readonly FileChange[]> {
 
 const extensionOf = ({ modules }: Application): '' | '.js' => (modules === 'esm' ? '.js' : '');
 
-/** The text of Jest's settings with the pattern as the last property; everything else stays as it is. */
+/**
+ * The text of Jest's settings with the pattern as the last property; everything else stays as it
+ * is.
+ */
 function withPattern(text: string): string {
   const [end, indentation] = [text.lastIndexOf('}'), /\n([ \t]+)"/.exec(text)?.[1] ?? '  '];
   const head = text.slice(0, end).trimEnd();

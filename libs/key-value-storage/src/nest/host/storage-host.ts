@@ -111,7 +111,10 @@ async function makeEngines(
   return { main, named };
 }
 
-/** An option that the constructor of the provider refuses is refused with the call site of `forRoot`. */
+/**
+ * An option that the constructor of the provider refuses is refused with the call site of
+ * `forRoot`.
+ */
 async function create(
   provider: KeyValueStorageOptions['provider'],
   name: string,
