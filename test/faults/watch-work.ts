@@ -1,6 +1,6 @@
 /**
- * The first two processes watch a thousand keys; the others write them. A watching process ends when
- * every writer has ended and each watch has shown the last state of its key.
+ * The first two processes watch a thousand keys; the others write them. A watching process ends
+ * when every writer has ended and each watch has shown the last state of its key.
  */
 import { defineState, type KeyValueStorage } from '@kvent/key-value-storage/core';
 

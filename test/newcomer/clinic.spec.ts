@@ -1,5 +1,5 @@
 /**
- * The appointments of a clinic, as somebody builds them with the README and the guides alone. It
+ * The appointments of a clinic, built with the README and the guides alone. It
  * starts as the guides say, and is used over HTTP.
  */
 import 'reflect-metadata';

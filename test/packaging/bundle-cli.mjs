@@ -1,7 +1,7 @@
 /**
- * The command on directories as a few files: a call spends most of its time loading modules. A command
- * on Postgres uses `dist`, so that it shares its modules with the provider. The argument is the folder
- * of the package.
+ * The command on directories as a few files: a call spends most of its time loading modules. A
+ * command on Postgres uses `dist`, so that it shares its modules with the provider. The argument is
+ * the folder of the package.
  */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';

@@ -90,27 +90,27 @@ export class JournalFile {
   async #write(lines: Buffer, writesAhead: boolean): Promise<void> {
     const end = this.#position + lines.length;
     const blanks = writesAhead && end > this.#size ? this.#blanksAfter(end) : 0;
-    const written = await this.#writeAhead(lines, blanks);
+    const written = await (blanks === 0
+      ? writeAll(this.#opened(), lines, this.#position)
+      : this.#writeAhead(lines, blanks));
     this.#size = Math.max(this.#size, this.#position + written);
     this.#position = end;
   }
 
   /**
-   * Writes the lines and, if the disk has room, the blanks. A disk that is nearly full takes fewer
-   * of them, or refuses the whole write: then the lines are written alone.
+   * Writes the lines and, if the disk has room, blanks after them. A disk that is nearly full takes
+   * fewer of them, or refuses the whole write: then the lines are written alone.
    */
   async #writeAhead(lines: Buffer, blanks: number): Promise<number> {
     const file = this.#opened();
-    if (blanks > 0) {
-      const bytes = Buffer.alloc(lines.length + blanks, ' ');
-      lines.copy(bytes);
-      try {
-        return await writeAll(file, bytes, this.#position, lines.length);
-      } catch (error) {
-        if (!isFull(error)) throw error;
-      }
+    const bytes = Buffer.alloc(lines.length + blanks, ' ');
+    lines.copy(bytes);
+    try {
+      return await writeAll(file, bytes, this.#position, lines.length);
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      return await writeAll(file, lines, this.#position);
     }
-    return await writeAll(file, lines, this.#position);
   }
 
   #blanksAfter(end: number): number {
