@@ -11,6 +11,7 @@ export type Verb =
       | 'update'
       | 'getMany'
       | 'page'
+      | 'index page'
       | 'increment'
       | 'hot update'
       | 'hot increment'

@@ -20,11 +20,16 @@ export const openPgByHand: Opening = async ({ keys, database }) => {
   await pool.query(`
     create table ${schema}.product (tenant text not null, key text not null, version bigint not null, value json not null,
       updated_at timestamptz not null, primary key (tenant, key));
+    create table ${schema}.indexed (like ${schema}.product including all);
+    create index on ${schema}.indexed (tenant, (value ->> 'currency'), key);
     create table ${schema}.counter (tenant text not null, key text not null, number bigint not null, primary key (tenant, key))`);
   await pool.query(`insert into ${schema}.product select $1, key, 1, $2, now() from unnest($3::text[]) key`, [
     tenant,
     JSON.stringify(product),
     [...keys, ...saved, ...hotKeys],
+  ]);
+  await pool.query(`insert into ${schema}.indexed select * from ${schema}.product where key = any($1)`, [
+    keys,
   ]);
   const texts = {
     get: `select value, version from ${schema}.product where tenant = $1 and key = $2`,
@@ -33,6 +38,8 @@ export const openPgByHand: Opening = async ({ keys, database }) => {
     save: `update ${schema}.product set version = version + 1, value = $4, updated_at = now()
       where tenant = $1 and key = $2 and version = $3 returning version`,
     get_many: `select key, value, version from ${schema}.product where tenant = $1 and key = any($2::text[])`,
+    index_page: `select key, value, version from ${schema}.indexed
+      where tenant = $1 and value ->> 'currency' = $2 order by key limit 101`,
     increment: `insert into ${schema}.counter as c (tenant, key, number) values ($1, $2, $3)
       on conflict (tenant, key) do update set number = c.number + excluded.number returning number`,
   };
@@ -74,6 +81,7 @@ export const openPgByHand: Opening = async ({ keys, database }) => {
         );
         return many.map((key) => found.get(key));
       },
+      'index page': () => run('index_page', 'EUR'),
       increment: (call) => increment(keyAt(counterKeys, call)),
       'hot update': async (call) => {
         const key = keyAt(hotKeys, call);

@@ -1,6 +1,7 @@
 import { openKeyvPostgres } from '../contenders/keyv.js';
 import { openPort, openPortOnDataSource } from '../contenders/kvent-postgres-port.js';
 import { openTwoApplications, openTypedStore } from '../contenders/kvent-postgres-store.js';
+import { openIndexedOnPostgres } from '../contenders/kvent-indexed.js';
 import { openPgByHand } from '../contenders/pg-by-hand.js';
 import { openTypeorm } from '../contenders/typeorm.js';
 import { startPostgres } from '../database-server.js';
@@ -31,6 +32,7 @@ export const postgres: Suite = {
   openings: [
     openPgByHand,
     openTypedStore,
+    openIndexedOnPostgres,
     openPort,
     openPortOnDataSource,
     openTypeorm,
@@ -44,6 +46,8 @@ export const postgres: Suite = {
     ...works('increment', [undefined, 1.7, 3], 'of distinct counters'),
     { verb: 'getMany', callers: 1, reference, note: '100 keys' },
     { verb: 'getMany', callers: 16, reference, note: '100 keys' },
+    { verb: 'index page', callers: 1, reference, note: '100 entries with one index key' },
+    { verb: 'index page', callers: 16, reference, note: '100 entries with one index key' },
     {
       verb: 'hot update',
       callers: 64,

@@ -8,6 +8,7 @@ import {
   defineState,
   Entry,
   getStoreToken,
+  IndexedStore,
   IfMatch,
   InjectStore,
   KeyValueStorage,
@@ -239,3 +240,47 @@ export const inferred: [
   Same<Store<typeof Bed>, KeyValueStore<Bed>>,
   Same<Store<typeof Notes>, KeyValueStore<{ text: string }, readonly ['note', number]>>,
 ] = [true, true, true, true, true, true, true, true, true, true, true, true, true];
+
+// ─── indexes
+
+const bookingIndexes = {
+  byGuest: (booking: Booking) => [booking.guest, booking.nights] as const,
+  byCode: { key: (booking: Booking) => booking.code, unique: true },
+};
+@State('booking', { indexes: bookingIndexes })
+export class Booking {
+  guest!: string;
+  nights!: number;
+  code?: string;
+}
+export type Bookings = IndexedStore<Booking, typeof bookingIndexes>;
+
+const Guest = z.object({ name: z.string(), born: z.int() });
+export const Guests = defineState('guest', {
+  schema: Guest,
+  indexes: { byName: (guest) => guest.name, byBirth: (guest) => [guest.born, guest.name] },
+});
+export class Owner extends stateOf('owner', Guest, {
+  indexes: { byName: { key: (owner) => owner.name, unique: true } },
+}) {}
+
+@Injectable()
+export class IndexedStores {
+  constructor(
+    @InjectStore(Booking) readonly bookings: Bookings,
+    @InjectStore(Booking) readonly byAnyName: IndexedStore<Booking>,
+    @InjectStore(Booking) readonly plain: KeyValueStore<Booking>,
+    @InjectStore(Guests) readonly guests: Store<typeof Guests>,
+    @InjectStore(Owner) readonly owners: Store<typeof Owner>,
+  ) {}
+
+  async read(): Promise<string> {
+    const { items } = await this.bookings.index('byGuest').page({ prefix: ['ada'], limit: 5 });
+    const one = await this.bookings.forTenant('acme').index('byCode').get('X');
+    await this.byAnyName.index('byGuest').count();
+    const byBirth = this.guests.index('byBirth');
+    for await (const { value } of byBirth.list({ start: [1990], end: [2000, 'a'] })) return value.name;
+    const owner: Owner | undefined = (await this.owners.index('byName').get('ada'))?.value;
+    return `${items[0]?.value.nights} ${one?.value.guest} ${owner?.name}`;
+  }
+}

@@ -6,6 +6,7 @@ import { Injectable } from '@nestjs/common';
 import {
   defineState,
   InjectStore,
+  State,
   stateOf,
   Store,
   storeOf,
@@ -13,7 +14,16 @@ import {
   type KeyValueStore,
 } from '@kvent/key-value-storage';
 import { z } from 'zod';
-import { Bed, copyAny, Notes, Product, Slots } from './states-compile.js';
+import {
+  Bed,
+  copyAny,
+  Notes,
+  Product,
+  Slots,
+  type Booking,
+  type Bookings,
+  type Guests,
+} from './states-compile.js';
 
 declare const slots: Store<typeof Slots>;
 declare const notes: Store<typeof Notes>;
@@ -143,3 +153,30 @@ byDoctor.list({ key: [1] });
 export class ByDate extends stateOf('by-date', visits, { indexes: { byDate: (visit) => visit.at } }) {}
 // @ts-expect-error  the value has no such property
 export const Misspelt = defineState('a', { schema: visits, indexes: { wrong: (visit) => [visit.docter] } });
+declare const bookings: Bookings;
+declare const guests: Store<typeof Guests>;
+
+export async function indexes(): Promise<void> {
+  // @ts-expect-error  no index of this name
+  bookings.index('byGuests');
+  // @ts-expect-error  the same where the definition has the indexes
+  guests.index('byNames');
+  // @ts-expect-error  a state without indexes
+  const none: keyof typeof products = 'index';
+  void none;
+  // @ts-expect-error  a key of another type
+  await bookings.index('byCode').get(1);
+  // @ts-expect-error  a prefix of another type
+  bookings.index('byGuest').list({ prefix: [1] });
+  // @ts-expect-error  a bound of another type
+  await guests.index('byBirth').count({ start: ['ada'] });
+  const schema = z.object({ name: z.string() });
+  // @ts-expect-error  a property that the value does not have
+  defineState('guest', { schema, indexes: { a: (guest) => String(guest.nam) } });
+}
+
+// @ts-expect-error  indexes of the values of another class
+@State('other', { indexes: { byGuest: (booking: Booking) => booking.guest } })
+export class Other {
+  name!: string;
+}

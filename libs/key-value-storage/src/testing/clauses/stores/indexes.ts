@@ -268,7 +268,7 @@ export const indexClauses: readonly StoreClause[] = [
   },
   {
     name: 'A new index, and one whose definition has changed, holds the entries that were there before when it is first read.',
-    law: 14,
+    law: 8,
     broken: changesIndexRows('forgets the rows of indexes that are built later', (change, { changes }) =>
       changes.every(isOfIndex) ? undefined : change,
     ),
