@@ -68,6 +68,7 @@ onEachStorage('The root of the shop', (shop) => {
       'limit',
       'order',
       'prefix',
+      'sort',
     ]);
     const parameterNames = (path: string, method: string) =>
       paths[path]?.[method]?.parameters?.map(({ name }) => name).sort();

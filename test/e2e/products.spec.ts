@@ -305,7 +305,19 @@ onEachStorage('Products', (shop) => {
       ]);
     });
 
+    it('in the order of their price, also after a change of one', async () => {
+      const client = await shop.createTenant();
+      for (const [n, sku] of skus.entries()) await add(client, { ...mug, sku, priceCents: 100 * (5 - n) });
+      const byPrice = '/products?sort=price&limit=2';
+      expect((await follow(client, byPrice)).flat()).toEqual(skus.toReversed());
+      await client.post(`/products/${skus[0]}/price-changes`, { by: -450 });
+      expect((await follow(client, byPrice)).flat()).toEqual([skus[0], ...skus.slice(1).toReversed()]);
+      expect((await follow(client, `${byPrice}&order=desc`)).flat()).toEqual([...skus.slice(1), skus[0]]);
+    });
+
     it.each([
+      ['sort=price&prefix=a', 'INVALID_OPTION'],
+      ['sort=title', 'INVALID_OPTION'],
       ['limit=0', 'OUT_OF_RANGE'],
       ['limit=two', 'OUT_OF_RANGE'],
       ['limit=1&limit=2', 'OUT_OF_RANGE'],

@@ -2,20 +2,20 @@ import { Injectable } from '@nestjs/common';
 import {
   CounterStore,
   InjectStore,
-  KeyValueStore,
+  IndexedStore,
   type Entry,
   type Page,
   type PageRequest,
   type Precondition,
 } from '@kvent/key-value-storage';
 import { ShopError } from '../problems/shop-error.js';
-import { Product } from './product.js';
+import { Product, type productIndexes } from './product.js';
 import { Views } from './views.js';
 
 @Injectable()
 export class CatalogueService {
   constructor(
-    @InjectStore(Product) private readonly products: KeyValueStore<Product>,
+    @InjectStore(Product) private readonly products: IndexedStore<Product, typeof productIndexes>,
     @InjectStore(Views) private readonly views: CounterStore,
   ) {}
 
@@ -34,6 +34,10 @@ export class CatalogueService {
 
   page(request: PageRequest): Promise<Page<Entry<Product>>> {
     return this.products.page(request);
+  }
+
+  pageByPrice(request: Pick<PageRequest, 'limit' | 'cursor' | 'reverse'>): Promise<Page<Entry<Product>>> {
+    return this.products.index('byPrice').page(request);
   }
 
   replace(product: Product, ifMatch: Precondition): Promise<Entry<Product>> {

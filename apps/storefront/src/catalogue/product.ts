@@ -28,7 +28,19 @@ export const fromV1 = ({ sku, name, price }: ProductV1): Product => ({
   tags: [],
 });
 
-@State('product', { schema: ProductSchema, schemaVersion: 2, upcast: { 1: fromV1 } })
+/**
+ * For lists by price. `version`: a compiler that rewrites the function does not change the index.
+ */
+export const productIndexes = {
+  byPrice: { key: (product: z.infer<typeof ProductSchema>) => [product.priceCents] as const, version: 1 },
+};
+
+@State('product', {
+  schema: ProductSchema,
+  schemaVersion: 2,
+  upcast: { 1: fromV1 },
+  indexes: productIndexes,
+})
 export class Product {
   sku!: string;
   title!: string;

@@ -20,6 +20,10 @@ import { ProductSchema } from './product.js';
 const ProductBody = ProductSchema.partial({ sku: true });
 const ProductsQuery = ListQuery.extend({
   prefix: z.string().min(1).optional().describe('A prefix of the keys.'),
+  sort: z.enum(['sku', 'price']).default('sku').describe('`price`: by price, then by sku.'),
+}).refine(({ sort, prefix }) => sort === 'sku' || prefix === undefined, {
+  path: ['prefix'],
+  message: 'a prefix needs sort=sku',
 });
 const PriceChange = z.object({ by: z.int().describe('Cents, up or down.') });
 
@@ -50,9 +54,13 @@ export class ProductsController {
   }
 
   @Get()
-  @ApiOperation({ summary: 'Products in the order of their sku, in pages' })
+  @ApiOperation({ summary: 'Products in the order of their sku or price, in pages' })
   @ApiResponse({ status: 200, standardSchema: pageOf(ProductSchema) })
-  list(@Paged() page: PagedRequest, @CheckedQuery(ProductsQuery) { prefix }: z.infer<typeof ProductsQuery>) {
+  list(
+    @Paged() page: PagedRequest,
+    @CheckedQuery(ProductsQuery) { prefix, sort }: z.infer<typeof ProductsQuery>,
+  ) {
+    if (sort === 'price') return this.catalogue.pageByPrice(page);
     return this.catalogue.page({ ...page, ...(prefix !== undefined && { prefix }) });
   }
 
