@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from '@jest/globals';
 import { defineState, MemoryProvider, openStorage, type IndexRange } from '../../core.js';
-import type { ProviderFeatures, StorageProvider } from '../../provider.js';
+import { storageError, type ProviderFeatures, type StorageProvider } from '../../provider.js';
+import { ManualClock } from '../../testing/kit/manual-clock.js';
 
 async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   const collected: T[] = [];
@@ -64,15 +65,23 @@ describe('Indexes', () => {
 /** One provider as several processes see it: each opens and closes it. */
 class SharedProvider {
   readonly calls: string[] = [];
-  readonly #inner = new MemoryProvider();
+  /** Where the scans of entries began. */
+  readonly began: (string | undefined)[] = [];
+  // time to live stands still: a busy machine changes nothing
+  readonly #inner = new MemoryProvider({ clock: new ManualClock() });
 
   async open(): Promise<void> {
     await this.#inner.open();
   }
 
-  process(features: Partial<ProviderFeatures> = { shared: true }): StorageProvider {
+  /** `commitsMax`: it is killed after so many commits. */
+  process(
+    features: Partial<ProviderFeatures> = { shared: true },
+    commitsMax = Number.POSITIVE_INFINITY,
+  ): StorageProvider {
     const inner = this.#inner;
-    const calls = this.calls;
+    const { calls, began } = this;
+    let commits = 0;
     return {
       name: inner.name,
       features: { ...inner.features, ...features },
@@ -85,10 +94,13 @@ class SharedProvider {
       },
       scan: (ranges, options) => {
         calls.push(...ranges.map(() => 'scan'));
+        began.push(...ranges.filter(({ entity }) => entity === 'slot').map(({ after }) => after));
         return inner.scan(ranges, options);
       },
       commit: (batches, options) => {
         calls.push('commit');
+        if ((commits += 1) > commitsMax)
+          return Promise.reject(storageError('STORAGE_UNAVAILABLE', 'The process was killed.', {}));
         return inner.commit(batches, options);
       },
       sweep: (limit) => inner.sweep(limit),
@@ -144,7 +156,24 @@ describe('Processes with different definitions', () => {
     await assert.rejects(current.index('byKey').count(), { code: 'INDEX_NOT_READY' });
   });
 
-  test('interrupted builds are continued, by several processes at once, while others write', async () => {
+  test('a build that was interrupted is continued by another process, from where it was', async () => {
+    const shared = new SharedProvider();
+    await shared.open();
+    await using before = await openStorage(shared.process());
+    const plain = before.store(defineState<Slot, string>('slot'));
+    for (let n = 0; n < 500; n += 1) await plain.set(`k-${n}`, { doctor: 'd', day: n });
+    // its claim, a page of the index and its position, a second page without its position
+    const killed = await openStorage(shared.process({ shared: true }, 4));
+    await assert.rejects(killed.store(ByName).index('byKey').count(), { code: 'STORAGE_UNAVAILABLE' });
+    shared.began.length = 0;
+    await using next = await openStorage(shared.process());
+    assert.equal(await next.store(ByName).index('byKey').count(), 500);
+    assert.equal(shared.began.length, 2);
+    assert.ok(shared.began.every((after) => after !== undefined));
+    await killed.close().catch(() => undefined);
+  });
+
+  test('several processes build at once, while others write', async () => {
     const shared = new SharedProvider();
     await shared.open();
     await using before = await openStorage(shared.process());
