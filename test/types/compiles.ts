@@ -352,4 +352,4 @@ export class Counting {
   }
 }
 export const CountingModule = KeyValueStorageModule.forFeature([Views, Bytes, Seats, Product]);
-export { Views };
+export { Bytes, Seats, Views };

@@ -15,7 +15,7 @@ import {
   type KeyValueStorage,
 } from '@kvent/key-value-storage';
 import { z } from 'zod';
-import { Product, Tags, Views, type Tag } from './compiles.js';
+import { Bytes, Product, Seats, Tags, Views, type Tag } from './compiles.js';
 
 declare const products: KeyValueStore<Product>;
 declare const tags: KeyValueStore<Tag>;
@@ -137,6 +137,17 @@ export async function counters(views: CounterStore): Promise<void> {
   await views.increment('home', 5n);
   // @ts-expect-error  an option of another verb
   await views.increment('home', 1, { ifMatch: '1' });
+  // @ts-expect-error  a number for a counter of bigints
+  await storage.store(Bytes).increment('home', 5);
+  // @ts-expect-error  the numbers of a batch are of the counter
+  storage.atomic().increment(storage.store(Bytes), 'home', 5);
+  // @ts-expect-error  a key that the schema refuses
+  await storage.store(Seats).increment('show');
+  // @ts-expect-error  a counter has no values to set
+  const set: keyof typeof views = 'set';
+  // @ts-expect-error  a counter has no watch
+  const watch: keyof typeof views = 'watch';
+  void [set, watch];
   // @ts-expect-error  a counter in a batch is changed by numbers
   storage.atomic().set(views, 'home', 1);
   // @ts-expect-error  a store has no numbers

@@ -19,13 +19,16 @@ import {
   stateOf,
   Store,
   storeOf,
+  toObservable,
   type Input,
   type InputOf,
   type Key,
   type KeyOf,
   type KeyWithEtag,
+  type RangeChange,
   type StateOf,
 } from '@kvent/key-value-storage';
+import { map, type Observable } from 'rxjs';
 import * as v from 'valibot';
 import { z } from 'zod';
 import type { Orders } from './streams-compile.js';
@@ -157,6 +160,34 @@ export async function marks(storage: KeyValueStorage): Promise<void> {
   await store.set(['a', 1n], { colour: 'red' });
   for await (const { key } of store.list({ prefix: ['a'] }))
     void (typeof key === 'string' ? key : key[1] + 1n);
+}
+
+// ─── watches
+
+export async function watches(storage: KeyValueStorage, signal: AbortSignal): Promise<void> {
+  const slots = storage.store(Slots);
+  for await (const slot of slots.watch(['ada', '2026-10-31', 9], { signal, recover: true })) {
+    if (slot !== undefined) void (slot.key[2].toFixed() + slot.value.at.toISOString());
+  }
+  const products: Store<typeof Product> = storage.store(Product);
+  for await (const [mug, cup] of products.watchMany(['mug', 'cup'])) {
+    const left: Entry<Product, string> | undefined = mug;
+    void (left?.value.cheaperBy(1) ?? cup?.etag);
+  }
+  const many: readonly string[] = ['mug'];
+  for await (const entries of products.watchMany(many)) void entries.map((entry) => entry?.key.trim());
+  for await (const change of slots.watchRange({ prefix: ['ada'] }, { signal })) {
+    if (change.type === 'put') void change.entry.value.room.trim();
+    else if (change.type === 'delete') void change.key[1].trim();
+    else void (change.type satisfies 'listed');
+  }
+  const prices: Observable<number> = toObservable(products.watch('mug')).pipe(
+    map((product) => product?.value.cents ?? 0),
+  );
+  const changes: Observable<RangeChange<{ text: string }, readonly ['note', number]>> = toObservable(
+    storage.store(Notes).watchRange(),
+  );
+  void [prices, changes];
 }
 
 // ─── what a team writes once

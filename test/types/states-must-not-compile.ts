@@ -10,9 +10,11 @@ import {
   stateOf,
   Store,
   storeOf,
+  toObservable,
   type KeyValueStorage,
   type KeyValueStore,
 } from '@kvent/key-value-storage';
+import type { Observable } from 'rxjs';
 import { z } from 'zod';
 import {
   Bed,
@@ -86,6 +88,28 @@ export async function inputs(): Promise<void> {
   value.room = undefined;
   // @ts-expect-error  the data of an instance are the output
   void new Product({ title: 'Mug', cents: 1 });
+}
+
+export async function watches(): Promise<void> {
+  // @ts-expect-error  a text where keys have parts
+  slots.watch('ada');
+  // @ts-expect-error  a part of another type, of several keys
+  slots.watchMany([['ada', '2026-10-31', '9']]);
+  // @ts-expect-error  the bounds of a watched range have the types of the parts
+  slots.watchRange({ start: ['ada', 9] });
+  // @ts-expect-error  an option of a read
+  products.watch('mug', { consistency: 'stale' });
+  // @ts-expect-error  a watch is no promise
+  const product: Promise<unknown> = products.watch('mug');
+  // @ts-expect-error  the entry may be absent
+  for await (const product of products.watch('mug')) void product.value;
+  // @ts-expect-error  so many items as keys
+  for await (const [mug, cup] of products.watchMany(['mug'])) void [mug, cup];
+  // @ts-expect-error  only `put` has an entry
+  for await (const change of slots.watchRange()) void change.entry;
+  // @ts-expect-error  `toObservable` has the items of the watch
+  const prices: Observable<number> = toObservable(products.watch('mug'));
+  void [product, prices];
 }
 
 export async function batches(): Promise<void> {
