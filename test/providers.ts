@@ -48,7 +48,7 @@ const jsonFile: ListedProvider = {
 const engines = new Map<string, MapEngine>();
 const documents: ListedProvider = {
   name: 'documents',
-  lacks: ['hints', 'transactions'],
+  lacks: ['hints', 'hints, one process', 'transactions'],
   create: ({ clock, location }) => new DocumentProvider({ engine: engineOf(location), clock }),
   dispose: (location) => void engines.delete(location),
   damage: (location) => engineOf(location).damage(),
@@ -64,7 +64,7 @@ function engineOf(location: string): MapEngine {
 const postgres: ListedProvider = {
   name: 'postgres',
   server: 'postgres',
-  lacks: ['no within'],
+  lacks: ['hints, one process', 'no within'],
   create: async ({ clock, location }) =>
     new PostgresProvider({ ...(await plainTables.get(location)), clock }),
   transaction: () => plainTables.begin(),
@@ -80,7 +80,7 @@ const { transaction: _, ...tables } = postgres;
 const postgresByUrl: ListedProvider = {
   ...tables,
   name: 'postgres-by-url',
-  lacks: ['clock', 'durable, clock', 'exact expiry', 'no within', 'transactions'],
+  lacks: ['clock', 'durable, clock', 'exact expiry', 'hints, one process', 'no within', 'transactions'],
   create: async ({ location }) => {
     const { schema, table, migrate } = await plainTables.get(location);
     return new PostgresProvider({ url: await workerDatabase(), schema, table, migrate, poolSize: 6 });
@@ -111,8 +111,10 @@ const all: readonly ListedProvider[] = [
   documents,
   postgres,
   wrapped('coalescing-postgres', postgres, (provider) => new CoalescingProvider(provider)),
-  wrapped('postgres-within', { ...postgres, lacks: ['hints', 'no within'] }, (provider) =>
-    eachCallWithin(provider, () => plainTables.begin()),
+  wrapped(
+    'postgres-within',
+    { ...postgres, lacks: ['hints', 'hints, one process', 'no within'] },
+    (provider) => eachCallWithin(provider, () => plainTables.begin()),
   ),
   wrapped('postgres-row-level-security', postgresSecured, (provider) => new CoalescingProvider(provider)),
   wrapped('postgres-by-url', postgresByUrl, (provider) => new CoalescingProvider(provider)),

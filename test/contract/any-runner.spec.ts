@@ -31,7 +31,13 @@ test('a provider that knows neither clock nor place is proven as far as that goe
     await body({ skip: () => (skips = true) });
     (skips ? skipped : proven).push(name);
   }
-  const claimed: readonly (string | undefined)[] = [undefined, 'current reads', 'hints', 'no within'];
+  const claimed: readonly (string | undefined)[] = [
+    undefined,
+    'current reads',
+    'hints',
+    'hints, one process',
+    'no within',
+  ];
   const needy = all.filter(({ capability }) => !claimed.includes(capability));
   expect(skipped.toSorted()).toEqual(needy.map(({ name }) => name).toSorted());
   expect(proven.length + skipped.length).toBe(all.length);

@@ -17,15 +17,18 @@ import {
 } from '@kvent/key-value-storage/testing';
 import type { StorageProvider } from '@kvent/key-value-storage';
 
+/** What a machine must not have, by the capability that requires it. */
+const withouts: Readonly<Record<string, (provider: StorageProvider) => StorageProvider>> = {
+  'no within': ({ within: _, ...provider }) => provider,
+  'hints, one process': (provider) => ({ ...provider, features: { ...provider.features, shared: false } }),
+};
+
 /** An honest machine, with what the clause needs. */
 function honest({ capability }: Pick<Clause, 'capability'>): ProviderUnderTest {
   const machine = new DurableMemory();
-  if (capability !== 'no within') return machine;
-  const create = (options: CreateOptions): StorageProvider => {
-    const { within: _, ...provider } = machine.create(options);
-    return provider;
-  };
-  return { ...machine, create };
+  const without = withouts[capability ?? ''];
+  if (without === undefined) return machine;
+  return { ...machine, create: (options: CreateOptions) => without(machine.create(options)) };
 }
 
 function broken(clause: Pick<Clause, 'capability'>, wrap: BrokenProvider | undefined): ProviderUnderTest {

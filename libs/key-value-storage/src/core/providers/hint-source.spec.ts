@@ -33,14 +33,22 @@ test('a listener of rows and of ranges receives hints of these only, and leaves 
   const targets = [
     { ...space('e'), key: 'b' },
     { ...space('f'), start: 'm', end: 'p' },
+    { ...space('f'), start: 's' },
   ];
   const hints = collectHints(source.listen(targets, controller.signal));
-  source.changed('db', [row('a'), row('b'), row('l', 'f'), row('m', 'f'), row('p', 'f')]);
+  source.changed(
+    'db',
+    ['a', 'b'].map((key) => row(key)),
+  );
+  source.changed(
+    'db',
+    ['l', 'm', 'p', 't'].map((key) => row(key, 'f')),
+  );
   await settle();
   source.changedAll();
   await settle();
   controller.abort();
-  expect(await hints).toEqual(['e/b', 'f/m', 'e/*', 'f/*']);
+  expect(await hints).toEqual(['e/b', 'f/m', 'f/t', 'e/*', 'f/*']);
   expect(source.hasListeners).toBe(false);
 });
 

@@ -7,8 +7,8 @@ const nameOf = ({ database, container, entity }: Space): string => `${database}\
 interface SpaceListeners {
   /** Of single rows. A writer of other rows pays one lookup, however many listeners there are. */
   readonly rows: Map<string, Set<Listener>>;
-  /** Of the whole space, or of a part of it. */
-  readonly ranges: Map<Listener, HintTarget>;
+  /** Of the whole space, or of parts of it. */
+  readonly ranges: Map<Listener, HintTarget[]>;
 }
 
 const noListeners = (): SpaceListeners => ({ rows: new Map(), ranges: new Map() });
@@ -36,7 +36,8 @@ export class HintSource {
       if (interested === undefined && listeners.ranges.size === 0) continue;
       const hint = { space: { database, container, entity }, key };
       if (interested !== undefined) for (const listener of interested) listener.notify(hint);
-      for (const [listener, range] of listeners.ranges) if (isWithin(range, key)) listener.notify(hint);
+      for (const [listener, ranges] of listeners.ranges)
+        if (ranges.some((range) => isWithin(range, key))) listener.notify(hint);
     }
   }
 
@@ -83,7 +84,7 @@ export class HintSource {
       );
       const entities = valueOf(containers, container, () => new Map<string, SpaceListeners>());
       const listeners = valueOf(entities, entity, noListeners);
-      if (key === undefined) listeners.ranges.set(listener, target);
+      if (key === undefined) valueOf(listeners.ranges, listener, () => []).push(target);
       else valueOf(listeners.rows, key, () => new Set<Listener>()).add(listener);
     }
   }

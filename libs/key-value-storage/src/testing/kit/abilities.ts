@@ -33,6 +33,10 @@ export const capabilities = {
   },
   shared: { words: '`shared`', isMet: (it: Abilities) => it.features.shared && it.location },
   hints: { words: '`hints`', isMet: (it: Abilities) => it.hints },
+  'hints, one process': {
+    words: '`hints`, and not `shared`',
+    isMet: (it: Abilities) => it.hints && !it.features.shared,
+  },
   transactions: {
     words: '`within`, and a way to begin a transaction',
     isMet: (it: Abilities) => it.transactions,

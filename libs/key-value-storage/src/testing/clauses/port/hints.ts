@@ -1,11 +1,12 @@
 /**
  * Law 9, watches: hints name the spaces that changed, so that watchers read again. They may be late
  * or merged, but must end with their signal and with the provider, and must never name a space that
- * was not requested.
+ * was not requested. A provider that is not `shared` is not polled, so it must lose none.
  */
 import assert from 'node:assert/strict';
 import type { StorageProvider } from '../../../core.js';
-import type { Hint, Space } from '../../../provider.js';
+import type { Address, Hint, HintTarget, Space } from '../../../provider.js';
+import { put, remove, sum } from '../../kit/batches.js';
 import { breaks } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';
 import type { Subject } from '../../kit/subject.js';
@@ -31,19 +32,59 @@ async function collect(hints: AsyncIterable<Hint>): Promise<readonly Hint[]> {
   return all;
 }
 
-/** The hints of a listener that must end. Fails after 500 rounds of the event loop. */
-async function endOf(
-  subject: Subject,
-  what: string,
-  work: Promise<readonly Hint[]>,
-): Promise<readonly Hint[]> {
+/** The result of work that must end within 500 rounds of the event loop. */
+async function withinRounds<T>(subject: Subject, work: Promise<T>, failure: string): Promise<T> {
   const timedOut = Symbol('timed out');
+  let hasEnded = false;
   const timeOut = async (): Promise<typeof timedOut> => {
-    for (let round = 0; round < 500; round += 1) await subject.clock.advance(0);
+    for (let round = 0; round < 500 && !hasEnded; round += 1) await subject.clock.advance(0);
     return timedOut;
   };
-  const result = await Promise.race([work, timeOut()]);
-  return result === timedOut ? assert.fail(`hints must end ${what}`) : result;
+  try {
+    const result = await Promise.race([work, timeOut()]);
+    return result === timedOut ? assert.fail(failure) : result;
+  } finally {
+    hasEnded = true;
+  }
+}
+
+/** The hints of a listener that must end. */
+const endOf = (subject: Subject, what: string, work: Promise<readonly Hint[]>): Promise<readonly Hint[]> =>
+  withinRounds(subject, work, `hints must end ${what}`);
+
+/**
+ * Reads hints until one is about this row and the row then has this version (`undefined`: it is
+ * absent).
+ */
+async function hintOf(
+  subject: Subject,
+  hints: AsyncIterator<Hint>,
+  address: Address,
+  version: string | undefined,
+): Promise<void> {
+  const { entity, key } = address;
+  while (true) {
+    const next = await withinRounds(subject, hints.next(), `a change of '${key}' was not hinted at`);
+    assert.ok(next.done !== true, 'the hints ended');
+    const { space, key: changed = key } = next.value;
+    if (space.entity === entity && changed === key && (await subject.readRow(address))?.version === version)
+      return;
+  }
+}
+
+/** Runs work with the hints of some targets, which then end. */
+async function withHints(
+  subject: Subject,
+  targets: readonly HintTarget[],
+  work: (hints: AsyncIterator<Hint>) => Promise<void>,
+): Promise<void> {
+  const listening = new AbortController();
+  const hints = (subject.provider.hints as Hints).call(subject.provider, targets, listening.signal);
+  try {
+    await work(hints[Symbol.asyncIterator]());
+  } finally {
+    listening.abort();
+  }
 }
 
 export const hintClauses: readonly Clause[] = [
@@ -150,6 +191,78 @@ export const hintClauses: readonly Clause[] = [
       controller.abort();
       for (const { space } of await endOf(subject, 'with their signal', listening))
         assert.deepEqual(space, spaceOf(subject));
+    },
+  },
+  {
+    name: 'Every change of a row is hinted at once it can be read, also to a listener that reads its hints late.',
+    law,
+    capability: 'hints, one process',
+    broken: breaksHints(
+      'loses every second hint',
+      (hints) =>
+        async function* (targets, signal) {
+          let isLost = false;
+          for await (const hint of hints(targets, signal)) {
+            if (!isLost) yield hint;
+            isLost = !isLost;
+          }
+        },
+    ),
+    async run(subject) {
+      const address = subject.address('one');
+      const { database } = address;
+      await withHints(subject, [{ ...spaceOf(subject), key: 'one' }], async (hints) => {
+        for (const change of [put(address, '1'), put(address, '2'), remove(address), sum(address, 1)]) {
+          const version = subject.nextVersion();
+          await subject.mustCommit({ database, version, changes: [change] });
+          await hintOf(subject, hints, address, change.kind === 'delete' ? undefined : version);
+        }
+        await subject.provider.administration.drop(database);
+        await hintOf(subject, hints, address, undefined);
+      });
+      await withHints(subject, [spaceOf(subject)], async (hints) => {
+        const keys = Array.from({ length: 250 }, (_, index) => `k${index}`);
+        const version = subject.nextVersion();
+        const changes = keys.map((key) => put(subject.address(key), '1'));
+        await subject.mustCommit({ database, version, changes });
+        const last = await subject.putRow(subject.address('last'), '1');
+        await hintOf(subject, hints, subject.address('last'), last);
+      });
+    },
+  },
+  {
+    name: 'A listener of several rows and ranges receives the hints of all of them.',
+    law,
+    capability: 'hints, one process',
+    broken: breaksHints(
+      'hints only at the last range of a space',
+      (hints) => (targets, signal) =>
+        hints(
+          targets.filter(
+            ({ key, entity }, index) =>
+              key !== undefined ||
+              targets.slice(index + 1).every((it) => it.key !== undefined || it.entity !== entity),
+          ),
+          signal,
+        ),
+    ),
+    async run(subject) {
+      const space = spaceOf(subject);
+      const targets = [
+        { ...space, key: 'b' },
+        { ...space, start: 'd', end: 'f' },
+        { ...space, key: 'h' },
+        { ...space, start: 'm' },
+        { ...spaceOf(subject, 'other'), end: 'c' },
+      ];
+      await withHints(subject, targets, async (hints) => {
+        for (const key of ['b', 'd', 'e', 'h', 'm', 'z']) {
+          const address = subject.address(key);
+          await hintOf(subject, hints, address, await subject.putRow(address, '1'));
+        }
+        const other = subject.address('a', { entity: 'other' });
+        await hintOf(subject, hints, other, await subject.putRow(other, '1'));
+      });
     },
   },
 ];
