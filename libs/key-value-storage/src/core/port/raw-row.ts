@@ -4,6 +4,13 @@
  * they are checked here, once, for every provider: what passes can be read back.
  */
 import { storageError } from '../base/errors.js';
+import {
+  indexContainer,
+  indexSeparator,
+  isIndexEntity,
+  isIndexRowKey,
+  isIndexStatusKey,
+} from '../encoding/index-encoding.js';
 import { decodeKey } from '../encoding/key-encoding.js';
 import { limits, type LimitName } from '../base/limits.js';
 import { isDeeperThan } from '../encoding/json-levels.js';
@@ -70,18 +77,37 @@ export function faultOfDatabase(database: string): string | undefined {
 
 /** Why a row cannot be read back, whatever its database is; `undefined` where it can. */
 export function faultOfRow({ container, entity, key, row }: RawRow): string | undefined {
-  return faultOfAddress({ container, entity, key }) ?? faultOfTimes(row) ?? faultOfValue(row.value);
+  // an index row holds its entry in a list: one level more
+  const levelsMax = limits.valueLevelsMax + (isOfIndex(container) ? 1 : 0);
+  return (
+    faultOfAddress({ container, entity, key }) ?? faultOfTimes(row) ?? faultOfValue(row.value, levelsMax)
+  );
 }
+
+const isOfIndex = (container: unknown): boolean =>
+  typeof container === 'string' && container.startsWith(indexContainer);
+const isKey = (key: string): boolean => decodeKey(key) !== undefined;
 
 function faultOfAddress({ container, entity, key }: RowAddress): string | undefined {
   if (container === '' || key === '') return 'its address is not complete';
   const keyLimit = container.startsWith('mark:') ? 'recordKeyBytesMax' : 'keyBytesMax';
   return (
     faultOfPart(container, 'container', 'containerBytesMax') ??
-    faultOfPart(entity, 'entity', 'entityBytesMax') ??
+    faultOfLength(entity, 'entity', 'entityBytesMax') ??
     faultOfLength(key, 'key', keyLimit) ??
-    (decodeKey(key) === undefined ? 'its key is no encoded key' : undefined)
+    (isOfIndex(container) ? faultOfIndexAddress(entity, key) : faultOfEncodings(entity, key))
   );
+}
+
+function faultOfEncodings(entity: string, key: string): string | undefined {
+  if (decodeText(entity) === undefined) return 'its entity is no encoded text';
+  return isKey(key) ? undefined : 'its key is no encoded key';
+}
+
+function faultOfIndexAddress(entity: string, key: string): string | undefined {
+  if (!isIndexEntity(entity)) return 'its entity is none of an index';
+  const isKeyOfIndex = entity.includes(indexSeparator) ? isIndexRowKey(key, isKey) : isIndexStatusKey(key);
+  return isKeyOfIndex ? undefined : 'its key is none of an index';
 }
 
 /** Whether something is an encoded text within its limit. */
@@ -113,10 +139,10 @@ function faultOfTimes({ version, updatedAt, expiresAt, ttlMs }: Omit<Row, 'value
 const isTime = (time: unknown): boolean =>
   Number.isSafeInteger(time) && (time as number) >= 0 && (time as number) <= timeMax;
 
-function faultOfValue(value: Value): string | undefined {
+function faultOfValue(value: Value, levelsMax: number): string | undefined {
   switch (value.kind) {
     case 'json':
-      return faultOfJson(value.text);
+      return faultOfJson(value.text, levelsMax);
     case 'bytes':
       if (!isBytes(value.bytes)) return 'its bytes are none';
       return value.bytes.length > limits.valueBytesMax ? tooLong : undefined;
@@ -132,11 +158,11 @@ function faultOfValue(value: Value): string | undefined {
 
 const tooLong = `its value is over the limit valueBytesMax of ${limits.valueBytesMax}`;
 
-function faultOfJson(text: string): string | undefined {
+function faultOfJson(text: string, levelsMax: number): string | undefined {
   if (typeof text !== 'string') return 'its JSON is no text';
   if (text.length > limits.valueBytesMax || utf8Length(text) > limits.valueBytesMax) return tooLong;
   if (loneSurrogate.test(text)) return 'its JSON holds half a character';
-  if (isDeeperThan(text, limits.valueLevelsMax))
+  if (isDeeperThan(text, levelsMax))
     return `its JSON is nested deeper than the limit valueLevelsMax of ${limits.valueLevelsMax}`;
   try {
     JSON.parse(text);

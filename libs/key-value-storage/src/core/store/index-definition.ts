@@ -2,6 +2,7 @@
 import { inspect } from '../base/inspect.js';
 import { assertWithin } from '../base/assert-limits.js';
 import { assertOptions, invalidOption } from '../base/options.js';
+import { indexContainer, indexSeparator } from '../encoding/index-encoding.js';
 import { encodeText } from '../encoding/text-encoding.js';
 import { textDigest } from '../encoding/text-digest.js';
 import type { Key } from '../base/key.js';
@@ -23,10 +24,6 @@ export interface ResolvedIndex {
 
 /** Every index adds a copy of the value to a batch of at most 8 MB. */
 const indexesMax = 7;
-const indexContainer = 'index:';
-
-/** In entities of indexes: no encoded text holds it. */
-const separator = '!';
 
 /** The container of the index rows of a state. */
 export const indexContainerOf = (stateContainer: string): string =>
@@ -34,7 +31,7 @@ export const indexContainerOf = (stateContainer: string): string =>
 
 /** The entity of the rows of one index and one definition of it. */
 export const indexEntity = (stateEntity: string, encodedName: string, hash: string): string =>
-  [stateEntity, encodedName, hash].join(separator);
+  [stateEntity, encodedName, hash].join(indexSeparator);
 
 interface IndexedSpace {
   readonly container: string;
@@ -82,6 +79,6 @@ function resolveIndex(where: string, name: string, given: unknown, state: Indexe
     hash,
     space,
     statusRow: { ...status, key: encodedName },
-    otherWriterRow: { ...status, key: encodedName + separator },
+    otherWriterRow: { ...status, key: encodedName + indexSeparator },
   });
 }

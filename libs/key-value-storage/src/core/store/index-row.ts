@@ -14,6 +14,7 @@ import { assertWithin } from '../base/assert-limits.js';
 import { storageError } from '../base/errors.js';
 import type { Key } from '../base/key.js';
 import { limits } from '../base/limits.js';
+import { indexKeySeparator } from '../encoding/index-encoding.js';
 import { encodeKey } from '../encoding/key-encoding.js';
 import type { ResolvedIndex } from './index-definition.js';
 import type { Address, Row, RowAddress, StoredValue, TimeToLive, Value } from '../port/storage-provider.js';
@@ -21,23 +22,12 @@ import type { Address, Row, RowAddress, StoredValue, TimeToLive, Value } from '.
 export const looseTtlMs = limits.ttlMsMax;
 export const isLoose = ({ ttlMs }: Row): boolean => ttlMs === looseTtlMs;
 
-/**
- * Between the key of the index and that of the entry. No encoded key holds two of them together.
- */
-const separator = '!!';
-
 /** The row of an entry in an index. `key`: of the index; `own`: the encoded key of the entry. */
 export function indexAddress(index: ResolvedIndex, key: Key, own: string): RowAddress {
   const encoded = encodeKey(key);
-  const rowKey = index.unique ? encoded : encoded + separator + own;
+  const rowKey = index.unique ? encoded : encoded + indexKeySeparator + own;
   assertWithin('keyBytesMax', rowKey, () => `key in the index '${index.name}'`);
   return { ...index.space, key: rowKey };
-}
-
-/** Whether a text is the key of a row of an index: two encoded keys, or one. */
-export function isIndexRowKey(rowKey: string, isKey: (encoded: string) => boolean): boolean {
-  const at = rowKey.indexOf(separator);
-  return at < 0 ? isKey(rowKey) : isKey(rowKey.slice(0, at)) && isKey(rowKey.slice(at + separator.length));
 }
 
 /** The bounds of the rows of a range of index keys. */
@@ -54,7 +44,7 @@ export function boundsOfKey(
   const encoded = encodeKey(key);
   return index.unique
     ? { start: encoded, end: `${encoded}!` }
-    : { start: encoded + separator, end: `${encoded}!"` };
+    : { start: encoded + indexKeySeparator, end: `${encoded}!"` };
 }
 
 /** The entry of a row that was built later. */

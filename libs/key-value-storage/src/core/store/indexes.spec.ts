@@ -1,7 +1,7 @@
 /** Indexes of stores, on the memory provider. */
 import assert from 'node:assert/strict';
 import { describe, test } from '@jest/globals';
-import { defineState, MemoryProvider, openStorage, type IndexRange } from '../../core.js';
+import { defineState, limits, MemoryProvider, openStorage, type IndexRange } from '../../core.js';
 import { storageError, type ProviderFeatures, type StorageProvider } from '../../provider.js';
 import { ManualClock } from '../../testing/kit/manual-clock.js';
 
@@ -107,6 +107,29 @@ class SharedProvider {
     };
   }
 }
+
+describe('Rows of indexes', () => {
+  test('are imported as they were exported, also of odd names, and of values of the most levels', async () => {
+    const Odd = defineState<{ key: string; deep: unknown }, string>('odd!"', {
+      indexes: { '!by key!': ({ key }) => [key, 1n, true], unique: { key: ({ key }) => key, unique: true } },
+    });
+    const [from, to] = [new MemoryProvider(), new MemoryProvider()];
+    await using source = await openStorage(from);
+    await using target = await openStorage(to);
+    let deep: unknown = 1;
+    for (let level = 1; level < limits.valueLevelsMax; level += 1) deep = [deep];
+    await source.store(Odd).set('!!a!', { key: '!!', deep });
+    await collect(source.store(Odd).index('!by key!').list());
+    const [database = ''] = await from.administration.databases();
+    assert.equal(await to.administration.import(database, from.administration.export(database)), 5);
+    const byKey = await collect(target.store(Odd).index('!by key!').list());
+    assert.deepEqual(
+      byKey.map(({ key, value }) => [key, value.deep]),
+      [['!!a!', deep]],
+    );
+    assert.equal((await target.store(Odd).index('unique').get('!!'))?.key, '!!a!');
+  });
+});
 
 describe('Calls of the provider', () => {
   test('a page of an index is one scan, `set` a read and a commit, `add` a commit', async () => {
