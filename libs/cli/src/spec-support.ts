@@ -64,9 +64,13 @@ export class Folder implements Disposable {
   }
 
   /** The directory `data` as a storage of the tenant `acme`, closed again after the work. */
-  async store(work: (storage: KeyValueStorage) => Promise<unknown>, tenant = 'acme'): Promise<void> {
+  async store(
+    work: (storage: KeyValueStorage) => Promise<unknown>,
+    tenant = 'acme',
+    name = 'data',
+  ): Promise<void> {
     await using storage = await openStorage(
-      new JsonFileProvider({ directory: this.path('data'), lockTimeoutMs: 0 }),
+      new JsonFileProvider({ directory: this.path(name), lockTimeoutMs: 0 }),
       { tenant },
     );
     await work(storage);

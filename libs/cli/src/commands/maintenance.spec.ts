@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { defineState } from '@kvent/key-value-storage';
+import { defineBigCounter, defineState } from '@kvent/key-value-storage';
 import type { RawRow } from '@kvent/key-value-storage/provider';
 import { Folder, kvent, kventJson, Slots } from '../spec-support.js';
 
@@ -125,5 +125,73 @@ describe('kvent and indexes', () => {
       2,
       expect.stringContaining('exports no state with indexes'),
     ]);
+  });
+});
+
+describe('counters and indexes', () => {
+  const Views = defineBigCounter('views', { ttlMs: 3_600_000 });
+  const largest = 2n ** 63n - 1n;
+
+  beforeEach(() =>
+    folder.store(async (storage) => {
+      await storage.store(Views).increment('mug', largest);
+      const slots = storage.store(Slots);
+      for (const [key, doctor] of [
+        ['s-1', 'ada'],
+        ['s-2', 'bo'],
+        ['s-1', 'cy'],
+      ] as const)
+        await slots.set(key, { doctor });
+    }),
+  );
+
+  /** What a storage has of them: a counter, whether it expires, and the keys of an index. */
+  async function found(name: string): Promise<object> {
+    const found: unknown[] = [];
+    await folder.store(
+      async (storage) => {
+        for await (const { value, expiresAt } of storage.store(Views).list())
+          found.push(value, expiresAt !== undefined);
+        for await (const { key, value } of storage.store(Slots).index('byDoctor').list())
+          found.push(`${value.doctor} ${key}`);
+      },
+      'acme',
+      name,
+    );
+    return found;
+  }
+  const all = [largest, true, 'bo s-2', 'cy s-1'];
+
+  it.each([
+    ['copied', (target: string) => [['copy', '--from', data, '--to', target]]],
+    [
+      'backed up and restored',
+      (target: string) => [
+        ['backup', '--from', data, '--to', folder.path('b.jsonl')],
+        ['restore', '--from', folder.path('b.jsonl'), '--to', target],
+      ],
+    ],
+    ['salvaged', (target: string) => [['salvage', '--from', data, '--to', target]]],
+  ])('are %s, row by row, and verified', async (_, commands) => {
+    const target = folder.path('target');
+    for (const command of commands(target)) await kventJson(...command);
+    const { rows } = await kventJson('verify', data);
+    expect(await kventJson('verify', target)).toMatchObject({ rows, sound: true });
+    expect(await found('target')).toEqual(all);
+  });
+
+  it('are right after damage: the counter is salvaged, the index is built again', async () => {
+    await folder.store(async (storage) => {
+      const slots = storage.store(Slots);
+      expect(await slots.index('byDoctor').count()).toBe(2); // the index is ready
+      for (const doctor of ['eve', 'dan']) await slots.set('s-2', { doctor });
+    });
+    // the line that removes `bo s-2` from the index
+    const journal = join(data, 'tenant.acme/journal-3.jsonl');
+    writeFileSync(journal, readFileSync(journal, 'utf8').replace('"doctor":"eve"', '"doctor":"eva"'));
+    const target = folder.path('target');
+    const { databases } = await kventJson('salvage', '--from', data, '--to', target);
+    expect(databases).toMatchObject([{ damage: [expect.anything(), expect.anything()] }]);
+    expect(await found('target')).toEqual([largest, true, 'cy s-1', 'dan s-2']);
   });
 });

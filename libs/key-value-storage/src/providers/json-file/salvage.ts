@@ -2,12 +2,14 @@
  * Copies the readable rows of a damaged store to a new directory, and reports the damage. The
  * source is not changed. Each line is checked by itself: a line with a wrong checksum is skipped
  * and reported, and the commits after it are still applied, because they contain results. So the
- * copy may lack changes, even a part of a batch; the report says where.
+ * copy may lack changes, even a part of a batch; the report says where. Then its indexes may not fit
+ * the entries: the copy has none, and the next process that uses one builds it again.
  */
 import { join, resolve } from 'node:path';
 import { throwIfAborted } from '../../core/base/abort.js';
 import { systemClock, type Clock } from '../../core/base/clock.js';
 import { invalidOption, resolveOptions } from '../../core/base/options.js';
+import { indexContainer } from '../../core/encoding/index-encoding.js';
 import { faultOfRow, placeOf } from '../../core/port/raw-row.js';
 import { RowTable } from '../../core/providers/row-table.js';
 import type { RawRow } from '../../core/port/storage-provider.js';
@@ -73,7 +75,7 @@ export async function salvageJsonFile(
     for (const database of await listDatabases(fileSystem, root, onLink)) {
       const salvage = new Salvage(fileSystem, join(root, directoryOf(database)));
       await salvage.read();
-      const rows = await copy.administration.import(database, salvage.soundRows(database, signal));
+      const rows = await copy.administration.import(database, salvage.rows(database, signal));
       databases.push({ database, rows, damage: salvage.damage });
     }
     return { databases };
@@ -114,13 +116,22 @@ class Salvage {
     }
   }
 
-  /** The rows that can be read back; the others are reported. */
-  *soundRows(database: string, signal: AbortSignal | undefined): Generator<RawRow, undefined> {
+  /**
+   * The rows that can be read back; the others are reported. Index rows only where nothing is
+   * damaged.
+   */
+  *rows(database: string, signal: AbortSignal | undefined): Generator<RawRow, undefined> {
+    const sound: RawRow[] = [];
     for (const raw of this.table.all()) {
       throwIfAborted('The salvage', signal);
       const fault = faultOfRow(raw);
-      if (fault === undefined) yield raw;
+      if (fault === undefined) sound.push(raw);
       else this.#report(this.#directory, `the row ${placeOf(database, raw)} cannot be read back: ${fault}`);
+    }
+    const isDamaged = this.damage.length > 0;
+    for (const raw of sound) {
+      throwIfAborted('The salvage', signal);
+      if (!isDamaged || !raw.container.startsWith(indexContainer)) yield raw;
     }
     return undefined;
   }
