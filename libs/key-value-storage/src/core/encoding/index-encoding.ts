@@ -7,7 +7,9 @@ export const indexContainer = 'index:';
 /** In entities, and at the end of keys of status rows. No encoded text holds it. */
 export const indexSeparator = '!';
 
-/** Between the key of the index and that of the entry. No encoded key holds two of them together. */
+/**
+ * Between the key of the index and that of the entry. No encoded key holds two of them together.
+ */
 export const indexKeySeparator = '!!';
 
 /**

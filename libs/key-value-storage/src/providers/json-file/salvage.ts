@@ -2,8 +2,8 @@
  * Copies the readable rows of a damaged store to a new directory, and reports the damage. The
  * source is not changed. Each line is checked by itself: a line with a wrong checksum is skipped
  * and reported, and the commits after it are still applied, because they contain results. So the
- * copy may lack changes, even a part of a batch; the report says where. Then its indexes may not fit
- * the entries: the copy has none, and the next process that uses one builds it again.
+ * copy may lack changes, even a part of a batch; the report says where. Then its indexes may not
+ * fit the entries: the copy has none, and the next process that uses one builds it again.
  */
 import { join, resolve } from 'node:path';
 import { throwIfAborted } from '../../core/base/abort.js';
