@@ -11,3 +11,12 @@ export const manifest = (): {
   JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as ReturnType<
     typeof manifest
   >;
+
+/** The ranges of the packages that this command is built with. */
+export const packageRanges = (): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    Object.entries(manifest().dependencies).map(([name, version]) => [
+      name,
+      /^\d/.test(version) ? `^${version}` : version,
+    ]),
+  );

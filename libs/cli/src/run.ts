@@ -3,6 +3,7 @@ import { CommanderError } from 'commander';
 import type { CommandContext } from './commands/command.js';
 import { Interruption } from './interruption.js';
 import { failureOf } from './output/failure.js';
+import { packageRanges } from './manifest.js';
 import { brokenPipeExitCode, type Output } from './output/output.js';
 import { ProgressLine } from './output/progress-line.js';
 import type { Report } from './output/report.js';
@@ -34,7 +35,7 @@ export async function run(args: readonly string[], output: Output): Promise<RunR
     };
     try {
       const work = await command.load();
-      const report = await (work as Work)(values, { signal, progress, print });
+      const report = await (work as Work)(values, { signal, progress, print, packageRanges });
       await print(report);
       if (report.failed === true) result = { exitCode: 1, interrupted: false };
     } catch (error) {

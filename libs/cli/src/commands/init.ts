@@ -3,10 +3,10 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readApplication } from '../init/application.js';
 import { planInit, providerNames, type FileChange, type ProviderName } from '../init/plan.js';
-import { manifest } from '../manifest.js';
 import { UsageError } from '../input/usage-error.js';
 import { lineDiff } from '../output/line-diff.js';
 import type { Line, Report } from '../output/report.js';
+import type { CommandContext } from './command.js';
 
 interface Options {
   readonly folder?: string;
@@ -15,11 +15,14 @@ interface Options {
   readonly dryRun?: boolean;
 }
 
-export async function init({ folder = '.', provider, example, dryRun }: Options): Promise<Report> {
+export async function init(
+  { folder = '.', provider, example, dryRun }: Options,
+  { packageRanges }: CommandContext,
+): Promise<Report> {
   if (!isProviderName(provider))
     throw new UsageError(`--provider must be ${providerNames.join(' or ')}; got ${provider}.`);
   const app = await readApplication(folder);
-  const { changes, notes } = await planInit(app, { provider, example: example === true }, packageVersions());
+  const { changes, notes } = await planInit(app, { provider, example: example === true }, packageRanges());
   if (dryRun !== true)
     for (const { path, before, after } of changes)
       // wx: a file that appeared in between is not overwritten
@@ -56,13 +59,3 @@ const diffLines = ({ path, before, after }: FileChange): readonly Line[] => [
   { text: path, style: 'heading' },
   ...lineDiff(before ?? '', after),
 ];
-
-/** Of the packages that this command is built with. */
-function packageVersions(): Readonly<Record<string, string>> {
-  return Object.fromEntries(
-    Object.entries(manifest().dependencies).map(([name, version]) => [
-      name,
-      /^\d/.test(version) ? `^${version}` : version,
-    ]),
-  );
-}
