@@ -96,12 +96,19 @@ function values(): void {
 }
 
 function following(): void {
-  it('follows a stream until Ctrl+C, and ends in order', async () => {
-    await using storage = await openStorage(new PostgresProvider({ url: database.url }), { tenant: 'acme' });
+  it.each([
+    [
+      'a directory that another process has open',
+      () => 'data',
+      () => new JsonFileProvider({ directory: workspace.path('data') }),
+    ],
+    ['Postgres', () => database.url, () => new PostgresProvider({ url: database.url })],
+  ])('follows a stream of %s until Ctrl+C, and ends in order', async (_, location, provider) => {
+    await using storage = await openStorage(provider(), { tenant: 'acme' });
     await ordersOf(storage).append('o-2', [placed], { expectedVersion: 'absent' });
     await using tail = workspace.start(
       'tail',
-      database.url,
+      location(),
       'order',
       'o-2',
       '--from',

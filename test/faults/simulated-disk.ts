@@ -338,6 +338,8 @@ class ProcessView implements FileSystem {
         kind: node instanceof FileNode ? 'file' : 'directory',
         permissions: undefined,
         isOurs: true,
+        bytes: node instanceof FileNode ? this.disk.contentOf(path).length : 0,
+        modifiedMs: 0,
       } as const;
     });
   }

@@ -18,18 +18,31 @@ class Stream implements OutputStream {
   written = '';
   closed = false;
   #listener: (error: NodeJS.ErrnoException) => void = () => undefined;
+  #onWrite: () => void = () => undefined;
 
   write(text: string, done?: (error?: Error | null) => void): void {
-    const error = this.closed ? Object.assign(new Error('EPIPE'), { code: 'EPIPE' }) : undefined;
+    const error = this.closed ? brokenPipe() : undefined;
     if (error === undefined) this.written += text;
     else this.#listener(error);
     done?.(error);
+    this.#onWrite();
+  }
+
+  close(): void {
+    this.closed = true;
+    this.#listener(brokenPipe());
+  }
+
+  async waitFor(text: string): Promise<void> {
+    while (!this.written.includes(text)) await new Promise<void>((resolve) => (this.#onWrite = resolve));
   }
 
   on(_event: 'error', listener: (error: NodeJS.ErrnoException) => void): void {
     this.#listener = listener;
   }
 }
+
+const brokenPipe = (): Error => Object.assign(new Error('EPIPE'), { code: 'EPIPE' });
 
 interface Called {
   readonly exitCode: number;
@@ -44,9 +57,41 @@ export async function kvent(
   const [out, err] = [new Stream(), new Stream()];
   out.closed = closed.out ?? false;
   err.closed = closed.err ?? false;
+  return await call(args, out, err);
+}
+
+async function call(args: readonly string[], out: Stream, err: Stream): Promise<Called> {
   const hider = passwordHider(args, { PGPASSWORD: 'f1om-the-environment' });
   const { exitCode } = await run(args, new Output(out, err, hider));
   return { exitCode, stdout: out.written, stderr: err.written };
+}
+
+/** A call that runs until `end`, which closes its stderr. */
+export class EndlessCall implements AsyncDisposable {
+  readonly #out = new Stream();
+  readonly #err = new Stream();
+  readonly #called: Promise<Called>;
+
+  constructor(...args: readonly string[]) {
+    this.#called = call(args, this.#out, this.#err);
+  }
+
+  /** Rejects if the call ends before it prints this text. */
+  async waitForStdout(text: string): Promise<void> {
+    const ended = this.#called.then((called) => {
+      throw new Error(`The call ended without printing '${text}': ${JSON.stringify(called)}`);
+    });
+    await Promise.race([this.#out.waitFor(text), ended]);
+  }
+
+  async end(): Promise<Called> {
+    this.#err.close();
+    return await this.#called;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.end();
+  }
 }
 
 /** The JSON that a call prints; fails if the call does. */

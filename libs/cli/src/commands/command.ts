@@ -59,7 +59,7 @@ export async function openLocation(
   return { provider, [Symbol.asyncDispose]: () => provider.close() };
 }
 
-function withAdvice(error: unknown, location: Location): unknown {
+export function withAdvice(error: unknown, location: Location): unknown {
   if (isStorageError(error, 'STORAGE_LOCKED'))
     return new ErrorWithAdvice(error, 'Stop that process, or wait for it: --wait 60.');
   if (isStorageError(error, 'STORAGE_CORRUPT') && location.kind === 'directory')

@@ -7,7 +7,7 @@ import {
   type ScanRange,
   type StorageProvider,
 } from '@kvent/key-value-storage/internal/rows';
-import { chosenDatabase, type TenantOptions } from '../input/database.js';
+import { chosenDatabase, type DatabaseList, type TenantOptions } from '../input/database.js';
 import { fromArgument } from '../input/usage-error.js';
 import { timeText } from '../output/report.js';
 import { valueJson } from '../output/stored-value.js';
@@ -30,7 +30,7 @@ interface EventJson {
 }
 
 export async function streamAddresses(
-  provider: StorageProvider,
+  provider: DatabaseList,
   options: StreamOptions,
 ): Promise<StreamAddresses> {
   const database = await chosenDatabase(provider, options);
@@ -42,7 +42,7 @@ export async function streamAddresses(
 
 /** The head of a stream and the lease of its session, if one holds it. */
 export async function readStream(
-  provider: StorageProvider,
+  provider: Pick<StorageProvider, 'read'>,
   addresses: StreamAddresses,
   signal: AbortSignal,
 ): Promise<{ readonly head: Head; readonly lease: Row | undefined }> {
@@ -59,7 +59,7 @@ export const noStream = ({ database }: StreamAddresses, { type, id }: StreamOpti
 
 /** One page of events; `from` is inclusive. */
 export async function readEvents(
-  provider: StorageProvider,
+  provider: Pick<StorageProvider, 'scan'>,
   addresses: StreamAddresses,
   {
     from,

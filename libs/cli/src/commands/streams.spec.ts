@@ -1,8 +1,18 @@
-import { afterEach, beforeEach, expect, it } from '@jest/globals';
+import {
+  appendFileSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  utimesSync,
+  writeFileSync,
+  type BigIntStats,
+} from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { defineStream, event, EventStore, type EventStream } from '@kvent/event-store/core';
 import type { KeyValueStorage } from '@kvent/key-value-storage';
 import { ManualClock } from '@kvent/key-value-storage/testing';
-import { Folder, kvent, kventJson } from '../spec-support.js';
+import { EndlessCall, Folder, kvent, kventJson } from '../spec-support.js';
 
 const Orders = defineStream('order', {
   events: { placed: event<{ cents: number }>(), paid: event() },
@@ -85,10 +95,77 @@ it('kvent unlock frees a stream that a session holds, with --write', async () =>
   await folder.store((storage) => orders(storage).append('o-3', [placed], { expectedVersion: 'absent' }));
 });
 
-it('kvent tail refuses a directory, and says why', async () => {
-  expect(await kvent(['tail', data, 'order', 'o-1'])).toEqual({
-    exitCode: 2,
-    stdout: '',
-    stderr: expect.stringContaining('kvent tail follows streams in Postgres'),
+describe('kvent tail of a directory', () => {
+  const tail = (from: number): EndlessCall =>
+    new EndlessCall('tail', data, 'order', 'o-1', '--from', String(from), '--interval', '0.01');
+
+  /** Every path with its content and times. */
+  function everything(): readonly unknown[] {
+    const of = ({ mtimeNs, ctimeNs, ino, mode }: BigIntStats): unknown => ({ mtimeNs, ctimeNs, ino, mode });
+    return paths().map((path) => {
+      const found = lstatSync(path, { bigint: true });
+      return [path, of(found), found.isFile() ? readFileSync(path, 'utf8') : ''];
+    });
+  }
+  const paths = (): readonly string[] => [
+    data,
+    ...readdirSync(data, { recursive: true, encoding: 'utf8' })
+      .sort()
+      .map((name) => join(data, name)),
+  ];
+  const journal = (): string => paths().find((path) => path.endsWith('.jsonl')) ?? '';
+
+  it('prints what a process that has it open appends, before and after compactions', async () => {
+    await folder.store(async (storage) => {
+      await using call = tail(3);
+      await call.waitForStdout('3  paid');
+      await orders(storage).append('o-1', [placed], { expectedVersion: 3 });
+      await call.waitForStdout('4  placed');
+      await storage.compact();
+      await orders(storage).append('o-1', [{ type: 'paid' }], { expectedVersion: 4 });
+      await call.waitForStdout('5  paid');
+      await Promise.all([
+        storage.compact(),
+        orders(storage).append('o-1', [placed, placed], { expectedVersion: 5 }),
+      ]);
+      await call.waitForStdout('7  placed');
+      const { exitCode, stdout, stderr } = await call.end();
+      expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+      expect(stdout.match(/^\d+/gm)).toEqual(['3', '4', '5', '6', '7']);
+    });
+  });
+
+  it('changes nothing in it, takes no lock, and does not refuse the application that starts', async () => {
+    // a name that is created and removed leaves a new time at its directory
+    for (const path of paths()) utimesSync(path, 1, 1);
+    const before = everything();
+    await using call = tail(3);
+    await call.waitForStdout('3  paid');
+    expect(everything()).toEqual(before);
+    await folder.store(async (storage) => {
+      await orders(storage).append('o-1', [placed], { expectedVersion: 3 });
+      await call.waitForStdout('4  placed');
+    });
+  });
+
+  it('reports damage as an opening does; an unfinished last line is none', async () => {
+    appendFileSync(journal(), '{"sum":"0');
+    const call = tail(3);
+    await call.waitForStdout('3  paid');
+    expect(await call.end()).toMatchObject({ exitCode: 0, stderr: '' });
+    writeFileSync(journal(), readFileSync(journal(), 'utf8').replace('"cents"', '"scent"'));
+    const { exitCode, stderr } = await kvent(['tail', data, 'order', 'o-1']);
+    expect({ exitCode, stderr }).toEqual({
+      exitCode: 1,
+      stderr: expect.stringMatching(/journal-1\.jsonl:2: .*\[STORAGE_CORRUPT, .*kvent salvage --from/),
+    });
+  });
+
+  it('refuses a directory without a store', async () => {
+    expect(await kvent(['tail', folder.path('none'), 'order', 'o-1'])).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining('[STORAGE_UNAVAILABLE, '),
+    });
+    expect(readdirSync(folder.path('.'))).toEqual(['data']);
   });
 });

@@ -235,7 +235,7 @@ export const commands: readonly CommandSpec[] = [
   },
   {
     name: 'tail',
-    summary: 'Prints the events of a stream in Postgres as they are appended, until Ctrl+C.',
+    summary: 'Prints the events of a stream as they are appended, until Ctrl+C, also of a directory in use.',
     arguments: [storage, type, id],
     options: [
       {
@@ -253,7 +253,7 @@ export const commands: readonly CommandSpec[] = [
       ...opening,
     ],
     writes: false,
-    example: 'kvent tail postgres://shop@localhost/shop order o-1 --tenant acme',
+    example: 'kvent tail ./data order o-1 --tenant acme',
     endless: true,
     load: async () => (await import('./tail.js')).tail,
   },

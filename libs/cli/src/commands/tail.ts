@@ -1,11 +1,13 @@
-/** `kvent tail`: prints the events of a stream as they are appended. */
+/**
+ * `kvent tail`: prints the events of a stream as they are appended. A directory is read without its
+ * lock, because the application that appends has it open.
+ */
 import { setTimeout } from 'node:timers/promises';
-import type { StreamAddresses } from '@kvent/event-store/internal';
 import type { StorageProvider } from '@kvent/key-value-storage/internal/rows';
-import { parseLocation } from '../input/location.js';
-import { UsageError } from '../input/usage-error.js';
+import type { DatabaseList } from '../input/database.js';
+import { parseLocation, type Location } from '../input/location.js';
 import type { Report } from '../output/report.js';
-import { withStorage, type CommandContext } from './command.js';
+import { assertTables, withAdvice, withStorage, type CommandContext } from './command.js';
 import { eventCells, readEvents, readStream, streamAddresses, type StreamOptions } from './one-stream.js';
 
 interface Options extends StreamOptions {
@@ -15,40 +17,53 @@ interface Options extends StreamOptions {
   readonly interval: number;
 }
 
+interface Source extends DatabaseList, Pick<StorageProvider, 'read' | 'scan'> {
+  /** Only of a source that reads the rows of its last refresh. */
+  refresh?(database: string, signal: AbortSignal): Promise<void>;
+}
+
 const nothingMore: Report = { json: undefined, text: [] };
 const pageEvents = 200;
 
 export async function tail(options: Options, context: CommandContext): Promise<Report> {
-  if (parseLocation(options.storage).kind === 'directory')
-    throw new UsageError(
-      'kvent tail follows streams in Postgres: no process can append to a directory while another one has it open.',
-    );
-  return await withStorage('source', options, context, async (provider) => {
-    const addresses = await streamAddresses(provider, options);
-    const { head } = await readStream(provider, addresses, context.signal);
-    try {
-      await follow(provider, addresses, options.from ?? head.version + 1, options.interval * 1_000, context);
-    } catch (error) {
-      if (!context.signal.aborted) throw error;
-    }
-    return nothingMore;
-  });
+  const location = parseLocation(options.storage);
+  if (location.kind === 'directory') await tailDirectory(location, options, context);
+  else await withStorage('source', options, context, (provider) => follow(provider, options, context));
+  return nothingMore;
 }
 
-/** Ends when the reader of the output has gone; rejects when the signal is aborted. */
-async function follow(
-  provider: StorageProvider,
-  addresses: StreamAddresses,
-  from: number,
-  intervalMs: number,
-  { signal, print }: CommandContext,
+async function tailDirectory(
+  location: Location & { readonly kind: 'directory' },
+  options: Options,
+  context: CommandContext,
 ): Promise<void> {
-  for (let next = from; ;) {
-    const events = await readEvents(provider, addresses, { from: next, limit: pageEvents }, signal);
-    for (const event of events) {
-      if (!(await print({ json: event, text: [eventCells(event).join('  ').trimEnd()] }))) return;
-      next = event.version + 1;
+  assertTables([location], { schema: options.schema, table: options.table });
+  const { directoryFollower } = await import('../input/open-directory.js');
+  try {
+    await follow(directoryFollower(location.directory), options, context);
+  } catch (error) {
+    throw withAdvice(error, location);
+  }
+}
+
+/** Ends when the reader of the output has gone, or when the signal is aborted. */
+async function follow(source: Source, options: Options, { signal, print }: CommandContext): Promise<void> {
+  const addresses = await streamAddresses(source, options);
+  const { database } = addresses;
+  await source.refresh?.(database, signal);
+  const { head } = await readStream(source, addresses, signal);
+  try {
+    for (let next = options.from ?? head.version + 1; ;) {
+      const events = await readEvents(source, addresses, { from: next, limit: pageEvents }, signal);
+      for (const event of events) {
+        if (!(await print({ json: event, text: [eventCells(event).join('  ').trimEnd()] }))) return;
+        next = event.version + 1;
+      }
+      if (events.length > 0) continue;
+      await setTimeout(options.interval * 1_000, undefined, { signal });
+      await source.refresh?.(database, signal);
     }
-    if (events.length === 0) await setTimeout(intervalMs, undefined, { signal });
+  } catch (error) {
+    if (!signal.aborted) throw error;
   }
 }

@@ -7,10 +7,15 @@ export interface TenantOptions {
   readonly shared?: boolean;
 }
 
-type Storage = Pick<StorageProvider, 'administration' | 'name'>;
+export type DatabaseList = Pick<StorageProvider, 'name'> & {
+  readonly administration: Pick<StorageProvider['administration'], 'databases'>;
+};
 
 /** The chosen database; without a choice all of them. */
-export async function chosenDatabases(storage: Storage, options: TenantOptions): Promise<readonly string[]> {
+export async function chosenDatabases(
+  storage: DatabaseList,
+  options: TenantOptions,
+): Promise<readonly string[]> {
   const existing = await storage.administration.databases();
   const chosen = chosenIn(options);
   if (chosen === undefined) return existing;
@@ -19,7 +24,7 @@ export async function chosenDatabases(storage: Storage, options: TenantOptions):
 }
 
 /** The chosen database; without a choice the only one. */
-export async function chosenDatabase(storage: Storage, options: TenantOptions): Promise<string> {
+export async function chosenDatabase(storage: DatabaseList, options: TenantOptions): Promise<string> {
   const [only, ...more] = await chosenDatabases(storage, options);
   if (only === undefined) throw new UsageError(`${storage.name} is empty.`);
   if (more.length === 0) return only;

@@ -1,5 +1,5 @@
 /** Opens directories. A module of its own, so that Postgres is used without it. */
-import { JsonFileProvider } from '@kvent/key-value-storage/internal/json-file';
+import { JsonFileProvider, StoreFollower } from '@kvent/key-value-storage/internal/json-file';
 import type { StorageProvider } from '@kvent/key-value-storage/internal/rows';
 import type { OpenOptions } from './open-options.js';
 
@@ -11,3 +11,6 @@ const access = {
 
 export const directoryProvider = (directory: string, { role, waitMs, warn }: OpenOptions): StorageProvider =>
   new JsonFileProvider({ directory, ...access[role], lockTimeoutMs: waitMs, warn });
+
+/** Takes no lock: another process may have the directory open, or open it. */
+export const directoryFollower = (directory: string): StoreFollower => new StoreFollower({ directory });

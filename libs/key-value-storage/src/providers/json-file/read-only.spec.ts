@@ -1,8 +1,13 @@
 import { lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
+import { systemClock } from '../../core/base/clock.js';
+import type { FileSystem } from './disk/file-system.js';
+import { nodeFileSystem } from './disk/node-file-system.js';
 import { systemProcesses } from './lock/process-identity.js';
+import { StoreFollower } from './store-follower.js';
 import {
+  address,
   bench,
   database,
   provider,
@@ -69,5 +74,90 @@ describe('a store opened with readOnly', () => {
     await expect(reader.administration.import(database, [])).resolves.toBe(0);
     expect(await reader.sweep(10)).toBe(0);
     expect(text(await read(reader, 'a'))).toBe('1');
+  });
+});
+
+describe('a store that is followed without its lock', () => {
+  const now = 1_000_000;
+  let [pauses, opens] = [0, 0];
+
+  /** `onOpen` is called before each file that the follower opens. */
+  function follower(
+    fileSystem: Partial<FileSystem> = {},
+    onOpen: () => Promise<unknown> = async () => undefined,
+  ): StoreFollower {
+    [pauses, opens] = [0, 0];
+    return new StoreFollower({
+      directory: bench.root,
+      fileSystem: {
+        ...nodeFileSystem,
+        open: async (path, mode) => {
+          expect(mode).toBe('read');
+          opens += 1;
+          await onOpen();
+          return await nodeFileSystem.open(path, mode);
+        },
+        ...fileSystem,
+      },
+      clock: { ...systemClock, now: () => now, wait: async () => void (pauses += 1) },
+    });
+  }
+  const found = async (from: StoreFollower, key = 'a'): Promise<string | undefined> => {
+    await from.refresh(database);
+    return text((await from.read([{ database, ...address(key) }])).rows[0]);
+  };
+
+  it('is read again when its owner compacted it during the read', async () => {
+    const owner = await open();
+    await commit(owner, batch([put('a')]));
+    const reader = follower({}, async () => {
+      if (opens === 1) await owner.administration.compact?.();
+    });
+    expect(await found(reader)).toBe('1');
+    expect(pauses).toBe(1);
+    await commit(owner, batch([put('a', '2')]));
+    expect(await found(reader)).toBe('2');
+  });
+
+  it('is STORAGE_UNAVAILABLE when it changes during every read', async () => {
+    const owner = await open();
+    await commit(owner, batch([put('a')]));
+    const reader = follower({}, async () => await owner.administration.compact?.());
+    await expect(reader.refresh(database)).rejects.toMatchObject({
+      code: 'STORAGE_UNAVAILABLE',
+      effect: 'none',
+      message: expect.stringContaining('changed during each of 5 attempts'),
+    });
+    expect({ pauses, opens }).toEqual({ pauses: 4, opens: 5 });
+  });
+
+  it('is read again while another write could leave the same time, and not later', async () => {
+    const owner = await open();
+    await commit(owner, batch([put('a')]));
+    let modifiedMs = now - 1;
+    const reader = follower({
+      status: async (path) => {
+        const status = await nodeFileSystem.status(path);
+        return status && { ...status, bytes: 1, modifiedMs };
+      },
+    });
+    expect(await found(reader)).toBe('1');
+    await commit(owner, batch([put('a', '2')]));
+    expect(await found(reader)).toBe('2');
+    modifiedMs = now - 2_001;
+    await reader.refresh(database);
+    await reader.refresh(database);
+    expect(opens).toBe(3);
+  });
+
+  it('has no rows of a database that was dropped', async () => {
+    const owner = await open();
+    await commit(owner, batch([put('a')]));
+    const reader = follower();
+    expect(await found(reader)).toBe('1');
+    expect(await reader.administration.databases()).toEqual([database]);
+    await owner.administration.drop(database);
+    expect(await found(reader)).toBeUndefined();
+    expect(await reader.administration.databases()).toEqual([]);
   });
 });

@@ -26,6 +26,9 @@ export interface PathStatus {
   readonly permissions: number | undefined;
   /** Whether it belongs to the user of this process; true if that is unknown. */
   readonly isOurs: boolean;
+  readonly bytes: number;
+  /** The time of the last write, in milliseconds since 1970, with fractions. */
+  readonly modifiedMs: number;
 }
 
 export type OpenMode = 'read' | 'write-synced' | 'create' | 'create-synced';

@@ -108,6 +108,8 @@ async function status(path: string, links?: 'follow'): Promise<PathStatus | unde
           : 'other',
     permissions: own === undefined ? undefined : found.mode & 0o777,
     isOurs: own === undefined || found.uid === own,
+    bytes: found.size,
+    modifiedMs: found.mtimeMs,
   };
 }
 
