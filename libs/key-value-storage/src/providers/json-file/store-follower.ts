@@ -28,7 +28,7 @@ import { nodeFileSystem } from './disk/node-file-system.js';
 import { generationsOf, journalName, snapshotName } from './format/layout.js';
 import { ensureRoot, listDatabases, readMarker } from './store-root.js';
 
-export interface StoreFollowerOptions {
+interface StoreFollowerOptions {
   readonly directory: string;
   /** The file system. @default this machine's */
   readonly fileSystem?: FileSystem;
