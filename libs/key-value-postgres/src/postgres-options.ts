@@ -267,7 +267,9 @@ function assertPostgres(dataSource: unknown): void {
     );
   const type: string = options.type;
   if (type !== 'postgres')
-    throw invalidOption(`PostgresProvider needs a data source of type 'postgres'; got ${shown(type)}.`);
+    throw invalidOption(
+      `PostgresProvider needs a data source of type 'postgres', new DataSource({ type: 'postgres', … }); got ${shown(type)}.`,
+    );
 }
 
 function urlOf(given: unknown): URL {

@@ -30,14 +30,38 @@ export function withPlace(error: unknown, place: string): unknown {
   return invalidOption(`${error.message} At ${place}.`);
 }
 
-function placeIn(stack: string): string {
-  const frame = stack.split('\n').find((line) => /^\s+at /.test(line) && !line.includes('node:internal'));
-  const place =
-    frame && /\(?((?:file:\/\/)?[^()]+?):(\d+):\d+\)?$/.exec(frame.replace(/^\s+at (async )?/, ''));
-  if (!place) return 'an unknown place';
-  const [, file = '', line = ''] = place;
-  return `${relativePath(file)}:${line}`;
+/**
+ * An `INVALID_OPTION` of a call, whose message names the line that called this package; the error
+ * as it is where the stack has no such line, as in a bundle. For errors of a synchronous part.
+ */
+export function withCaller(error: Error): unknown {
+  const [own, ...others] = framesIn(new Error().stack ?? '');
+  const folder = own && ownFile.exec(own.file)?.[1];
+  const caller = folder && others.find(({ file }) => !file.startsWith(folder));
+  return caller ? withPlace(error, shownFrame(caller)) : error;
 }
+
+/** The path of this file, after the folder of the package's modules. */
+const ownFile = /^(.*[\\/])core[\\/]base[\\/]call-site\.[jt]s$/;
+
+interface Frame {
+  readonly file: string;
+  readonly line: string;
+}
+
+function placeIn(stack: string): string {
+  const [frame] = framesIn(stack);
+  return frame === undefined ? 'an unknown place' : shownFrame(frame);
+}
+
+const shownFrame = ({ file, line }: Frame): string => `${relativePath(file)}:${line}`;
+
+const framesIn = (stack: string): readonly Frame[] =>
+  stack.split('\n').flatMap((text) => {
+    if (!/^\s+at /.test(text) || text.includes('node:internal')) return [];
+    const place = /\(?((?:file:\/\/)?[^()]+?):(\d+):\d+\)?$/.exec(text.replace(/^\s+at (async )?/, ''));
+    return place === null ? [] : [{ file: place[1] ?? '', line: place[2] ?? '' }];
+  });
 
 function relativePath(file: string): string {
   const path = file.startsWith('file://')

@@ -25,6 +25,8 @@ import type { CounterStore } from './counter-store.js';
 import type { DefinitionRows } from './definition-rows.js';
 import { EntryInfo, type Entry } from './entry.js';
 import { decodeKey } from '../encoding/key-encoding.js';
+import { anotherCopy, isOfAnotherCopy } from '../base/another-copy.js';
+import { withCaller } from '../base/call-site.js';
 import { inspect } from '../base/inspect.js';
 import type { Key } from '../base/key.js';
 import type { CallOptions } from './call-options.js';
@@ -196,7 +198,7 @@ export class Atomic extends AtomicBatch {
   include(participant: CommitParticipant): this {
     if (!(participant instanceof Participant))
       throw isOfAnotherCopy(participant, Participant)
-        ? anotherCopy('participant')
+        ? withCaller(anotherCopy('This participant'))
         : invalidOption(`include takes what appending(…) returns; got ${inspect(participant)}.`);
     const { what, access, database, subject } = participant;
     this.#assertLocation(what, access, database);
@@ -553,7 +555,7 @@ export const isEmptyBatch = (batch: AtomicBatch): boolean => ownBatch(batch)[isE
 function ownBatch(batch: AtomicBatch): Atomic {
   if (batch instanceof Atomic) return batch;
   throw isOfAnotherCopy(batch, Atomic)
-    ? anotherCopy('batch')
+    ? anotherCopy('This batch')
     : invalidOption(`A batch must be one that atomic() returned; got ${inspect(batch)}.`);
 }
 
@@ -562,9 +564,7 @@ const isRead = (given: Key | KeyWithEtag): given is KeyWithEtag =>
 
 function rowsOf(store: AnyStore): StateRows<unknown> {
   if (store instanceof TypedStore) return (store as TypedStore<unknown>)[storeRows];
-  throw isOfAnotherCopy(store, TypedStore)
-    ? anotherCopy('store')
-    : invalidOption(`A batch takes stores of its own storage; got ${inspect(store)}.`);
+  throw notOfBatch('stores', store, TypedStore);
 }
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- CounterStore is invariant
@@ -573,21 +573,23 @@ type AnyRows = Pick<DefinitionRows<unknown>, 'access' | 'definition' | 'address'
 
 function counterRowsOf(store: AnyCounterStore): CounterRows<number | bigint> {
   if (store instanceof TypedCounterStore) return (store as TypedCounterStore<number | bigint>)[counterRows];
-  throw isOfAnotherCopy(store, TypedCounterStore)
-    ? anotherCopy('store')
-    : invalidOption(`A batch takes counters of its own storage; got ${inspect(store)}.`);
+  throw notOfBatch('counters', store, TypedCounterStore);
 }
 
-/** A process may hold a package twice, each with classes of its own. */
-function isOfAnotherCopy(given: unknown, known: { readonly name: string }): boolean {
-  if (typeof given !== 'object' || given === null) return false;
-  for (let kind: unknown = Object.getPrototypeOf(given); kind !== null; kind = Object.getPrototypeOf(kind))
-    if ((kind as { readonly constructor?: { readonly name?: string } }).constructor?.name === known.name)
-      return true;
-  return false;
+function notOfBatch(what: string, given: unknown, known: { readonly name: string }): unknown {
+  if (isOfAnotherCopy(given, known)) return withCaller(anotherCopy('This store'));
+  return withCaller(invalidOption(`A batch takes ${what} of its own storage; got ${otherKind(given)}.`));
 }
 
-const anotherCopy = (what: string): Error =>
-  invalidOption(
-    `This ${what} is of another copy of @kvent/key-value-storage: the process has loaded the package twice. Install one version (\`npm ls @kvent/key-value-storage\`).`,
-  );
+/** With the verbs of its kind, for a counter in place of a store and the reverse. */
+function otherKind(given: unknown): string {
+  if (given instanceof TypedCounterStore) {
+    const { name } = (given as TypedCounterStore<number | bigint>)[counterRows].definition;
+    return `the counter '${name}': use increment, decrement, raiseTo or lowerTo`;
+  }
+  if (given instanceof TypedStore) {
+    const { name } = (given as TypedStore<unknown>)[storeRows].state;
+    return `the store of the state '${name}': use set, add or replace, or declare it with defineCounter`;
+  }
+  return inspect(given);
+}

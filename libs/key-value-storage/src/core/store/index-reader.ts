@@ -1,10 +1,11 @@
 /** The reads of an index: entries in the order of its keys. */
 import { throwIfAborted } from '../base/abort.js';
+import { withCaller } from '../base/call-site.js';
 import { storageError } from '../base/errors.js';
 import { inspect } from '../base/inspect.js';
 import type { Key } from '../base/key.js';
 import { limits } from '../base/limits.js';
-import { assertOptions, invalidOption } from '../base/options.js';
+import { assertOptions, didYouMean, invalidOption } from '../base/options.js';
 import { decodeKey, encodeRange } from '../encoding/key-encoding.js';
 import { decodeCursor, encodeCursor, isEncodedKey, type CursorScope } from './cursor.js';
 import { frozenKey, type Entry } from './entry.js';
@@ -39,9 +40,12 @@ export class IndexReader<T, K extends Key> extends StoreIndex<T, K> {
     const { indexed, state, access } = rows;
     const index = indexed?.indexes.find((each) => each.name === name);
     if (indexed === undefined || index === undefined) {
-      const known = indexed?.indexes.map((each) => `'${each.name}'`).join(', ') ?? 'none';
-      throw invalidOption(
-        `The state '${state.name}' has no index ${inspect(name)}; its indexes are: ${known}.`,
+      const known = indexed?.indexes.map((each) => each.name) ?? [];
+      const list = known.map((each) => `'${each}'`).join(', ') || 'none';
+      throw withCaller(
+        invalidOption(
+          `The state '${state.name}' has no index ${inspect(name)}; its indexes are: ${list}.${didYouMean(String(name), known)}`,
+        ),
       );
     }
     this.#rows = rows;

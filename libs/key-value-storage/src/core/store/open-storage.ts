@@ -255,7 +255,7 @@ class OpenStorage extends KeyValueStorage {
       if (current !== undefined) return databaseOf(current);
       throw storageError(
         'TENANT_MISSING',
-        `The ${what} belongs to tenants, and there is no current tenant: use forTenant, or run for a tenant.`,
+        `The ${what} belongs to tenants, and there is no current tenant: in a request, apply TenantMiddleware to its route; in a job, use TenantContext.run or forTenant.`,
         {},
       );
     };
