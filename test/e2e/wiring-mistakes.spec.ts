@@ -1,6 +1,6 @@
 /**
- * Each mistake that stops the start-up: its message names the line of the application, says what to
- * write, and leads to a page. The page of mistakes has the messages:
+ * Each mistake that stops the start-up or a first call: its message names the line of the
+ * application, says what to write, and leads to a page. The page of mistakes has the messages:
  * `KVENT_DOCS=write npm run jest -- test/e2e/wiring-mistakes` writes it.
  */
 import 'reflect-metadata';
@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { Injectable, Module, type DynamicModule, type Type } from '@nestjs/common';
 import { REQUEST } from '@nestjs/core';
 import { Test } from '@nestjs/testing';
-import { afterEach, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import {
   defineStream,
   event,
@@ -21,15 +21,19 @@ import {
 } from '@kvent/event-store';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import {
+  CounterStore,
+  defineCounter,
   defineState,
   InjectStore,
   isStorageError,
+  KeyValueStorage,
   KeyValueStorageModule,
   KeyValueStore,
   MemoryProvider,
   State,
   storeOf,
 } from '@kvent/key-value-storage';
+import * as Core from '@kvent/key-value-storage/core';
 import { DataSource } from 'typeorm';
 
 @State('product')
@@ -42,11 +46,25 @@ class Forgotten {
 const otherOrders = () =>
   defineStream('order', { events: { placed: event() }, initial: () => 0, evolve: (count) => count + 1 });
 const Orders = otherOrders();
+const Views = defineCounter('views');
+const Slots = defineState('slot', { indexes: { byDay: () => 'monday' } });
 const nothing = undefined as never;
 const memory = () => new MemoryProvider();
 const one = new MemoryProvider();
 const dataSource = new DataSource({ type: 'postgres' });
 const root = () => KeyValueStorageModule.forRoot({ provider: memory });
+const features = () => KeyValueStorageModule.forFeature([Product, Views, Slots]);
+const batchOf = async (app: { get: (token: typeof KeyValueStorage) => KeyValueStorage }) =>
+  await Promise.resolve(app.get(KeyValueStorage).atomic());
+
+jest.unstable_mockModule('@nestjs-cls/transactional', () => {
+  throw new Error("Cannot find package '@nestjs-cls/transactional'.");
+});
+/** The class of the root differs in another copy of the package. */
+const rootOfOtherCopy = {
+  module: Forgotten,
+  providers: [{ provide: Symbol.for('kvent.root-call-site'), useValue: 'src/app.module.ts:9' }],
+};
 
 const started: { readonly close: () => Promise<void> }[] = [];
 afterEach(async () => {
@@ -63,8 +81,10 @@ interface Row {
   /** The part of the message that says what to write, or what is allowed. */
   readonly remedy: string;
   readonly make: () => unknown;
+  /** Its message is sent to clients, so the line is in `error.stack` alone. */
+  readonly code?: 'TENANT_MISSING';
 }
-const rows: readonly Row[] = [
+const startRows: readonly Row[] = [
   {
     mistake: 'A module imports `KeyValueStorageModule.forFeature`, and no module imports `forRoot`.',
     remedy: 'has no KeyValueStorageModule.forRoot: import it once',
@@ -74,6 +94,11 @@ const rows: readonly Row[] = [
     mistake: 'A module imports `EventStoreModule.forFeature`, and there is no storage.',
     remedy: 'has no KeyValueStorageModule.forRoot: import it once',
     make: () => start(EventStoreModule.forFeature([Orders])),
+  },
+  {
+    mistake: 'The application has two copies of the package: one has `forRoot`, the other `forFeature`.',
+    remedy: 'Install one version (`npm ls @kvent/key-value-storage`)',
+    make: () => start(rootOfOtherCopy, KeyValueStorageModule.forFeature([Product])),
   },
   {
     mistake: '`KeyValueStorageModule.forRoot` is imported twice.',
@@ -154,6 +179,11 @@ const rows: readonly Row[] = [
     make: () => start(root(), EventStoreModule.forRootAsync({ useFactory: () => nothing })),
   },
   {
+    mistake: '`EventStoreModule.forRootAsync` has no factory.',
+    remedy: 'needs useFactory: (…) => ({ … })',
+    make: () => EventStoreModule.forRootAsync(nothing),
+  },
+  {
     mistake: 'An option of `EventStoreModule.forRoot` is misspelt.',
     remedy: "Did you mean 'metadata'?",
     make: () => EventStoreModule.forRoot({ metdata: () => ({}) } as never),
@@ -169,6 +199,24 @@ const rows: readonly Row[] = [
     remedy: 'initialise it before the storage opens',
     make: () =>
       start(KeyValueStorageModule.forRoot({ provider: () => new PostgresProvider({ dataSource }) })),
+  },
+  {
+    mistake: 'The data source of `PostgresProvider` is of another database.',
+    remedy: "new DataSource({ type: 'postgres', … })",
+    make: () => {
+      const mysql = { options: { type: 'mysql' } } as never;
+      return start(
+        KeyValueStorageModule.forRoot({ provider: () => new PostgresProvider({ dataSource: mysql }) }),
+      );
+    },
+  },
+  {
+    mistake: "`transactions: 'ambient'` without a library of ambient transactions.",
+    remedy: 'Install @nestjs-cls/transactional and @nestjs-cls/transactional-adapter-typeorm',
+    make: () => {
+      const provider = () => new PostgresProvider({ dataSource, transactions: 'ambient' });
+      return start(KeyValueStorageModule.forRoot({ provider }));
+    },
   },
   {
     mistake: '`forFeature` gets a class, not a list.',
@@ -229,6 +277,28 @@ const rows: readonly Row[] = [
     mistake: '`@InjectStream` names a state.',
     remedy: 'use KeyValueStorageModule.forFeature and @InjectStore',
     make: () => InjectStream(Product as never),
+  },
+  {
+    mistake: '`@InjectStore` names a counter, and the parameter is a `KeyValueStore`.',
+    remedy: 'declare it as CounterStore',
+    make: () => {
+      const InjectViews: ParameterDecorator = InjectStore(Views);
+      class Pages {
+        constructor(@InjectViews readonly views: KeyValueStore<number>) {}
+      }
+      return Pages;
+    },
+  },
+  {
+    mistake: '`@InjectStore` names a state, and the property is a `CounterStore`.',
+    remedy: 'declare it as KeyValueStore',
+    make: () => {
+      const InjectProducts: PropertyDecorator = InjectStore(Product) as never;
+      class Pages {
+        @InjectProducts readonly products!: CounterStore;
+      }
+      return Pages;
+    },
   },
   {
     mistake: 'Two states have one name.',
@@ -296,6 +366,11 @@ const rows: readonly Row[] = [
     make: () => defineState('cart', { scop: 'shared' } as never),
   },
   {
+    mistake: 'An index of a state is no function.',
+    remedy: 'must be a function, or an object with key',
+    make: () => defineState('slot', { indexes: { byDay: 'day' as never } }),
+  },
+  {
     mistake: 'A stream has no `evolve`.',
     remedy: 'evolve must be a function',
     make: () => defineStream('order', { events: { placed: event() }, initial: () => 0 } as never),
@@ -322,25 +397,87 @@ const rows: readonly Row[] = [
   },
 ];
 
+const callRows: readonly Row[] = [
+  {
+    mistake: 'A request uses the store of a tenant, and its route has no `TenantMiddleware`.',
+    remedy: 'apply TenantMiddleware to its route',
+    code: 'TENANT_MISSING',
+    make: () =>
+      start(
+        KeyValueStorageModule.forRoot({ provider: memory, tenancy: { isKnown: () => true } }),
+        features(),
+      ).then((app) => storeOf(app, Product).get('mug')),
+  },
+  {
+    mistake: 'The name of an index is misspelt.',
+    remedy: "Did you mean 'byDay'?",
+    make: () => start(root(), features()).then((app) => storeOf(app, Slots).index('byDya' as never)),
+  },
+  {
+    mistake: 'A batch sets a counter.',
+    remedy: 'use increment, decrement, raiseTo or lowerTo',
+    make: async () => {
+      const app = await start(root(), features());
+      (await batchOf(app)).set(storeOf(app, Views) as never, 'mug', 1);
+    },
+  },
+  {
+    mistake: 'A batch increments a state.',
+    remedy: 'use set, add or replace',
+    make: async () => {
+      const app = await start(root(), features());
+      (await batchOf(app)).increment(storeOf(app, Product) as never, 'mug');
+    },
+  },
+  {
+    mistake: 'A batch takes a store of another copy of the package.',
+    remedy: 'Install one version (`npm ls @kvent/key-value-storage`)',
+    make: async () => {
+      const copy = await otherCopy();
+      await using storage = await copy.openStorage(new copy.MemoryProvider());
+      const app = await start(root());
+      (await batchOf(app)).set(storage.store(Product) as never, 'mug', { title: 'Mug' });
+    },
+  },
+];
+
+/** The door without Nest: it loads no second Nest. */
+async function otherCopy(): Promise<typeof Core> {
+  let copy = Core;
+  await jest.isolateModulesAsync(async () => {
+    copy = await import('@kvent/key-value-storage/core');
+  });
+  return copy;
+}
+
 const here = import.meta.filename;
 const rootFolder = join(import.meta.dirname, '..', '..');
 const sourceLines = readFileSync(here, 'utf8').split('\n');
 const place = /[\w./-]*wiring-mistakes\.spec\.ts:(\d+)/g;
-const calls = /forRoot|forRootAsync|forFeature|InjectStore|InjectStream|State|defineStream|storeOf|streamOf/;
-const messages: string[] = [];
+const calls =
+  /forRoot|forRootAsync|forFeature|InjectStore|InjectStream|State|defineStream|storeOf|streamOf|batchOf/;
+const tables: readonly (readonly [name: string, rows: readonly Row[], messages: string[]])[] = [
+  ['Mistakes at the start', startRows, []],
+  ['Mistakes in calls', callRows, []],
+];
 
-it.each(rows)('$mistake', async ({ mistake, remedy, make }) => {
-  const error = await refusalOf(make);
-  if (!isStorageError(error, 'INVALID_OPTION')) throw error;
-  const lines = Array.from(error.message.matchAll(place), ([, line]) => Number(line));
-  expect(lines.length).toBeGreaterThan(0);
-  for (const line of lines) expect(sourceLines[line - 1]).toMatch(calls);
-  expect(error.message).toContain(remedy);
-  const [, page = '', anchor = ''] = /\/blob\/main\/(docs\/[\w/-]+\.md)#(\w+)$/.exec(error.help) ?? [];
-  expect(readFileSync(join(rootFolder, page), 'utf8').toLowerCase()).toContain(`\n## ${anchor}\n`);
-  // the options are on their own page
-  const shown = error.message.replace(place, 'src/app.module.ts:9').replace(/(it takes) [\w, ]+\./, '$1 ….');
-  messages.push(`| ${mistake} | ${shown} |`);
+describe.each(tables)('%s', (_, rows, messages) => {
+  it.each(rows)('$mistake', async ({ mistake, remedy, make, code }) => {
+    const error = await refusalOf(make);
+    if (!isStorageError(error, code ?? 'INVALID_OPTION')) throw error;
+    const places = code === undefined ? error.message : (error.stack?.match(place)?.[0] ?? '');
+    const lines = Array.from(places.matchAll(place), ([, line]) => Number(line));
+    expect(lines.length).toBeGreaterThan(0);
+    for (const line of lines) expect(sourceLines[line - 1]).toMatch(calls);
+    expect(error.message).toContain(remedy);
+    const [, page = '', anchor = ''] = /\/blob\/main\/(docs\/[\w/-]+\.md)#(\w+)$/.exec(error.help) ?? [];
+    expect(readFileSync(join(rootFolder, page), 'utf8').toLowerCase()).toContain(`\n## ${anchor}\n`);
+    // the options are on their own page
+    const shown = error.message
+      .replace(place, 'src/app.module.ts:9')
+      .replace(/(it takes) [\w, ]+\./, '$1 ….');
+    messages.push(`| ${mistake} | ${shown} |`);
+  });
 });
 
 it('a module does not import the feature: the error of Nest names it', async () => {
@@ -365,17 +502,16 @@ it('a module does not import the feature: the error of Nest names it', async () 
 });
 
 const page = join(rootFolder, 'docs/reference/wiring-mistakes.md');
-const [begin, end] = ['|---|---|\n', '\n\n## '];
+const head = '| Mistake | Message |\n|---|---|\n';
 
 it('the page of mistakes has every message', () => {
-  const text = readFileSync(page, 'utf8');
-  const written = text.slice(text.indexOf(begin) + begin.length, text.indexOf(end));
-  if (process.env['KVENT_DOCS'] === 'write')
-    writeFileSync(
-      page,
-      text.replace(written, () => messages.join('\n')),
-    );
-  else expect(written.split('\n')).toEqual(messages);
+  const [first = '', ...parts] = readFileSync(page, 'utf8').split(head);
+  const written = parts.map((part) => part.slice(0, part.indexOf('\n\n')));
+  const current = tables.map(([, , messages]) => messages.join('\n'));
+  if (process.env['KVENT_DOCS'] !== 'write')
+    return expect(written.join('\n').split('\n')).toEqual(current.join('\n').split('\n'));
+  const rests = parts.map((part, index) => `${current[index]}${part.slice(part.indexOf('\n\n'))}`);
+  writeFileSync(page, [first, ...rests].join(head));
 });
 
 async function refusalOf(make: () => unknown): Promise<unknown> {

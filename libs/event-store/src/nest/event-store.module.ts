@@ -57,7 +57,7 @@ export class EventStoreModule implements OnModuleInit {
     assertStaticOptions(this.#modules, eventStoreOptionsToken);
   }
 
-  static forRoot(options: EventStoreOptions): DynamicModule {
+  static forRoot(options: EventStoreOptions = {}): DynamicModule {
     const place = callSite(EventStoreModule.forRoot);
     assertEventStoreOptions(`EventStoreModule.forRoot (${place})`, options);
     return rootOf(place, { provide: eventStoreOptionsToken, useValue: options }, []);
@@ -67,8 +67,13 @@ export class EventStoreModule implements OnModuleInit {
    * The same with options made from injected values: `{ inject: [ConfigService], useFactory:
    * (config: ConfigService) => ({ … }) }`.
    */
-  static forRootAsync({ imports = [], inject = [], useFactory }: EventStoreAsyncOptions): DynamicModule {
+  static forRootAsync(options: EventStoreAsyncOptions): DynamicModule {
     const place = callSite(EventStoreModule.forRootAsync);
+    const {
+      imports = [],
+      inject = [],
+      useFactory,
+    } = (options as Partial<EventStoreAsyncOptions> | undefined) ?? {};
     if (typeof useFactory !== 'function')
       throw invalidOption(`EventStoreModule.forRootAsync (${place}) needs useFactory: (…) => ({ … }).`);
     const make = async (...injected: unknown[]): Promise<EventStoreOptions> => {

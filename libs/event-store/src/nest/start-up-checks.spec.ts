@@ -89,7 +89,7 @@ describe('The start-up of streams is refused with INVALID_OPTION', () => {
   it('for a second root, naming both places', async () => {
     const { code, message } = await refused(
       root(),
-      EventStoreModule.forRoot({}),
+      EventStoreModule.forRoot(),
       EventStoreModule.forRootAsync({ useFactory: () => ({}) }),
     );
     expect(code).toBe('INVALID_OPTION');

@@ -64,5 +64,6 @@ export function noStorageError(modules: ModulesContainer) {
     feature === undefined
       ? `EventStoreModule.forRoot (${rootPlacesOf(modules)[0] ?? 'an unknown place'})`
       : `EventStoreModule.forFeature([${feature.definitions.map(nameOf).join(', ')}]) (${feature.declaredAt})`,
+    modules,
   );
 }

@@ -1,14 +1,15 @@
 import { Inject, type InjectionToken } from '@nestjs/common';
 import type { AnyIndexes } from '../core/store/index-types.js';
-import type { IndexedStore, KeyValueStore, StoreWith } from '../core/store/key-value-store.js';
+import { IndexedStore, KeyValueStore, type StoreWith } from '../core/store/key-value-store.js';
 import { callSiteOf, located } from '../core/base/call-site.js';
+import { invalidOption } from '../core/base/options.js';
 import {
   storeDefinitionOf,
   type AnyDefinition,
   type CounterDefinition,
   type ResolvedCounter,
 } from '../core/store/counter-definition.js';
-import type { CounterStore } from '../core/store/counter-store.js';
+import { CounterStore } from '../core/store/counter-store.js';
 import type { Key } from '../core/base/key.js';
 import type { Input, ResolvedState, StateClass, StateDefinition } from '../core/store/state-definition.js';
 
@@ -62,7 +63,7 @@ export function getStoreToken(state: AnyDefinition): InjectionToken {
  * Injects the store of a state: `constructor(@InjectStore(Product) private readonly products:
  * KeyValueStore<Product>) {}`; of a counter a `CounterStore`. The definition must be in some
  * `KeyValueStorageModule.forFeature([…])` that the module imports. `INVALID_OPTION` for a class
- * without `@State`.
+ * without `@State`, and for a parameter that is declared as a store of the other kind.
  */
 export function InjectStore<N extends number | bigint, K extends Key>(
   definition: CounterDefinition<N, K>,
@@ -76,5 +77,28 @@ export function InjectStore<T, K extends Key = any, I = Input<T>, X extends AnyI
   state: StateClass<T, K, I, X>,
 ): InjectDecorator<KeyValueStore<T, K, I>, StoreWith<T, K, I, X>>;
 export function InjectStore(state: AnyDefinition): InjectDecorator<never> {
-  return Inject(located(callSiteOf(InjectStore), () => getStoreToken(state)));
+  const place = callSiteOf(InjectStore);
+  const inject = Inject(located(place, () => getStoreToken(state)));
+  const { kind, name } = storeDefinitionOf(state);
+  return (target: object, property: string | symbol | undefined, index?: number) => {
+    located(place, () => assertType(kind, name, declaredType(target, property, index)));
+    inject(target, property, index as number);
+  };
+}
+
+function assertType(kind: 'state' | 'counter', name: string, type: unknown): void {
+  if (kind === 'counter' && (type === KeyValueStore || type === IndexedStore))
+    throw invalidOption(`'${name}' is a counter: declare it as CounterStore.`);
+  if (kind === 'state' && type === CounterStore)
+    throw invalidOption(`'${name}' is a state: declare it as KeyValueStore.`);
+}
+
+/**
+ * What the compiler writes for decorated classes, if it does. Compilers that check no types (swc,
+ * the tests of Nest) accept the wrong store.
+ */
+function declaredType(target: object, property: string | symbol | undefined, index?: number): unknown {
+  const metadata = (Reflect as { getMetadata?: (name: string, ...of: unknown[]) => unknown }).getMetadata;
+  if (index === undefined) return metadata?.('design:type', target, property);
+  return (metadata?.('design:paramtypes', target, property) as readonly unknown[] | undefined)?.[index];
 }

@@ -216,7 +216,7 @@ function storeProvider(definition: Resolved, feature: Feature<Resolved>): Provid
         stateFeatures.admit(modules, feature);
         return host.storage.store(definition as never) as unknown;
       }
-      if (rootsOf(modules).length === 0) throw noRoot(feature);
+      if (rootsOf(modules).length === 0) throw noRoot(feature, modules);
       // Nest 11 injects undefined for an optional dependency that failed. The error of that
       // dependency ends the start-up, and must not be hidden by another one.
       return await new Promise(() => undefined);

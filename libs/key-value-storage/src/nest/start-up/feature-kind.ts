@@ -3,9 +3,11 @@
  */
 import type { Type } from '@nestjs/common';
 import type { ModulesContainer } from '@nestjs/core';
+import { anotherCopy } from '../../core/base/another-copy.js';
 import { located } from '../../core/base/call-site.js';
 import { inspect } from '../../core/base/inspect.js';
 import { didYouMean, invalidOption } from '../../core/base/options.js';
+import { rootCallSiteToken } from '../options/key-value-storage-options.js';
 import { onceForApplication } from './once-for-application.js';
 import { declaredOn, startUpContextOf, type StartUpContext } from './start-up-context.js';
 
@@ -133,8 +135,14 @@ export function assertOneRoot(module: string, declaredAt: readonly string[], rem
     );
 }
 
-/** The error of features without a root; `who` names them. */
-export const missingRoot = (who: string) =>
-  invalidOption(
+/** The error of features without a root of this copy of the package; `who` names them. */
+export function missingRoot(who: string, modules: ModulesContainer): Error {
+  for (const { providers } of modules.values()) {
+    const place: unknown = providers.get(rootCallSiteToken)?.instance;
+    if (typeof place === 'string')
+      return anotherCopy(`KeyValueStorageModule.forRoot (${place}) is imported, but ${who}`);
+  }
+  return invalidOption(
     `${who} has no KeyValueStorageModule.forRoot: import it once, in the module of the application.`,
   );
+}
