@@ -1,8 +1,15 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
+import { JsonFileProvider } from '../../providers/json-file/json-file-provider.js';
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';
+import { ManualClock } from '../../testing/kit/manual-clock.js';
+import { defaultIdempotencyRetentionMs } from '../commit/idempotency-record.js';
 import { ObservedProvider } from '../providers/observed-provider.js';
 import { storageError } from '../base/errors.js';
 import { defineBigCounter, defineCounter } from './counter-definition.js';
+import type { KeyValueStorage } from './key-value-store.js';
 import { openStorage } from './open-storage.js';
 import { defineState } from './state-definition.js';
 
@@ -39,6 +46,43 @@ describe('a store of counters', () => {
     const add = () => views.increment('mug', 3, { idempotencyKey: 'k' });
     await expect(add()).rejects.toMatchObject({ code: 'STORAGE_OUTCOME_UNKNOWN', effect: 'unknown' });
     expect([await add(), await add(), await views.get('mug')]).toEqual([3, 3, 3]);
+  });
+
+  it('remembers a change with an idempotency key for a day, also after the counter has expired', async () => {
+    const clock = new ManualClock();
+    await using storage = await openStorage(new MemoryProvider({ clock }));
+    const views = storage.store(defineCounter('views', { ttlMs: 60_000 }));
+    const add = () => views.increment('mug', 3, { idempotencyKey: 'k' });
+    await views.increment('mug', 4);
+    expect(await add()).toBe(7);
+    await clock.advance(60_000);
+    expect([await views.get('mug'), await add(), await views.get('mug')]).toEqual([0, 7, 0]);
+    await clock.advance(defaultIdempotencyRetentionMs - 60_001);
+    await storage.sweep();
+    expect([await add(), await views.get('mug')]).toEqual([7, 0]);
+    await clock.advance(1);
+    expect([await add(), await views.get('mug')]).toEqual([3, 3]);
+  });
+
+  it('remembers it after the files are opened again', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'kvent-counters-'));
+    const clock = new ManualClock();
+    const opened = () => openStorage(new JsonFileProvider({ directory, clock }));
+    const add = (storage: KeyValueStorage, by = 3) =>
+      storage.store(Views).increment('mug', by, { idempotencyKey: 'k' });
+    try {
+      await using storage = await opened();
+      await storage.store(Views).increment('mug', 4);
+      expect(await add(storage)).toBe(7);
+      await storage.close();
+      await using again = await opened();
+      expect([await add(again), await again.store(Views).get('mug')]).toEqual([7, 7]);
+      await expect(add(again, 2)).rejects.toMatchObject({ code: 'IDEMPOTENCY_CONFLICT' });
+      await clock.advance(defaultIdempotencyRetentionMs);
+      expect(await add(again)).toBe(10);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 
   it('is the same store for the same definition', async () => {
