@@ -12,6 +12,7 @@ export type Verb =
       | 'getMany'
       | 'page'
       | 'index page'
+      | 'watched set'
       | 'increment'
       | 'hot update'
       | 'hot increment'

@@ -3,6 +3,8 @@ import 'reflect-metadata';
 import { Injectable, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import {
+  CounterStore,
+  defineCounter,
   InjectStore,
   KeyValueStorageModule,
   State,
@@ -11,12 +13,13 @@ import {
 } from '@kvent/key-value-storage';
 import { PostgresProvider, type PostgresProviderOptions } from '@kvent/key-value-postgres';
 import type { Contender, Opening } from '../contender.js';
-import { assertNoLostUpdate, hotKeys, savedKeys } from '../database-keys.js';
+import { assertNoLostUpdate, counterKeys, hotKeys, savedKeys } from '../database-keys.js';
 import { poolSize } from '../database-server.js';
 import { keyAt, product, type Product } from '../product.js';
 
 const tenant = 'acme';
 const batchItems = 500;
+const Views = defineCounter('views');
 
 @State('product')
 class StoredProduct implements Product {
@@ -32,14 +35,19 @@ class StoredProduct implements Product {
 @Injectable()
 class Catalog {
   readonly products: KeyValueStore<StoredProduct>;
+  readonly views: CounterStore;
 
-  constructor(@InjectStore(StoredProduct) products: KeyValueStore<StoredProduct>) {
+  constructor(
+    @InjectStore(StoredProduct) products: KeyValueStore<StoredProduct>,
+    @InjectStore(Views) views: CounterStore,
+  ) {
     this.products = products.forTenant(tenant);
+    this.views = views.forTenant(tenant);
   }
 }
 
 export const openTypedStore: Opening = async ({ keys, database }) => {
-  const { products, close } = await startApplication({ ...database });
+  const { products, views, close } = await startApplication({ ...database });
   const saved = savedKeys(keys);
   await fill(products, [...keys, ...hotKeys]);
   const entries = new Map((await fill(products, saved)).map((entry) => [entry.key as string, entry]));
@@ -63,6 +71,7 @@ export const openTypedStore: Opening = async ({ keys, database }) => {
         entries.set(key, await products.save(entry.with({ stock: entry.value.stock + 1 })));
       },
       getMany: () => products.getMany(many),
+      increment: (call) => views.increment(keyAt(counterKeys, call)),
     },
     ...hotUpdates,
     close,
@@ -101,14 +110,16 @@ async function startApplication(options: PostgresProviderOptions) {
         provider: () => new PostgresProvider(options),
         tenancy: { isKnown: () => true },
       }),
-      KeyValueStorageModule.forFeature([StoredProduct]),
+      KeyValueStorageModule.forFeature([StoredProduct, Views]),
     ],
     providers: [Catalog],
   })
   class Application {}
   const application = await NestFactory.createApplicationContext(Application, { logger: ['warn', 'error'] });
+  const { products, views } = application.get(Catalog);
   return {
-    products: application.get(Catalog).products as KeyValueStore<Product>,
+    products: products as KeyValueStore<Product>,
+    views,
     close: () => application.close(),
   };
 }

@@ -2,6 +2,7 @@ import { MemoryProvider } from '@kvent/key-value-storage';
 import { openKeyv } from '../contenders/keyv.js';
 import { openProvider, openStore } from '../contenders/kvent.js';
 import { openIndexedStore } from '../contenders/kvent-indexed.js';
+import { openWatchedStore } from '../contenders/kvent-watched.js';
 import { openLruCache } from '../contenders/lru-cache.js';
 import type { Suite } from '../suite.js';
 
@@ -13,6 +14,7 @@ export const memory: Suite = {
     (setup) => openStore('kvent, memory', new MemoryProvider(), setup),
     (setup) => openProvider('kvent, bare provider', new MemoryProvider(), setup),
     (setup) => openIndexedStore(new MemoryProvider(), setup),
+    (setup) => openWatchedStore(new MemoryProvider(), setup),
     openKeyv,
     openLruCache,
   ],
@@ -37,5 +39,11 @@ export const memory: Suite = {
     { verb: 'getMany', callers: 1, reference: 'keyv', note: '100 keys' },
     { verb: 'page', callers: 1, reference: 'kvent, memory', note: 'the first 100 entries in key order' },
     { verb: 'index page', callers: 1, reference: 'kvent, 1 index', note: '100 entries with one index key' },
+    {
+      verb: 'watched set',
+      callers: 1,
+      reference: 'kvent, 1,000 watches',
+      note: 'a set, and the item of its watch',
+    },
   ],
 };

@@ -2,6 +2,7 @@ import { openKeyvPostgres } from '../contenders/keyv.js';
 import { openPort, openPortOnDataSource } from '../contenders/kvent-postgres-port.js';
 import { openTwoApplications, openTypedStore } from '../contenders/kvent-postgres-store.js';
 import { openIndexedOnPostgres } from '../contenders/kvent-indexed.js';
+import { openWatchedOnPostgres } from '../contenders/kvent-watched.js';
 import { openPgByHand } from '../contenders/pg-by-hand.js';
 import { openTypeorm } from '../contenders/typeorm.js';
 import { startPostgres } from '../database-server.js';
@@ -33,6 +34,7 @@ export const postgres: Suite = {
     openPgByHand,
     openTypedStore,
     openIndexedOnPostgres,
+    openWatchedOnPostgres,
     openPort,
     openPortOnDataSource,
     openTypeorm,
@@ -48,6 +50,12 @@ export const postgres: Suite = {
     { verb: 'getMany', callers: 16, reference, note: '100 keys' },
     { verb: 'index page', callers: 1, reference, note: '100 entries with one index key' },
     { verb: 'index page', callers: 16, reference, note: '100 entries with one index key' },
+    {
+      verb: 'watched set',
+      callers: 1,
+      reference: 'kvent, 1,000 watches',
+      note: 'a set, and the item of its watch',
+    },
     {
       verb: 'hot update',
       callers: 64,
