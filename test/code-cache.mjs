@@ -21,7 +21,13 @@ class CachedModule extends SourceTextModule {
   constructor(code, options = {}) {
     const known = modules.get(options.identifier);
     const cachedData = known?.code === code ? known.data : undefined;
-    super(code, { ...options, cachedData });
+    try {
+      super(code, { ...options, cachedData });
+    } catch (error) {
+      // V8 refuses its own code after its flags have changed; any other error comes again
+      if (cachedData === undefined) throw error;
+      super(code, options);
+    }
     if (cachedData === undefined && options.identifier !== undefined && !importsDynamically(code))
       modules.set(options.identifier, { code, data: this.createCachedData() });
   }

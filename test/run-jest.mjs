@@ -35,6 +35,8 @@ export async function runJest(args, env, live) {
     // Also for the workers. Short-lived objects of a larger file of tests are collected before V8
     // moves them to the old generation: 12 s of CPU time instead of 16 s where files load much.
     '--max-semi-space-size=64',
+    // test/security measures on a collected heap.
+    '--expose-gc',
     '--disable-warning=ExperimentalWarning',
     '--experimental-vm-modules',
     'node_modules/jest/bin/jest.js',

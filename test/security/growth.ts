@@ -1,6 +1,3 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
-
 /**
  * How the cost of work grows with its input: the CPU time of this process for a large input, over
  * that for one a quarter as large. 4 is linear, 16 quadratic. CPU time and not the clock, so that a
@@ -19,15 +16,12 @@ const floorMs = 5;
 const tries = 24;
 const triesWithoutCollection = 2;
 
-setFlagsFromString('--expose-gc');
-const collectGarbage = runInNewContext('gc') as () => void;
-
 export async function growthOf(work: (size: number) => unknown, largest: number): Promise<number> {
   const [small, large] = [Math.floor(largest / sizeRatio), largest];
   await work(small); // compiled once, outside the measure
   let [lowSmall, lowLarge] = [Infinity, Infinity];
   for (let attempt = 0; attempt < tries; attempt++) {
-    if (attempt >= triesWithoutCollection) collectGarbage();
+    if (attempt >= triesWithoutCollection) globalThis.gc?.();
     lowSmall = Math.min(lowSmall, await cpuMsOf(work, small));
     lowLarge = Math.min(lowLarge, await cpuMsOf(work, large));
     const growth = (lowLarge + floorMs) / (lowSmall + floorMs);
