@@ -7,10 +7,12 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { request, type IncomingMessage } from 'node:http';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from '@jest/globals';
+import { until } from '../postgres/until.js';
 import { packLibrary } from './pack-library.js';
 import { ownEnvironment, root, type ScratchApp } from './scratch-app.js';
 
@@ -104,12 +106,13 @@ export function describeGeneratedApp(version: 11 | 12, appOf: () => ScratchApp):
       const app = spawn(process.execPath, ['dist/main'], {
         cwd: folder,
         env: ownEnvironment({ PORT: socket }),
-        stdio: ['ignore', 'pipe', 'inherit'],
+        stdio: ['ignore', 'ignore', 'inherit'],
       });
       const ended = once(app, 'exit');
       try {
         await Promise.race([
-          outputOf(app.stdout, 'Nest application successfully started'),
+          // Nest says that it has started before it listens
+          until('the application listens', () => accepts(socket)),
           ended.then(([code]) => Promise.reject(new Error(`It ended with ${String(code)}.`))),
         ]);
         const mug = { title: 'Mug', price: 10 };
@@ -170,15 +173,17 @@ async function jestBlock(): Promise<string> {
   return /```json\n([^]*?)```/.exec(section)?.[1] ?? 'The guide must show the settings of Jest.';
 }
 
-/** Resolves when the output of a process contains these words. */
-async function outputOf(output: NodeJS.ReadableStream, words: string): Promise<void> {
-  let printed = '';
-  await new Promise<void>((resolve) => {
-    output.on('data', (chunk: Buffer) => {
-      printed += chunk.toString();
-      if (printed.includes(words)) resolve();
-    });
-  });
+/** Whether a process listens on a socket in the file system. */
+async function accepts(path: string): Promise<boolean> {
+  const socket = connect(path);
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
 }
 
 /** A call through a socket in the file system, so that no port is chosen. */

@@ -18,13 +18,12 @@ import {
   assertRootObject,
   assertRootOptions,
   retryToken,
-  rootCallSiteToken,
   tenancyToken,
   warnOfOpenTenancy,
   type KeyValueStorageOptions,
 } from './options/key-value-storage-options.js';
 import { onceForApplication } from './start-up/once-for-application.js';
-import { assertOneRoot, definitionsIn, type Feature } from './start-up/feature-kind.js';
+import { assertOneRoot, definitionsIn, rootCallSiteToken, type Feature } from './start-up/feature-kind.js';
 import { noRoot, stateFeatures, type Resolved } from './start-up/start-up-checks.js';
 import { markStarted, setStartUpContext, startUpChecksOf } from './start-up/start-up-context.js';
 import { StorageHost, type StorageSetup } from './host/storage-host.js';

@@ -134,5 +134,3 @@ export function warnOfOpenTenancy(place: string, tenancy: TenancyOptions | undef
 
 export const tenancyToken = Symbol('kvent.tenancy');
 export const retryToken = Symbol('kvent.retry');
-/** The call site of `forRoot`. `Symbol.for`: another copy of the package looks for it too. */
-export const rootCallSiteToken = Symbol.for('kvent.root-call-site');

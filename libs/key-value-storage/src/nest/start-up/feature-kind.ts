@@ -7,9 +7,11 @@ import { anotherCopy } from '../../core/base/another-copy.js';
 import { located } from '../../core/base/call-site.js';
 import { inspect } from '../../core/base/inspect.js';
 import { didYouMean, invalidOption } from '../../core/base/options.js';
-import { rootCallSiteToken } from '../options/key-value-storage-options.js';
 import { onceForApplication } from './once-for-application.js';
 import { declaredOn, startUpContextOf, type StartUpContext } from './start-up-context.js';
+
+/** The call site of `forRoot`. `Symbol.for`: another copy of the package looks for it too. */
+export const rootCallSiteToken = Symbol.for('kvent.root-call-site');
 
 /** The declarations of one call of `forFeature`, and its call site. */
 export interface Feature<T> {
