@@ -152,12 +152,12 @@ describe('billing', () => {
   });
 
   it('is in the reports as soon as it is committed', async () => {
-    const id = await held(15, 'p-3');
+    const id = await held(15, 'p-reported');
     const before = (await staff.get(`/reports/ada/${day}`)).body as { visits: number; billedCents: number };
     await staff.post(`/appointments/${id}/invoice`);
     const after = (await staff.get(`/reports/ada/${day}`)).body as typeof before;
     expect(after).toEqual({ ...before, billedCents: before.billedCents + 9_000 });
-    expect((await staff.get('/patients/p-3/visits')).body).toEqual([
+    expect((await staff.get('/patients/p-reported/visits')).body).toEqual([
       { id, doctor: 'ada', day, hour: 15, status: 'billed' },
     ]);
   });

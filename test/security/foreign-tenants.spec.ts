@@ -8,8 +8,11 @@ import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { defineStream, event, EventStore, type EventStream, type StreamSession } from '@kvent/event-store';
 import {
+  defineCounter,
   defineState,
+  type CounterStore,
   type Entry,
+  type IndexedStore,
   type KeyValueStorage,
   type KeyValueStore,
   type StorageProvider,
@@ -23,7 +26,12 @@ const secret = 'victims-own-value';
 interface Note {
   readonly text: string;
 }
-const Notes = defineState<Note>('note');
+const indexes = { byText: (note: Note) => note.text };
+const Notes = defineState<Note, string, typeof indexes>('note', { indexes });
+type Notes = IndexedStore<Note, typeof indexes, string>;
+const Views = defineCounter('views');
+/** What the counter of the victim has: a secret too. */
+const victimsNumber = 7_777_777;
 // A renewal by the attacker would change the rows.
 const Sliding = defineState<Note>('sliding', { ttlMs: 3_600_000, expiry: 'sliding' });
 const Diary = defineStream('diary', {
@@ -37,11 +45,13 @@ type Diary = EventStream<typeof Diary>;
 /** The stores of the attacker, and what it has of the victim. */
 interface Attack {
   readonly storage: KeyValueStorage;
-  readonly notes: KeyValueStore<Note>;
+  readonly notes: Notes;
   readonly sliding: KeyValueStore<Note>;
+  readonly views: CounterStore;
   readonly diary: Diary;
-  readonly entry: Entry<Note>;
+  readonly entry: Entry<Note, string>;
   readonly cursor: string;
+  readonly indexCursor: string;
   readonly streamCursor: string;
   readonly loaded: Awaited<ReturnType<Diary['load']>>;
 }
@@ -89,7 +99,30 @@ const storeAttempts: Record<string, readonly Attempt[]> = {
   count: [({ notes }) => notes.count()],
   deleteMany: [({ notes }) => notes.deleteMany({ prefix: 'n-' })],
   clear: [({ notes }) => notes.clear(), ({ sliding }) => sliding.clear()],
+  index: [
+    ({ notes }) => everything(notes.index('byText').list()),
+    ({ notes }) => notes.index('byText').page({ limit: 1_000 }),
+    ({ notes, indexCursor }) => notes.index('byText').page({ limit: 1, cursor: indexCursor }),
+    async ({ notes }) => (await notes.index('byText').get(secret)) !== undefined && secret,
+    async ({ notes }) => (await notes.index('byText').count({ key: secret })) > 0 && secret,
+  ],
+  watch: [({ notes }) => first(notes.watch('n-1'))],
+  watchMany: [({ notes }) => first(notes.watchMany(['n-1', 'g-1']))],
+  watchRange: [({ notes }) => listed(notes.watchRange({}))],
 };
+
+const counterAttempts: Record<string, readonly Attempt[]> = {
+  get: [async ({ views }) => exposed(await views.get('v-1'))],
+  getMany: [async ({ views }) => (await views.getMany(['v-1'])).map(exposed)],
+  increment: [async ({ views }) => exposed(await views.increment('v-1'))],
+  decrement: [async ({ views }) => exposed(await views.decrement('v-1'))],
+  raiseTo: [async ({ views }) => exposed(await views.raiseTo('v-1', 3))],
+  lowerTo: [async ({ views }) => exposed(await views.lowerTo('v-1', 2))],
+  list: [async ({ views }) => (await everything(views.list())).length > 1 && secret],
+  reset: [({ views }) => views.reset('v-1')],
+};
+/** The secret, if a number comes from the counter of the victim. */
+const exposed = (number: number): string => (Math.abs(number) > victimsNumber / 2 ? secret : 'nothing');
 
 const streamAttempts: Record<string, readonly Attempt[]> = {
   load: [({ diary }) => diary.load('d-1'), ({ diary }) => diary.load('d-1', { atVersion: 0 })],
@@ -176,6 +209,10 @@ const batchAttempts: Record<string, readonly Attempt[]> = {
         .include(diary.appending(loaded, written('mine')))
         .commit(),
   ],
+  increment: [({ storage, views }) => storage.atomic().increment(views, 'v-1').commit()],
+  decrement: [({ storage, views }) => storage.atomic().decrement(views, 'v-1').commit()],
+  raiseTo: [({ storage, views }) => storage.atomic().raiseTo(views, 'v-1', 3).commit()],
+  lowerTo: [({ storage, views }) => storage.atomic().lowerTo(views, 'v-1', 2).commit()],
   // A batch over two tenants is always refused.
   commit: [
     ({ storage, notes }) =>
@@ -208,9 +245,12 @@ describe.each(storages)('The tenant globex, attacked by acme on $name', (given) 
       await temporary[Symbol.asyncDispose]();
     };
     const [notes, sliding, diary] = [storage.store(Notes), storage.store(Sliding), events.stream(Diary)];
+    const views = storage.store(Views);
     const stolen = await prepareVictim(storage, notes, sliding, diary);
+    await views.increment('v-1', victimsNumber);
+    await views.increment('v-2', victimsNumber);
     tenant = 'acme';
-    attack = { storage, notes, sliding, diary, ...stolen };
+    attack = { storage, notes, sliding, diary, views, ...stolen };
     before = await rowsOf(provider, 'tenant:globex');
   });
   afterAll(() => close());
@@ -219,6 +259,7 @@ describe.each(storages)('The tenant globex, attacked by acme on $name', (given) 
     store: storeAttempts,
     stream: streamAttempts,
     batch: batchAttempts,
+    counter: counterAttempts,
   }))
     for (const [method, attempts] of Object.entries(methods))
       it(`shows nothing and keeps every row: ${kind}.${method}`, async () => {
@@ -229,11 +270,12 @@ describe.each(storages)('The tenant globex, attacked by acme on $name', (given) 
       });
 
   it('is attacked through every method', () => {
-    const { notes, diary, storage } = attack;
+    const { notes, diary, storage, views } = attack;
     const missing = [
       ...methodsOf(notes).filter((name) => !(name in storeAttempts)),
       ...methodsOf(diary).filter((name) => !(name in streamAttempts)),
       ...methodsOf(storage.atomic()).filter((name) => !(name in batchAttempts)),
+      ...methodsOf(views).filter((name) => !(name in counterAttempts)),
     ];
     expect(missing.filter((name) => !explicit.includes(name))).toEqual([]);
   });
@@ -253,7 +295,7 @@ describe.each(storages)('The tenant globex, attacked by acme on $name', (given) 
  */
 async function prepareVictim(
   storage: KeyValueStorage,
-  notes: KeyValueStore<Note>,
+  notes: Notes,
   sliding: KeyValueStore<Note>,
   diary: Diary,
 ) {
@@ -269,10 +311,14 @@ async function prepareVictim(
   await held(diary.openSession('d-4', { sessionTimeoutMs: 3_600_000 }));
   const { next } = await notes.page({ limit: 1 });
   const streams = await diary.page({ limit: 1 });
-  if (next === undefined || streams.next === undefined) throw new Error('There is no second page to attack.');
+  // it waits until the index is built, so that the rows stay as they are
+  const indexed = await notes.index('byText').page({ limit: 1 });
+  if (next === undefined || streams.next === undefined || indexed.next === undefined)
+    throw new Error('There is no second page to attack.');
   return {
     entry: await notes.getOrThrow('n-1'),
     cursor: next,
+    indexCursor: indexed.next,
     streamCursor: streams.next,
     loaded: await diary.load('d-1'),
   };
@@ -291,6 +337,21 @@ async function closing(opening: Promise<StreamSession<typeof Diary>>): Promise<u
 async function everything(items: AsyncIterable<unknown>): Promise<readonly unknown[]> {
   const found: unknown[] = [];
   for await (const item of items) found.push(item);
+  return found;
+}
+
+async function first(items: AsyncIterable<unknown>): Promise<unknown> {
+  for await (const item of items) return item;
+  return undefined;
+}
+
+/** What a watch of a range shows until the mark behind its first listing. */
+async function listed(items: AsyncIterable<{ readonly type: string }>): Promise<readonly unknown[]> {
+  const found: unknown[] = [];
+  for await (const item of items) {
+    if (item.type === 'listed') break;
+    found.push(item);
+  }
   return found;
 }
 

@@ -12,7 +12,7 @@
  */
 import { throwIfAborted } from '../base/abort.js';
 import { systemClock } from '../base/clock.js';
-import { storageError } from '../base/errors.js';
+import { isStorageError, storageError } from '../base/errors.js';
 import type { StorageAccess } from '../commit/storage-access.js';
 import { buildIndex } from './index-build.js';
 import type { ResolvedIndex } from './index-definition.js';
@@ -202,7 +202,11 @@ export class IndexStatuses<T> {
     await this.#write(index, database, read?.rowVersion, status);
   }
 
-  /** Writes a status over the one that was read; nothing is written where it has changed. */
+  /**
+   * Writes a status over the one that was read; nothing is written where it has changed. After a
+   * lost answer it is false too: the status is read again, and shows what was written. So a write
+   * of an entry does not report the outcome of a status as its own.
+   */
   async #write(
     index: ResolvedIndex,
     database: string,
@@ -211,8 +215,13 @@ export class IndexStatuses<T> {
   ): Promise<boolean> {
     const expected = version === undefined ? ('absent' as const) : { version };
     const checks = [{ address: index.statusRow, expected }];
-    const result = await this.#access.commit(database, { checks, changes: [statusChange(index, status)] });
-    return result.outcome === 'committed';
+    const batch = { checks, changes: [statusChange(index, status)] };
+    try {
+      return (await this.#access.commit(database, batch)).outcome === 'committed';
+    } catch (error) {
+      if (isStorageError(error, 'STORAGE_OUTCOME_UNKNOWN')) return false;
+      throw error;
+    }
   }
 
   #mayWrite({ statuses }: Known): boolean {
