@@ -1,6 +1,6 @@
 /** Invoices are a table of the clinic's own: in one transaction with the event and the report. */
 import { ConflictException, Controller, Injectable, Param, Post, UseGuards } from '@nestjs/common';
-import { EventStream, InjectStream } from '@kvent/event-store';
+import { EventStream, InjectStream, type StateOf } from '@kvent/event-store';
 import { InjectStore, retryOnConflict, Store } from '@kvent/key-value-storage';
 import { Column, DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm';
 import { Appointments, Visit, visitOf } from './appointments.js';
@@ -32,13 +32,17 @@ export class Billing {
     return retryOnConflict(() =>
       this.dataSource.transaction(async (manager) => {
         const appointments = this.appointments.within(manager);
-        const { state } = await appointments.loadOrThrow(id);
-        if (state.status !== 'held' || state.slot === undefined)
-          throw new ConflictException(`it is ${state.status}`);
-        const doctor = await this.doctors.within(manager).getOrThrow(state.slot[0]);
+        const { state: seen } = await appointments.loadOrThrow(id);
+        if (seen.slot === undefined) throw new ConflictException('it is not booked');
+        const doctor = await this.doctors.within(manager).getOrThrow(seen.slot[0]);
         const cents = doctor.value.feeCents;
         const invoice = await manager.save(manager.create(Invoice, { appointment: id, cents }));
-        await appointments.transact(id, () => [{ type: 'billed', data: { invoice: invoice.id, cents } }], {
+        // decided by what transact loads; an error rolls the invoice back
+        const decide = ({ status }: StateOf<typeof Appointments>) => {
+          if (status !== 'held') throw new ConflictException(`it is ${status}`);
+          return [{ type: 'billed' as const, data: { invoice: invoice.id, cents } }];
+        };
+        await appointments.transact(id, decide, {
           sameCommit: (batch, { state }) => batch.set(this.visits.within(manager), id, visitOf(state, cents)),
         });
         return invoice;
