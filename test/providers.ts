@@ -27,14 +27,24 @@ type Created = Awaited<ReturnType<ListedProvider['create']>>;
 
 const memory: ListedProvider = {
   name: 'memory',
-  lacks: ['durable', 'durable, clock', 'shared', 'damage', 'transactions'],
+  lacks: [
+    'durable',
+    'durable, clock',
+    'shared',
+    'damage',
+    'transactions',
+    'feed, durable',
+    'feed, shared',
+    'feed, transactions',
+    'no feed',
+  ],
   create: ({ clock }) => new MemoryProvider({ clock }),
 };
 
 const jsonFiles = join(tmpdir(), `kvent-contract-${process.pid}`);
 const jsonFile: ListedProvider = {
   name: 'json-file',
-  lacks: ['shared', 'transactions'],
+  lacks: ['shared', 'transactions', 'feed', 'feed, durable', 'feed, shared', 'feed, transactions'],
   create: ({ clock, location }) => new JsonFileProvider({ directory: join(jsonFiles, location), clock }),
   // the parent too, once it is empty
   dispose: (location) => {
@@ -48,7 +58,15 @@ const jsonFile: ListedProvider = {
 const engines = new Map<string, MapEngine>();
 const documents: ListedProvider = {
   name: 'documents',
-  lacks: ['hints', 'hints, one process', 'transactions'],
+  lacks: [
+    'hints',
+    'hints, one process',
+    'transactions',
+    'feed',
+    'feed, durable',
+    'feed, shared',
+    'feed, transactions',
+  ],
   create: ({ clock, location }) => new DocumentProvider({ engine: engineOf(location), clock }),
   dispose: (location) => void engines.delete(location),
   damage: (location) => engineOf(location).damage(),
@@ -64,7 +82,7 @@ function engineOf(location: string): MapEngine {
 const postgres: ListedProvider = {
   name: 'postgres',
   server: 'postgres',
-  lacks: ['hints, one process', 'no within'],
+  lacks: ['hints, one process', 'no within', 'feed', 'feed, durable', 'feed, shared', 'feed, transactions'],
   create: async ({ clock, location }) =>
     new PostgresProvider({ ...(await plainTables.get(location)), clock }),
   transaction: () => plainTables.begin(),
@@ -80,7 +98,18 @@ const { transaction: _, ...tables } = postgres;
 const postgresByUrl: ListedProvider = {
   ...tables,
   name: 'postgres-by-url',
-  lacks: ['clock', 'durable, clock', 'exact expiry', 'hints, one process', 'no within', 'transactions'],
+  lacks: [
+    'clock',
+    'durable, clock',
+    'exact expiry',
+    'hints, one process',
+    'no within',
+    'transactions',
+    'feed',
+    'feed, durable',
+    'feed, shared',
+    'feed, transactions',
+  ],
   create: async ({ location }) => {
     const { schema, table, migrate } = await plainTables.get(location);
     return new PostgresProvider({ url: await workerDatabase(), schema, table, migrate, poolSize: 6 });
@@ -113,7 +142,18 @@ const all: readonly ListedProvider[] = [
   wrapped('coalescing-postgres', postgres, (provider) => new CoalescingProvider(provider)),
   wrapped(
     'postgres-within',
-    { ...postgres, lacks: ['hints', 'hints, one process', 'no within'] },
+    {
+      ...postgres,
+      lacks: [
+        'hints',
+        'hints, one process',
+        'no within',
+        'feed',
+        'feed, durable',
+        'feed, shared',
+        'feed, transactions',
+      ],
+    },
     (provider) => eachCallWithin(provider, () => plainTables.begin()),
   ),
   wrapped('postgres-row-level-security', postgresSecured, (provider) => new CoalescingProvider(provider)),

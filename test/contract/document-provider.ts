@@ -68,6 +68,7 @@ export class DocumentProvider implements StorageProvider {
     expiry: 'exact',
     scan: 'ordered',
     clock: 'replaceable',
+    feed: false, // it has no `feed`
   };
   readonly administration: StorageAdministration;
   readonly #engine: DocumentEngine;

@@ -79,6 +79,7 @@ export class PostgresProvider implements StorageProvider {
       expiry: 'exact',
       scan: 'ordered',
       clock: this.#options.clock === undefined ? 'own' : 'replaceable',
+      feed: false,
     };
   }
 

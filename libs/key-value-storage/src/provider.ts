@@ -16,6 +16,10 @@ export type {
   CommitOptions,
   CommitResult,
   Expected,
+  FeedEntry,
+  FeedPage,
+  FeedPosition,
+  FeedRequest,
   Freeze,
   Hint,
   HintTarget,
@@ -54,6 +58,16 @@ export type { Key } from './core/base/key.js';
 export { decodeKey, encodeKey } from './core/encoding/key-encoding.js';
 export { assertReadBytes, withinPageBytes } from './core/port/page-bytes.js';
 export { limits } from './core/base/limits.js';
+
+// ─── the feed
+export {
+  feedPositionOf,
+  feedStart,
+  isFeedPosition,
+  partsOfPosition,
+  PositionCounter,
+} from './core/port/feed-position.js';
+export { FeedIndex } from './core/providers/feed-index.js';
 
 // ─── around a provider
 export { CoalescingProvider } from './core/providers/coalescing-provider.js';

@@ -78,6 +78,7 @@ export class TransactionProvider implements StorageProvider {
       expiry: 'exact',
       scan: 'ordered',
       clock: clock.kind === 'server' ? 'own' : 'replaceable',
+      feed: false,
     };
     const refuse = async (): Promise<never> => await Promise.reject(outside());
     this.administration = {

@@ -33,6 +33,11 @@ export const limits = {
    * fewer items and a cursor, but one at least; a read is refused.
    */
   pageBytesMax: 8 * 1_024 * 1_024,
+  /**
+   * UTF-8 bytes of the values of one page of the feed: 4 MB. A page then has fewer entries, but one
+   * at least.
+   */
+  feedPageBytesMax: 4 * 1_024 * 1_024,
   /** Keys that one `watchRange` follows. */
   watchedKeysMax: 10_000,
   /** Characters of a page's cursor: room for a key of `keyBytesMax`. */

@@ -10,6 +10,7 @@ import type {
   Check,
   CommitResult,
   Expected,
+  FeedPosition,
   Row,
   RowAddress,
   TimeToLive,
@@ -38,11 +39,15 @@ export const isLive = (row: Row | undefined, now: number): row is Row =>
  * Evaluates a batch. `rowBefore` returns the row as stored, expired or
  * not; `now` is the provider's clock, read once the rows are held. The commit's time is `now`, but
  * never before the `updatedAt` of a row it replaces; expiry counts from `now` alone.
+ * `nextPosition` returns a new position, larger than any before; it is called for each row that
+ * enters the feed, in the order of the changes. Without it the provider has no feed. Positions of a
+ * batch that is refused are not used again.
  */
 export function evaluateBatch(
   batch: Batch,
   rowBefore: (address: RowAddress) => Row | undefined,
   now: number,
+  nextPosition?: () => FeedPosition,
 ): Evaluation {
   for (const check of batch.checks) {
     const stored = rowBefore(check.address);
@@ -54,7 +59,8 @@ export function evaluateBatch(
   const before = changes.map(({ address }) => rowBefore(address));
   let time = now;
   for (const row of before) if (row !== undefined && row.updatedAt > time) time = row.updatedAt;
-  const commit = { version: batch.version, time, now };
+  const commit = { version: batch.version, time, now, nextPosition };
+  let position: FeedPosition | undefined;
   const rows: ChangedRow[] = [];
   const effects: RowEffect[] = [];
   for (let index = 0; index < changes.length; index += 1) {
@@ -65,8 +71,10 @@ export function evaluateBatch(
       return { result: { outcome: 'refused', address: change.address, reason: applied }, effects: [] };
     rows.push(answerOf(isLive(stored, now), change, applied));
     if (applied !== stored) effects.push({ address: change.address, row: applied });
+    if (change.kind === 'put' && change.feed === true) position = applied?.position;
   }
-  return { result: { outcome: 'committed', time, rows }, effects };
+  if (position === undefined) return { result: { outcome: 'committed', time, rows }, effects };
+  return { result: { outcome: 'committed', time, rows, position }, effects };
 }
 
 function isMet(check: Check, row: Row | undefined): boolean {
@@ -83,6 +91,7 @@ interface Commit {
   readonly version: string;
   readonly time: number;
   readonly now: number;
+  readonly nextPosition: (() => FeedPosition) | undefined;
 }
 
 /** The row afterwards (the same object when nothing changes), or why the change cannot be made. */
@@ -93,15 +102,22 @@ function applyChange(
 ): Row | undefined | 'range' | 'type' {
   const row = isLive(stored, commit.now) ? stored : undefined;
   switch (change.kind) {
-    case 'put':
-      if (change.ttl === 'never')
-        return { version: commit.version, value: change.value, updatedAt: commit.time };
-      return {
-        version: commit.version,
-        value: change.value,
-        updatedAt: commit.time,
-        ...expiryOf(change.ttl, row, commit.now),
-      };
+    case 'put': {
+      const { nextPosition } = commit;
+      const position = change.feed === true && nextPosition !== undefined ? nextPosition() : undefined;
+      if (change.ttl !== 'never')
+        return {
+          version: commit.version,
+          value: change.value,
+          updatedAt: commit.time,
+          ...expiryOf(change.ttl, row, commit.now),
+          ...(position === undefined ? {} : { position }),
+        };
+      // plain literals, for speed
+      return position === undefined
+        ? { version: commit.version, value: change.value, updatedAt: commit.time }
+        : { version: commit.version, value: change.value, updatedAt: commit.time, position };
+    }
     case 'delete':
       return undefined;
     case 'renew':

@@ -14,6 +14,7 @@ import {
 import { decodeKey } from '../encoding/key-encoding.js';
 import { limits, type LimitName } from '../base/limits.js';
 import { isDeeperThan } from '../encoding/json-levels.js';
+import { isFeedPosition } from './feed-position.js';
 import { isBytes } from '../base/kinds.js';
 import { invalidOption } from '../base/options.js';
 import { printable } from '../base/printable.js';
@@ -126,12 +127,14 @@ function faultOfLength(part: string, name: string, limit: LimitName): string | u
 }
 
 /** Why its version or a time cannot be; `undefined` where they can. Values are not looked at. */
-function faultOfTimes({ version, updatedAt, expiresAt, ttlMs }: Omit<Row, 'value'>): string | undefined {
+function faultOfTimes(row: Omit<Row, 'value'>): string | undefined {
+  const { version, updatedAt, expiresAt, ttlMs, position } = row;
   if (typeof version !== 'string' || !isVersion(version)) return 'its version is none';
   if (!isTime(updatedAt)) return 'its updatedAt is no time in whole milliseconds';
   if (expiresAt !== undefined && !isTime(expiresAt)) return 'its expiresAt is no time in whole milliseconds';
   if (ttlMs !== undefined && !(Number.isSafeInteger(ttlMs) && ttlMs > 0 && ttlMs <= limits.ttlMsMax))
     return `its ttlMs is no whole number of milliseconds from 1 to ${limits.ttlMsMax}`;
+  if (position !== undefined && !isFeedPosition(position)) return 'its position in the feed is none';
   return undefined;
 }
 

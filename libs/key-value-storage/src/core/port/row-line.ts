@@ -9,6 +9,7 @@
 import { fromBase64, toBase64 } from '../encoding/codec.js';
 import { EncodedJson } from '../encoding/encoded-json.js';
 import type { RawRow, Row, RowAddress, StoredValue, Value } from './storage-provider.js';
+import { isFeedPosition } from './feed-position.js';
 import { isVersion } from './version.js';
 
 /**
@@ -26,6 +27,7 @@ export type WrittenRow = Partial<
     | 'updatedAt'
     | 'expiresAt'
     | 'ttlMs'
+    | 'position'
     | 'text'
     | 'bytes'
     | 'number',
@@ -41,7 +43,8 @@ export function rowText(address: string, row: Row, encodeBytes = toBase64): stri
   const expiry =
     (row.expiresAt === undefined ? '' : `,"expiresAt":${row.expiresAt}`) +
     (row.ttlMs === undefined ? '' : `,"ttlMs":${row.ttlMs}`);
-  return `{${address},"version":"${row.version}","updatedAt":${row.updatedAt}${expiry},${valueText(row.value, encodeBytes)}}`;
+  const position = row.position === undefined ? '' : `,"position":"${row.position}"`;
+  return `{${address},"version":"${row.version}","updatedAt":${row.updatedAt}${expiry}${position},${valueText(row.value, encodeBytes)}}`;
 }
 
 export const spaceText = ({ container, entity }: Omit<RowAddress, 'key'>): string =>
@@ -109,16 +112,18 @@ export function rowOf(
   json: string | undefined,
   decodeBytes = fromBase64,
 ): Row & { readonly value: StoredValue } {
-  const { version, expiresAt, ttlMs } = written;
+  const { version, expiresAt, ttlMs, position } = written;
   const value: StoredValue =
     json === undefined ? readValue(written, decodeBytes) : { kind: 'json', text: json };
   if (typeof version !== 'string') throw new SyntaxError('there is no version');
+  if (position !== undefined && !isFeedPosition(position)) throw new SyntaxError('its position is none');
   return {
     version,
     value,
     updatedAt: numberOf(written, 'updatedAt'),
     ...(expiresAt === undefined ? {} : { expiresAt: numberOf(written, 'expiresAt') }),
     ...(ttlMs === undefined ? {} : { ttlMs: numberOf(written, 'ttlMs') }),
+    ...(position === undefined ? {} : { position }),
   };
 }
 

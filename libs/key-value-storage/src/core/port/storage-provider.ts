@@ -16,6 +16,12 @@ import type { StorageError } from '../base/errors.js';
  */
 export type Version = string;
 
+/**
+ * A place in the feed: 32 digits of lower-case hexadecimal, compared as text. A position is opaque
+ * above the port: it is stored, compared and passed back, and never calculated with.
+ */
+export type FeedPosition = string;
+
 /** A group of rows. A container of a database may hold many entities. */
 export interface Space {
   readonly database: string;
@@ -47,7 +53,8 @@ export type StoredValue = Exclude<Value, { readonly kind: 'omitted' }>;
 
 /**
  * A row as stored. Times are milliseconds since 1970 by the provider's clock. `ttlMs` is the time
- * to live of the last write. A row is absent from `expiresAt` on.
+ * to live of the last write. A row is absent from `expiresAt` on. `position`: where it stands in
+ * the feed; only of a row that was put with `feed`, on a provider with `features.feed`.
  */
 export interface Row {
   readonly version: Version;
@@ -55,6 +62,7 @@ export interface Row {
   readonly updatedAt: number;
   readonly expiresAt?: number;
   readonly ttlMs?: number;
+  readonly position?: FeedPosition;
 }
 
 /**
@@ -76,11 +84,16 @@ export interface Check {
 export type TimeToLive = number | 'never' | { readonly keepElse: number | 'never' };
 
 export type Change =
+  /**
+   * `feed`: the row belongs to the feed, at a new position (law 15). Without it, the row leaves the
+   * feed. A provider without `features.feed` ignores it.
+   */
   | {
       readonly kind: 'put';
       readonly address: RowAddress;
       readonly value: StoredValue;
       readonly ttl: TimeToLive;
+      readonly feed?: boolean;
     }
   /** Also removes an expired row. */
   | { readonly kind: 'delete'; readonly address: RowAddress }
@@ -135,9 +148,15 @@ export interface ChangedRow {
 export type CommitResult =
   /**
    * `time` is the time of the commit, and the `updatedAt` of the rows it wrote. `rows` has one item
-   * for each change, in order.
+   * for each change, in order. `position`: the last position that the batch has taken; absent when
+   * it put no row into the feed, and in a transaction of an engine that gives positions at its end.
    */
-  | { readonly outcome: 'committed'; readonly time: number; readonly rows: readonly ChangedRow[] }
+  | {
+      readonly outcome: 'committed';
+      readonly time: number;
+      readonly rows: readonly ChangedRow[];
+      readonly position?: FeedPosition | undefined;
+    }
   /** The first check of the batch that did not hold. A result, not an error. */
   | {
       readonly outcome: 'conflict';
@@ -216,6 +235,47 @@ export interface ScanPage {
 }
 
 /**
+ * A part of the feed. `after` is exclusive; without it the page begins with the first row.
+ * `databases` and `containers` filter. `limit` 0 returns no rows: `next` is then the end.
+ */
+export interface FeedRequest {
+  readonly after?: FeedPosition | undefined;
+  readonly limit: number;
+  readonly databases?: readonly string[] | undefined;
+  readonly containers?: readonly string[] | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface FeedEntry {
+  readonly address: Address;
+  readonly row: Row;
+  /** That of the row. */
+  readonly position: FeedPosition;
+}
+
+/**
+ * A page of the feed, in the order of positions. Its values are at most `feedPageBytesMax`
+ * together, except where it has one row. It may have fewer rows than its limit, or none, while more
+ * follow: only `upToDate` says where the feed ends.
+ */
+export interface FeedPage {
+  readonly time: number;
+  readonly entries: readonly FeedEntry[];
+  /**
+   * The next page begins after it. It moves forward also past rows that the filter leaves out, and
+   * never back: it is not below `after`.
+   */
+  readonly next: FeedPosition;
+  /** Whether the page ends where the feed ended when it was read. */
+  readonly upToDate: boolean;
+  /**
+   * Milliseconds since an open transaction has held back what stands behind it. Absent when nothing
+   * is held back.
+   */
+  readonly heldBackMs?: number | undefined;
+}
+
+/**
  * The rows that a watch shows: a space, one row of it (`key`), or its rows from `start` up to
  * `end`, exclusive.
  */
@@ -253,6 +313,8 @@ export interface ProviderFeatures {
   readonly scan: 'ordered' | 'collected';
   /** 'replaceable': the provider takes its time from the clock in its options. */
   readonly clock: 'replaceable' | 'own';
+  /** It has `feed`, and rows that are put with `feed` have a `position`. */
+  readonly feed: boolean;
 }
 
 /**
@@ -387,6 +449,16 @@ export interface StorageProvider {
    * providers hints may be lost. Ends with the signal and with `close`.
    */
   hints?(targets: readonly HintTarget[], signal: AbortSignal): AsyncIterable<Hint>;
+
+  /**
+   * The rows that were put with `feed`, of all databases, in one order (law 15). Each committed row
+   * is returned exactly once to a reader that goes on from `next`, however late its transaction
+   * ended; the order never changes. A batch stands behind every row of its spaces that was
+   * committed before the batch was checked. A row that is put again stands at its new position
+   * only; a deleted, expired or dropped row is left out. Positions survive a restart, and an export
+   * followed by an import. With `features.feed`, and only then.
+   */
+  feed?(request: FeedRequest): Promise<FeedPage>;
 
   /** Deletes at most `limit` expired rows, and returns their number. */
   sweep(limit: number): Promise<number>;

@@ -19,6 +19,8 @@ import type {
   CallerTransactions,
   CommitResult,
   Expected,
+  FeedPage,
+  FeedRequest,
   Hint,
   HintTarget,
   ProviderFeatures,
@@ -47,6 +49,7 @@ export class CoalescingProvider implements StorageProvider {
   readonly within?: (transaction: object) => StorageProvider;
   readonly transactions?: CallerTransactions;
   readonly hints?: (targets: readonly HintTarget[], signal: AbortSignal) => AsyncIterable<Hint>;
+  readonly feed?: (request: FeedRequest) => Promise<FeedPage>;
   readonly clock: Clock | undefined;
   readonly #inner: StorageProvider;
   readonly #reads: CallBatcher<ReadCall, ReadResult>;
@@ -68,6 +71,7 @@ export class CoalescingProvider implements StorageProvider {
     if (inner.transactions !== undefined) this.transactions = inner.transactions;
     if (inner.hints !== undefined)
       this.hints = (targets, signal) => (inner.hints as NonNullable<typeof inner.hints>)(targets, signal);
+    if (inner.feed !== undefined) this.feed = inner.feed.bind(inner);
     this.#reads = new CallBatcher({
       what: 'A read',
       effect: 'none',

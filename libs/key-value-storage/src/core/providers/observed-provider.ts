@@ -11,6 +11,8 @@ import type {
   Batch,
   CallerTransactions,
   CommitResult,
+  FeedPage,
+  FeedRequest,
   Hint,
   HintTarget,
   ProviderFeatures,
@@ -25,8 +27,8 @@ import type {
 /** A call of a provider, without keys, tenants and values. */
 export interface StorageCall {
   readonly provider: string;
-  readonly operation: 'read' | 'scan' | 'commit' | 'sweep';
-  /** The number of its addresses, ranges or batches. */
+  readonly operation: 'read' | 'scan' | 'commit' | 'feed' | 'sweep';
+  /** The number of its addresses, ranges or batches; of a feed, its limit. */
   readonly size: number;
 }
 
@@ -55,6 +57,7 @@ export class ObservedProvider implements StorageProvider {
   readonly transactions?: CallerTransactions;
   readonly afterCommit?: (work: () => void) => void;
   readonly hints?: (targets: readonly HintTarget[], signal: AbortSignal) => AsyncIterable<Hint>;
+  readonly feed?: (request: FeedRequest) => Promise<FeedPage>;
   readonly clock: Clock | undefined;
   readonly #inner: StorageProvider;
   readonly #observer: StorageObserver;
@@ -68,12 +71,14 @@ export class ObservedProvider implements StorageProvider {
     this.#inner = inner;
     this.#observer = observer;
     this.#clock = clock;
-    const { within, transactions, afterCommit, hints } = inner;
+    const { within, transactions, afterCommit, hints, feed } = inner;
     if (within !== undefined)
       this.within = (transaction) => new ObservedProvider(within.call(inner, transaction), observer, clock);
     if (transactions !== undefined) this.transactions = transactions;
     if (afterCommit !== undefined) this.afterCommit = afterCommit.bind(inner);
     if (hints !== undefined) this.hints = hints.bind(inner);
+    if (feed !== undefined)
+      this.feed = (request) => this.#observe('feed', request.limit, () => feed.call(inner, request));
   }
 
   async open(): Promise<void> {

@@ -5,8 +5,10 @@
 import { isLive, type RowEffect } from '../port/evaluate-batch.js';
 import { withinPageBytes } from '../port/page-bytes.js';
 import { rowNameOf } from '../port/row-name.js';
+import type { FeedIndex } from './feed-index.js';
 import { SortedMap } from './sorted-map.js';
 import type {
+  FeedPosition,
   RawRow,
   Row,
   RowAddress,
@@ -16,7 +18,14 @@ import type {
   Space,
 } from '../port/storage-provider.js';
 
+/** The feed of a provider, and the database of the table within it. */
+interface TableFeed {
+  readonly index: FeedIndex;
+  readonly database: string;
+}
+
 export class RowTable {
+  readonly #feed: TableFeed | undefined;
   /** Container → entity → key → row. */
   readonly #containers = new SortedMap<SortedMap<SortedMap<Row>>>();
   /** Addresses of the rows that expire, by their time. */
@@ -24,6 +33,11 @@ export class RowTable {
   #size = 0;
   /** The rows that were looked up last: those of one batch are mostly of one entity. */
   #last: { readonly container: string; readonly entity: string; readonly rows: SortedMap<Row> } | undefined;
+
+  /** `feed`: where the positions of the rows are kept. */
+  constructor(feed?: TableFeed) {
+    this.#feed = feed;
+  }
 
   /** Rows held, expired ones included. */
   get size(): number {
@@ -45,6 +59,8 @@ export class RowTable {
     const before = entity.get(address.key);
     if (before?.expiresAt !== undefined && before.expiresAt !== row?.expiresAt)
       this.#expiring.delete(expiryKey(before.expiresAt, address));
+    if (this.#feed !== undefined && before?.position !== row?.position)
+      this.#move(this.#feed, address, before?.position, row?.position);
     if (row === undefined) {
       if (entity.delete(address.key)) this.#size -= 1;
       if (entity.size === 0) this.#forget(address);
@@ -150,6 +166,16 @@ export class RowTable {
     }
     this.#last = { container, entity, rows };
     return rows;
+  }
+
+  #move(
+    { index, database }: TableFeed,
+    address: RowAddress,
+    from: FeedPosition | undefined,
+    to: FeedPosition | undefined,
+  ): void {
+    if (from !== undefined) index.delete(from);
+    if (to !== undefined) index.set(to, database, address);
   }
 
   #forget(address: RowAddress): void {

@@ -105,6 +105,7 @@ export class JsonFileProvider implements StorageProvider {
     expiry: 'exact',
     scan: 'ordered',
     clock: 'replaceable',
+    feed: false,
   };
   readonly administration: StorageAdministration = {
     databases: async () => await this.#opened().databases(),

@@ -5,19 +5,24 @@ import { storageError } from '../../core/base/errors.js';
 import { evaluateBatch, isLive } from '../../core/port/evaluate-batch.js';
 import { HintSource } from '../../core/providers/hint-source.js';
 import { invalidState, resolveOptions } from '../../core/base/options.js';
+import { PositionCounter } from '../../core/port/feed-position.js';
 import { assertReadBytes } from '../../core/port/page-bytes.js';
 import { soundRows } from '../../core/port/raw-row.js';
+import { FeedIndex } from '../../core/providers/feed-index.js';
 import { RowTable, withoutValue } from '../../core/providers/row-table.js';
 import type {
   Address,
   Batch,
   CommitResult,
+  FeedPage,
+  FeedRequest,
   Hint,
   HintTarget,
   ProviderFeatures,
   RawRow,
   ProviderReadOptions,
   ReadResult,
+  Row,
   ScanPage,
   ScanRange,
   Space,
@@ -42,6 +47,7 @@ export class MemoryProvider implements StorageProvider {
     expiry: 'exact',
     scan: 'ordered',
     clock: 'replaceable',
+    feed: true,
   };
   readonly administration: StorageAdministration = {
     databases: async () => this.#open().databases(),
@@ -96,6 +102,11 @@ export class MemoryProvider implements StorageProvider {
     return this.#open().hints.listen(targets, signal);
   }
 
+  async feed(request: FeedRequest): Promise<FeedPage> {
+    throwIfAborted('A read of the feed', request.signal);
+    return this.#open().feedPage(request);
+  }
+
   async sweep(limit: number): Promise<number> {
     return this.#open().sweep(limit);
   }
@@ -112,6 +123,8 @@ class Rows {
   readonly hints = new HintSource();
   readonly #time: SteadyTime;
   readonly #tables = new Map<string, RowTable>();
+  readonly #feed = new FeedIndex();
+  readonly #positions = new PositionCounter();
 
   constructor(time: SteadyTime) {
     this.#time = time;
@@ -139,7 +152,12 @@ class Rows {
   commit(batch: Batch): CommitResult {
     const now = this.#time.now();
     const table = this.#tables.get(batch.database);
-    const { result, effects } = evaluateBatch(batch, (address) => table?.get(address), now);
+    const { result, effects } = evaluateBatch(
+      batch,
+      (address) => table?.get(address),
+      now,
+      this.#positions.next,
+    );
     if (effects.length === 0) return result;
     this.#time.stored(now);
     const changed = table ?? this.#create(batch.database);
@@ -151,6 +169,14 @@ class Rows {
         effects.map(({ address }) => address),
       );
     return result;
+  }
+
+  feedPage(request: FeedRequest): FeedPage {
+    return this.#feed.page(request, {
+      rowAt: ({ database, address }) => this.#tables.get(database)?.get(address),
+      time: this.#time.now(),
+      horizon: this.#positions.last,
+    });
   }
 
   sweep(limit: number): number {
@@ -181,7 +207,8 @@ class Rows {
   async import(database: string, rows: AsyncIterable<RawRow> | Iterable<RawRow>): Promise<number> {
     let count = 0;
     for await (const { row, ...address } of soundRows(database, rows)) {
-      (this.#tables.get(database) ?? this.#create(database)).set(address, row);
+      const table = this.#tables.get(database) ?? this.#create(database);
+      table.set(address, this.#positioned(row, table.get(address)));
       this.hints.changed(database, [address]);
       count += 1;
     }
@@ -190,10 +217,20 @@ class Rows {
 
   drop(database: string): boolean {
     const existed = this.spaces(database).length > 0;
-    const gone = this.#tables.get(database)?.all() ?? [];
+    const gone = [...(this.#tables.get(database)?.all() ?? [])];
+    for (const { row } of gone) if (row.position !== undefined) this.#feed.delete(row.position);
     this.#tables.delete(database);
     this.hints.changed(database, gone);
     return existed;
+  }
+
+  /** An imported row keeps its position, unless another row has it. */
+  #positioned(row: Row, before: Row | undefined): Row {
+    const { position } = row;
+    if (position === undefined || position === before?.position) return row;
+    if (this.#feed.has(position)) return { ...row, position: this.#positions.next() };
+    this.#positions.advanceTo(position);
+    return row;
   }
 
   /** Names of databases come from clients: those without rows must not fill the memory. */
@@ -202,7 +239,7 @@ class Rows {
   }
 
   #create(database: string): RowTable {
-    const table = new RowTable();
+    const table = new RowTable({ index: this.#feed, database });
     this.#tables.set(database, table);
     return table;
   }

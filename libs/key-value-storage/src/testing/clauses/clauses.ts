@@ -10,6 +10,7 @@ import { etagClauses } from './port/etags.js';
 import { expiryClauses } from './port/expiry.js';
 import { clearedExpiryClauses } from './port/expiry-cleared.js';
 import { keptExpiryClauses } from './port/expiry-kept.js';
+import { feedClauses } from './port/feed.js';
 import { hintClauses } from './port/hints.js';
 import { isolationClauses } from './port/isolation.js';
 import { keyClauses } from './port/keys.js';
@@ -50,4 +51,5 @@ export const clauses: readonly Clause[] = [
   ...limitClauses,
   ...damageClauses,
   ...rawRowClauses,
+  ...feedClauses,
 ].sort((a, b) => a.law - b.law);

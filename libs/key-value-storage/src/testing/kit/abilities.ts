@@ -43,6 +43,20 @@ export const capabilities = {
   },
   'no within': { words: 'no `within`', isMet: (it: Abilities) => !it.within },
   'current reads': { words: 'no `staleReads`', isMet: (it: Abilities) => !it.features.staleReads },
+  feed: { words: '`feed`', isMet: (it: Abilities) => it.features.feed },
+  'feed, durable': {
+    words: '`feed` and `durable`',
+    isMet: (it: Abilities) => it.features.feed && it.features.durable !== false,
+  },
+  'feed, shared': {
+    words: '`feed` and `shared`',
+    isMet: (it: Abilities) => it.features.feed && it.features.shared && it.location,
+  },
+  'feed, transactions': {
+    words: '`feed`, `within`, and a way to begin a transaction',
+    isMet: (it: Abilities) => it.features.feed && it.transactions,
+  },
+  'no feed': { words: 'no `feed`', isMet: (it: Abilities) => !it.features.feed },
   damage: {
     words: '`durable`, and a way to damage its data',
     isMet: (it: Abilities) => it.features.durable !== false && it.damage,

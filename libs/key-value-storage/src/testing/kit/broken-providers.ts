@@ -64,6 +64,7 @@ export function delegating(provider: StorageProvider): StorageProvider {
           hints: (targets, signal) =>
             (provider.hints as NonNullable<StorageProvider['hints']>)(targets, signal),
         }),
+    ...(provider.feed === undefined ? {} : { feed: provider.feed.bind(provider) }),
     clock: provider.clock,
   };
 }

@@ -10,7 +10,7 @@ import type { Subject } from './subject.js';
 export interface Clause {
   /** A sentence: what a provider promises. */
   readonly name: string;
-  /** The law (1 to 14) of `docs/promises.md` that it belongs to. */
+  /** The law (1 to 15) of `docs/promises.md` that it belongs to. */
   readonly law: number;
   /** What the proof requires. The clause is skipped for a provider without it. */
   readonly capability?: Capability;

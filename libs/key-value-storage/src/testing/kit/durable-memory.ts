@@ -80,6 +80,7 @@ function providerOn(disk: Disk): StorageProvider {
         targets,
         AbortSignal.any([signal, close.signal]),
       ),
+    feed: (request) => (current.feed as NonNullable<StorageProvider['feed']>)(request),
     within: (transaction) => {
       if (!(transaction instanceof MemoryTransaction))
         throw invalidOption('within needs a transaction of this memory.');

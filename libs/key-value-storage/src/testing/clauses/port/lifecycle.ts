@@ -27,6 +27,9 @@ function calls(
     scan: () => provider.scan([{ ...space, limit: 1 }]),
     commit: () => provider.commit([subject.batch({ changes: [put(address, '1')] })]),
     sweep: () => provider.sweep(1),
+    ...(provider.feed === undefined
+      ? {}
+      : { feed: () => (provider.feed as NonNullable<typeof provider.feed>)({ limit: 1 }) }),
     'administration.databases': () => administration.databases(),
     'administration.spaces': () => administration.spaces(address.database),
     'administration.import': () => administration.import(address.database, []),
@@ -241,7 +244,7 @@ export const lifecycleClauses: readonly Clause[] = [
         [false, 'fsync', 'quorum'].includes(features.durable),
         `durable is ${String(features.durable)}`,
       );
-      for (const flag of ['shared', 'staleReads', 'coalesce'] as const)
+      for (const flag of ['shared', 'staleReads', 'coalesce', 'feed'] as const)
         assert.equal(typeof features[flag], 'boolean', flag);
       const { expiry } = features;
       assert.ok(expiry === 'exact' || expiry.lagMs > 0, 'expiry');

@@ -1,0 +1,49 @@
+/**
+ * Positions in the feed: two numbers of 16 hexadecimal digits, the second of which counts within
+ * the first. An engine with transactions puts the transaction into the first; a provider that
+ * counts keeps the first at that of the last imported row. So rows keep their positions when they
+ * move to another provider, and what is written there stands behind them.
+ */
+import type { FeedPosition } from './storage-provider.js';
+
+const digits = 16;
+const pattern = /^[0-7][0-9a-f]{15}[0-7][0-9a-f]{15}$/;
+
+/** Before every row. */
+export const feedStart: FeedPosition = '0'.repeat(2 * digits);
+
+export const isFeedPosition = (given: unknown): given is FeedPosition =>
+  typeof given === 'string' && pattern.test(given);
+
+/** The position of two numbers from 0 to 2^63 − 1. */
+export const feedPositionOf = (first: bigint | number, second: bigint | number): FeedPosition =>
+  first.toString(16).padStart(digits, '0') + second.toString(16).padStart(digits, '0');
+
+/** The two numbers of a position. */
+export const partsOfPosition = (position: FeedPosition): readonly [first: bigint, second: bigint] => [
+  BigInt(`0x${position.slice(0, digits)}`),
+  BigInt(`0x${position.slice(digits)}`),
+];
+
+/** The positions of a provider that counts. */
+export class PositionCounter {
+  #last: FeedPosition = feedStart;
+  #first = feedStart.slice(digits);
+  #second = 0;
+
+  /** The largest position so far. */
+  get last(): FeedPosition {
+    return this.#last;
+  }
+
+  readonly next = (): FeedPosition =>
+    (this.#last = this.#first + (this.#second += 1).toString(16).padStart(digits, '0'));
+
+  /** Later positions stand behind this one. */
+  advanceTo(position: FeedPosition): void {
+    if (position <= this.#last) return;
+    this.#last = position;
+    this.#first = position.slice(0, digits);
+    this.#second = Number.parseInt(position.slice(digits), 16);
+  }
+}
