@@ -3,10 +3,11 @@
  * Runs suites and ends with one line that people and CI judge by: `N passed, N failed`, with `, N
  * skipped` where something was.
  *
- *   node test/run.mjs check everything that needs no database and no server, under a minute node
- *   test/run.mjs all everything node test/run.mjs soak the faults and the plans, leaving nothing
- *   out of what `all` takes a part of node test/run.mjs contract memory one suite, here on one
- *   provider node test/run.mjs jest <path> [...] whatever Jest understands
+ *   node test/run.mjs check               what needs no database and no server, under a minute
+ *   node test/run.mjs all [suite ...]     everything, or these suites
+ *   node test/run.mjs soak                the faults and the plans, without leaving out a part
+ *   node test/run.mjs contract memory     one suite, here on one provider
+ *   node test/run.mjs jest <path> [...]   what Jest understands
  *
  * What tests choose at random follows from KVENT_SEED, which each run prints; see `seed.mjs`.
  *
@@ -29,15 +30,18 @@ const suites = [
 ];
 const withoutServers = ['unit', 'architecture', 'contract'].filter((suite) => suites.includes(suite));
 
+// TypeScript 7 compiles in a fifth of the time of 6, which the tools that need its API use.
+const tsc = 'node_modules/typescript-7/bin/tsc';
+
 const statics = [
   ['format', ['node_modules/prettier/bin/prettier.cjs', '--check', '--log-level=warn', '.']],
   [
     'lint',
     ['node_modules/eslint/bin/eslint.js', '--cache', '--cache-location=.tmp/eslint', '--max-warnings=0', '.'],
   ],
-  ['types', ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json']],
+  ['types', [tsc, '-p', 'tsconfig.json']],
 ];
-const build = ['build', ['node_modules/typescript/bin/tsc', '-b', 'tsconfig.build.json']];
+const build = ['build', [tsc, '-b', 'tsconfig.build.json']];
 
 const total = { passed: 0, failed: 0, skipped: 0 };
 const failures = [];

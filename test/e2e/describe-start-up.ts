@@ -42,7 +42,8 @@ function starts(): void {
     };
     expect(scripts).toMatchObject({
       start: 'npm run --silent build && node apps/storefront/dist/main.js',
-      build: 'tsc -b tsconfig.build.json && node test/packaging/bundle-cli.mjs',
+      build:
+        'node node_modules/typescript-7/bin/tsc -b tsconfig.build.json && node test/packaging/bundle-cli.mjs',
     });
   });
 

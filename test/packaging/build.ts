@@ -12,7 +12,7 @@ const root = join(import.meta.dirname, '..', '..');
 
 export async function build(): Promise<void> {
   await onceInRun('build', async () => {
-    const tsc = join(root, 'node_modules/typescript/bin/tsc');
+    const tsc = join(root, 'node_modules/typescript-7/bin/tsc');
     await run(process.execPath, [tsc, '-b', 'tsconfig.build.json'], { cwd: root }).catch((error: unknown) => {
       throw new Error(`tsc: ${(error as { readonly stdout?: string }).stdout ?? String(error)}`);
     });

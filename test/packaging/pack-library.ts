@@ -40,14 +40,10 @@ async function packAll(tarballOf: (name: Library) => string): Promise<Record<Lib
     await cp(join(root, 'tsconfig.base.json'), join(scratch, 'tsconfig.base.json'));
     await linkPackages(scratch);
     const projects = libraries.map((name) => join('libs', name, 'tsconfig.lib.json'));
-    const tsc = join(root, 'node_modules/typescript/bin/tsc');
-    // The types of the same sources are checked by the build and by the step `types` of the run;
-    // without them the compiler writes the same files in half the time.
-    await run(process.execPath, [tsc, '-b', '--noCheck', ...projects], { cwd: scratch }).catch(
-      (error: unknown) => {
-        throw new Error(`tsc: ${(error as { readonly stdout?: string }).stdout ?? String(error)}`);
-      },
-    );
+    const tsc = join(root, 'node_modules/typescript-7/bin/tsc');
+    await run(process.execPath, [tsc, '-b', ...projects], { cwd: scratch }).catch((error: unknown) => {
+      throw new Error(`tsc: ${(error as { readonly stdout?: string }).stdout ?? String(error)}`);
+    });
     await run(process.execPath, [join(root, 'test/packaging/bundle-cli.mjs'), join(scratch, 'libs/cli')]);
     const packed: [Library, Packed][] = [];
     for (const name of libraries) packed.push([name, await pack(scratch, name, tarballOf(name))]);

@@ -108,7 +108,7 @@ export class ScratchApp implements AsyncDisposable {
       include,
     });
     const own = join(this.folder, 'node_modules/typescript/bin/tsc');
-    const tsc = existsSync(own) ? own : join(root, 'node_modules/typescript/bin/tsc');
+    const tsc = existsSync(own) ? own : join(root, 'node_modules/typescript-7/bin/tsc');
     await run(process.execPath, [tsc, '-p', '.'], { cwd: join(this.folder, folder) }).catch(
       (error: unknown) => {
         throw new Error(`tsc: ${(error as { readonly stdout?: string }).stdout ?? String(error)}`);
