@@ -35,6 +35,7 @@ const tsc = 'node_modules/typescript-7/bin/tsc';
 
 const statics = [
   ['format', ['node_modules/prettier/bin/prettier.cjs', '--check', '--log-level=warn', '.']],
+  ['lint with types', ['node_modules/oxlint/bin/oxlint', '--type-aware', '.']],
   [
     'lint',
     ['node_modules/eslint/bin/eslint.js', '--cache', '--cache-location=.tmp/eslint', '--max-warnings=0', '.'],

@@ -1,7 +1,9 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { ESLint } from 'eslint';
-import tseslint from 'typescript-eslint';
 import {
   doors,
   importsOf,
@@ -44,8 +46,7 @@ describe('the rooms', () => {
 describe('a planted violation', () => {
   let eslint: ESLint;
   beforeAll(() => {
-    // Without types: a planted file belongs to no project.
-    eslint = new ESLint({ cwd: root, overrideConfig: tseslint.configs.disableTypeChecked });
+    eslint = new ESLint({ cwd: root });
   });
   const lint = async (file: string, code: string): Promise<readonly (string | null)[]> => {
     const [result] = await eslint.lintText(code, { filePath: join(root, file) });
@@ -120,6 +121,24 @@ describe('a planted violation', () => {
     const code = `import * as storage from '@kvent/key-value-storage';\nexport { storage };\n`;
     expect(await lint('apps/storefront/src/planted.ts', code)).toEqual([]);
   });
+
+  it('is noticed by the rules that need types', async () => {
+    const code = [
+      'declare function save(): Promise<void>;',
+      'declare const parsed: any;',
+      'save();',
+      '[1].forEach(save);',
+      'export const text: string = parsed.text;',
+      "throw 'text';",
+    ];
+    expect(await lintWithTypes(code.join('\n'))).toEqual([
+      'planted.ts:3 no-floating-promises',
+      'planted.ts:4 no-misused-promises',
+      'planted.ts:5 no-unsafe-assignment',
+      'planted.ts:5 no-unsafe-member-access',
+      'planted.ts:6 only-throw-error',
+    ]);
+  });
 });
 
 it('the internal doors export only what another package of this repository imports', () => {
@@ -163,7 +182,7 @@ describe('the names', () => {
 });
 
 it('each rule switched off says why, on its line', () => {
-  const silent = /eslint-disable(?!.* -- \S)/;
+  const silent = /(es|ox)lint-disable(?!.* -- \S)/;
   const own = 'test/architecture/architecture.spec.ts';
   const lines = files
     .filter((file) => file !== own)
@@ -174,6 +193,36 @@ it('each rule switched off says why, on its line', () => {
     );
   expect(lines.filter(({ line }) => silent.test(line)).map(({ at }) => at)).toEqual([]);
 });
+
+/** What oxlint finds in code that stands outside the repository: `file:line rule`, sorted. */
+async function lintWithTypes(code: string): Promise<readonly string[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'kvent-planted-'));
+  try {
+    await writeFile(join(folder, 'tsconfig.json'), '{ "compilerOptions": { "strict": true } }');
+    await writeFile(join(folder, 'planted.ts'), code);
+    const oxlint = join(root, 'node_modules/oxlint/bin/oxlint');
+    const args = ['--config', join(root, '.oxlintrc.json'), '--type-aware', '--format=json', '.'];
+    const output = await new Promise<string>((resolve) => {
+      // it ends with 1, because it finds something
+      execFile(process.execPath, [oxlint, ...args], { cwd: folder }, (_, stdout) => resolve(stdout));
+    });
+    const { diagnostics } = JSON.parse(output) as {
+      readonly diagnostics: readonly {
+        readonly code: string;
+        readonly filename: string;
+        readonly labels: readonly { readonly span: { readonly line: number } }[];
+      }[];
+    };
+    return diagnostics
+      .map(
+        ({ code: rule, filename, labels }) =>
+          `${filename}:${String(labels[0]?.span.line)} ${rule.replace(/^.*\((.*)\)$/, '$1')}`,
+      )
+      .toSorted();
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
 
 /** What a file imports or exports by name, from one specifier or from all. */
 function namesOf(source: string, specifier: string | undefined): readonly string[] {

@@ -2,7 +2,7 @@
 
 const width = 100;
 /** What cannot be broken: directives with their reasons, addresses, and types in JSDoc. */
-const unbreakable = /eslint-|@ts-|https?:\/\/|@type(def)?\b/;
+const unbreakable = /(es|ox)lint-|@ts-|https?:\/\/|@type(def)?\b/;
 
 /**
  * The lines that hold only a comment and are too long, each as `file:line`. Samples within a

@@ -235,7 +235,7 @@ export class Seat {
   room!: string;
   row!: number;
 }
-// eslint-disable-next-line @typescript-eslint/no-unsafe-member-access -- a decorator does not know its class
+// oxlint-disable-next-line typescript/no-unsafe-member-access -- a decorator does not know its class
 @State('shelf', { indexes: { byRoom: (shelf) => [shelf.room] } })
 export class Shelf {
   room!: string;

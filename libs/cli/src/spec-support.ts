@@ -124,7 +124,11 @@ export class Folder implements Disposable {
   async import(database: string, rows: Iterable<RawRow>, name = 'data'): Promise<void> {
     const provider = new JsonFileProvider({ directory: this.path(name), lockTimeoutMs: 0 });
     await provider.open();
-    await provider.administration.import(database, rows).finally(() => provider.close());
+    try {
+      await provider.administration.import(database, rows);
+    } finally {
+      await provider.close();
+    }
   }
 
   [Symbol.dispose](): void {

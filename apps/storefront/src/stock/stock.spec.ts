@@ -23,10 +23,10 @@ describe('stock', () => {
 
   it('promises what is there, to the last one', () => {
     given(Stocks, [received(10), moved('reserved', 4)])
-      .when((stock) => [reserve(stock, want(6))])
+      .when((stock: Stock) => [reserve(stock, want(6))])
       .then([moved('reserved', 6)]);
     given(Stocks, [received(10), moved('reserved', 4)])
-      .when((stock) => [reserve(stock, want(6))])
+      .when((stock: Stock) => [reserve(stock, want(6))])
       .thenState({ onHand: 10, reserved: 10 });
   });
 
@@ -60,12 +60,12 @@ describe('stock', () => {
 
   it('is what was counted, unless more is promised', () => {
     const stocked = given(Stocks, [received(10), moved('reserved', 4)]);
-    stocked.when((stock) => adjust(stock, 10, 'counted')).then([]);
+    stocked.when((stock: Stock) => adjust(stock, 10, 'counted')).then([]);
     stocked
-      .when((stock) => adjust(stock, 7, 'counted'))
+      .when((stock: Stock) => adjust(stock, 7, 'counted'))
       .then([{ type: 'adjusted', data: { by: -3, reason: 'counted' } }]);
-    stocked.when((stock) => adjust(stock, 12, 'counted')).thenState({ onHand: 12, reserved: 4 });
-    stocked.when((stock) => adjust(stock, 3, 'counted')).thenThrows(ShopError);
+    stocked.when((stock: Stock) => adjust(stock, 12, 'counted')).thenState({ onHand: 12, reserved: 4 });
+    stocked.when((stock: Stock) => adjust(stock, 3, 'counted')).thenThrows(ShopError);
   });
 
   it('is never oversold, whatever happens to it', () => {

@@ -113,7 +113,7 @@ export class Connection implements Session {
     return new Promise((resolve, reject) => {
       const fail = (error: unknown): void => {
         this.#giveUp = undefined;
-        // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- the driver's own error
+        // oxlint-disable-next-line typescript/prefer-promise-reject-errors -- the driver's own error
         reject(error);
       };
       const done = (rows: readonly Columns[]): void => {

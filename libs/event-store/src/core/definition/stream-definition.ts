@@ -225,7 +225,10 @@ function describeWrong(definition: unknown): string {
   if (definition === undefined)
     return 'undefined: its file exports no such name, or two files import each other (move the definition into a file of its own)';
   const isState =
-    typeof definition === 'object' && (definition as { kind?: unknown } | null)?.kind === 'state';
+    typeof definition === 'object' &&
+    definition !== null &&
+    'kind' in definition &&
+    definition.kind === 'state';
   return isState || typeof definition === 'function'
     ? 'a class or a state: use KeyValueStorageModule.forFeature and @InjectStore, or storage.store(…)'
     : inspect(definition);

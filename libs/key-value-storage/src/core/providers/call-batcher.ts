@@ -88,7 +88,7 @@ export class CallBatcher<Input, Output> {
         },
         reject: (error) => {
           signal.removeEventListener('abort', stop);
-          // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- the engine's own error
+          // oxlint-disable-next-line typescript/prefer-promise-reject-errors -- the engine's own error
           reject(error);
         },
       };

@@ -329,7 +329,7 @@ export function definitionOf(state: unknown): ResolvedState {
 function describeWrong(state: unknown): string {
   if (state === undefined)
     return 'undefined: its file exports no such name, or two files import each other (move the state into a file of its own)';
-  const isStream = typeof state === 'object' && (state as { kind?: unknown } | null)?.kind === 'stream';
+  const isStream = typeof state === 'object' && state !== null && 'kind' in state && state.kind === 'stream';
   return isStream
     ? 'a stream: use EventStoreModule.forFeature and @InjectStream, or eventStore.stream(…)'
     : inspect(state);

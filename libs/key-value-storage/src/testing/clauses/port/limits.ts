@@ -212,5 +212,6 @@ async function wholePage(
   return { ...rest, rows: [...page.rows, ...rest.rows] };
 }
 
-const sameText = (a: object | undefined, b: object | undefined): boolean =>
-  (a as { text?: string } | undefined)?.text === (b as { text?: string } | undefined)?.text;
+const sameText = (a: object | undefined, b: object | undefined): boolean => textOf(a) === textOf(b);
+const textOf = (value: object | undefined): unknown =>
+  value !== undefined && 'text' in value ? value.text : undefined;
