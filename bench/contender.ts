@@ -16,6 +16,7 @@ export type Verb =
       | 'increment'
       | 'hot update'
       | 'hot increment'
+      | 'one counter'
     )
   | ('append' | 'append 100' | 'append, marked' | 'hot append' | 'hot transact')
   | ('read 1,000' | 'load' | 'load, no snapshots' | 'version');

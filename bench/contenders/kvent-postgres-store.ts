@@ -5,8 +5,10 @@ import { NestFactory } from '@nestjs/core';
 import {
   CounterStore,
   defineCounter,
+  defineShardedCounter,
   InjectStore,
   KeyValueStorageModule,
+  openStorage,
   State,
   type Entry,
   type KeyValueStore,
@@ -72,9 +74,38 @@ export const openTypedStore: Opening = async ({ keys, database }) => {
       },
       getMany: () => products.getMany(many),
       increment: (call) => views.increment(keyAt(counterKeys, call)),
+      'one counter': () => views.increment('one'),
     },
     ...hotUpdates,
     close,
+  };
+};
+
+/** A counter whose number is the sum of 16 rows. */
+export const openShardedCounter: Opening = async ({ database }) => {
+  const storage = await openStorage(new PostgresProvider({ ...database }), { tenant });
+  const views = storage.store(defineShardedCounter('views'));
+  const name = 'kvent, sharded';
+  let counted = 0;
+  return {
+    name,
+    traits: {
+      survives: 'power loss',
+      comparesAndSets: true,
+      returns: 'nothing',
+      note: '16 shards; a change returns no number',
+    },
+    verbs: {
+      'one counter': async () => {
+        await views.increment('one');
+        counted += 1;
+      },
+    },
+    verify: async () => {
+      const stored = await views.get('one');
+      if (stored !== counted) throw new Error(`${name} has counted ${counted}, but has stored ${stored}.`);
+    },
+    close: () => storage.close(),
   };
 };
 

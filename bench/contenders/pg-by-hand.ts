@@ -83,6 +83,7 @@ export const openPgByHand: Opening = async ({ keys, database }) => {
       },
       'index page': () => run('index_page', 'EUR'),
       increment: (call) => increment(keyAt(counterKeys, call)),
+      'one counter': () => increment('one'),
       'hot update': async (call) => {
         const key = keyAt(hotKeys, call);
         for (let attempt = 0; ; attempt += 1) {

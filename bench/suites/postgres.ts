@@ -1,6 +1,10 @@
 import { openKeyvPostgres } from '../contenders/keyv.js';
 import { openPort, openPortOnDataSource } from '../contenders/kvent-postgres-port.js';
-import { openTwoApplications, openTypedStore } from '../contenders/kvent-postgres-store.js';
+import {
+  openShardedCounter,
+  openTwoApplications,
+  openTypedStore,
+} from '../contenders/kvent-postgres-store.js';
 import { openIndexedOnPostgres } from '../contenders/kvent-indexed.js';
 import { openWatchedOnPostgres } from '../contenders/kvent-watched.js';
 import { openPgByHand } from '../contenders/pg-by-hand.js';
@@ -40,6 +44,7 @@ export const postgres: Suite = {
     openTypeorm,
     openKeyvPostgres,
     openTwoApplications,
+    openShardedCounter,
   ],
   works: [
     ...works('get', [0.9, 2, 4]),
@@ -63,5 +68,11 @@ export const postgres: Suite = {
       note: 'ten keys: read, change, write; again after a conflict',
     },
     { verb: 'hot increment', callers: 64, reference, note: 'ten counters' },
+    ...[1, 4, 16, 64].map((callers): Work => ({
+      verb: 'one counter',
+      callers,
+      reference: 'kvent',
+      note: 'all change one counter',
+    })),
   ],
 };

@@ -9,12 +9,14 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { defineStream, event, EventStore, type EventStream, type StreamSession } from '@kvent/event-store';
 import {
   defineCounter,
+  defineShardedCounter,
   defineState,
   type CounterStore,
   type Entry,
   type IndexedStore,
   type KeyValueStorage,
   type KeyValueStore,
+  type ShardedCounter,
   type StorageProvider,
 } from '@kvent/key-value-storage';
 import { openKeyValueStorage } from '@kvent/key-value-storage/internal';
@@ -30,6 +32,7 @@ const indexes = { byText: (note: Note) => note.text };
 const Notes = defineState<Note, string, typeof indexes>('note', { indexes });
 type Notes = IndexedStore<Note, typeof indexes, string>;
 const Views = defineCounter('views');
+const Likes = defineShardedCounter('likes', { shards: 2 });
 /** What the counter of the victim has: a secret too. */
 const victimsNumber = 7_777_777;
 // A renewal by the attacker would change the rows.
@@ -48,6 +51,7 @@ interface Attack {
   readonly notes: Notes;
   readonly sliding: KeyValueStore<Note>;
   readonly views: CounterStore;
+  readonly likes: ShardedCounter;
   readonly diary: Diary;
   readonly entry: Entry<Note, string>;
   readonly cursor: string;
@@ -120,6 +124,16 @@ const counterAttempts: Record<string, readonly Attempt[]> = {
   lowerTo: [async ({ views }) => exposed(await views.lowerTo('v-1', 2))],
   list: [async ({ views }) => (await everything(views.list())).length > 1 && secret],
   reset: [({ views }) => views.reset('v-1')],
+};
+const shardedAttempts: Record<string, readonly Attempt[]> = {
+  get: [async ({ likes }) => exposed(await likes.get('l-1'))],
+  getMany: [async ({ likes }) => (await likes.getMany(['l-1'])).map(exposed)],
+  increment: [
+    ({ likes }) => likes.increment('l-1'),
+    ({ likes }) => likes.increment('l-1', 1, { idempotencyKey: 'once' }),
+  ],
+  decrement: [({ likes }) => likes.decrement('l-1')],
+  reset: [({ likes }) => likes.reset('l-1')],
 };
 /** The secret, if a number comes from the counter of the victim. */
 const exposed = (number: number): string => (Math.abs(number) > victimsNumber / 2 ? secret : 'nothing');
@@ -245,12 +259,14 @@ describe.each(storages)('The tenant globex, attacked by acme on $name', (given) 
       await temporary[Symbol.asyncDispose]();
     };
     const [notes, sliding, diary] = [storage.store(Notes), storage.store(Sliding), events.stream(Diary)];
-    const views = storage.store(Views);
+    const [views, likes] = [storage.store(Views), storage.store(Likes)];
     const stolen = await prepareVictim(storage, notes, sliding, diary);
     await views.increment('v-1', victimsNumber);
     await views.increment('v-2', victimsNumber);
+    await likes.increment('l-1', victimsNumber);
+    await likes.increment('l-1', victimsNumber, { idempotencyKey: 'once' });
     tenant = 'acme';
-    attack = { storage, notes, sliding, diary, views, ...stolen };
+    attack = { storage, notes, sliding, diary, views, likes, ...stolen };
     before = await rowsOf(provider, 'tenant:globex');
   });
   afterAll(() => close());
@@ -260,6 +276,7 @@ describe.each(storages)('The tenant globex, attacked by acme on $name', (given) 
     stream: streamAttempts,
     batch: batchAttempts,
     counter: counterAttempts,
+    sharded: shardedAttempts,
   }))
     for (const [method, attempts] of Object.entries(methods))
       it(`shows nothing and keeps every row: ${kind}.${method}`, async () => {
@@ -270,12 +287,13 @@ describe.each(storages)('The tenant globex, attacked by acme on $name', (given) 
       });
 
   it('is attacked through every method', () => {
-    const { notes, diary, storage, views } = attack;
+    const { notes, diary, storage, views, likes } = attack;
     const missing = [
       ...methodsOf(notes).filter((name) => !(name in storeAttempts)),
       ...methodsOf(diary).filter((name) => !(name in streamAttempts)),
       ...methodsOf(storage.atomic()).filter((name) => !(name in batchAttempts)),
       ...methodsOf(views).filter((name) => !(name in counterAttempts)),
+      ...methodsOf(likes).filter((name) => !(name in shardedAttempts)),
     ];
     expect(missing.filter((name) => !explicit.includes(name))).toEqual([]);
   });

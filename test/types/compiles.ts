@@ -25,6 +25,7 @@ import {
   CounterStore,
   defineBigCounter,
   defineCounter,
+  defineShardedCounter,
   defineState,
   Entry,
   EtagInterceptor,
@@ -35,6 +36,7 @@ import {
   JsonFileProvider,
   KeyValueStorage,
   KeyValueStorageModule,
+  ShardedCounter,
   KeyValueStore,
   MemoryProvider,
   openStorage,
@@ -333,6 +335,8 @@ export async function tuples(
 const Views = defineCounter('views', { ttlMs: 60_000, floor: 0 });
 const Bytes = defineBigCounter('bytes', { ceiling: 2n ** 62n });
 const Seats = defineCounter('seats', { key: z.tuple([z.string(), z.int()]) });
+const Likes = defineShardedCounter('likes', { shards: 4, ttlMs: 60_000 });
+const Clicks = defineShardedCounter('clicks', { key: z.tuple([z.string(), z.int()]) });
 
 @Injectable()
 export class Counting {
@@ -340,6 +344,8 @@ export class Counting {
     @InjectStore(Views) readonly views: CounterStore,
     @InjectStore(Bytes) readonly bytes: CounterStore<bigint>,
     @InjectStore(Seats) readonly seats: CounterStore<number, readonly [string, number]>,
+    @InjectStore(Likes) readonly likes: ShardedCounter,
+    @InjectStore(Clicks) readonly clicks: ShardedCounter<readonly [string, number]>,
     @InjectStore(Product) private readonly products: KeyValueStore<Product>,
   ) {}
   async count(storage: KeyValueStorage): Promise<readonly [number, bigint]> {

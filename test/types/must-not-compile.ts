@@ -6,6 +6,7 @@ import { Injectable } from '@nestjs/common';
 import {
   CounterStore,
   defineCounter,
+  defineShardedCounter,
   defineState,
   InjectStore,
   KeyValueStorageModule,
@@ -152,6 +153,16 @@ export async function counters(views: CounterStore): Promise<void> {
   storage.atomic().set(views, 'home', 1);
   // @ts-expect-error  a store has no numbers
   storage.atomic().increment(products, 'p');
+  const likes = storage.store(defineShardedCounter('likes'));
+  // @ts-expect-error  no shard knows the sum
+  const after: number = await likes.increment('home');
+  // @ts-expect-error  a sharded counter has no bounds
+  defineShardedCounter('likes', { floor: 0 });
+  // @ts-expect-error  a sharded counter is no part of a batch
+  storage.atomic().increment(likes, 'home');
+  // @ts-expect-error  a sharded counter cannot be raised
+  const raise: keyof typeof likes = 'raiseTo';
+  void [after, raise];
   // @ts-expect-error  the bound of another counter
   defineCounter('views', { floor: 0n });
 }

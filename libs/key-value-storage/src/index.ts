@@ -37,13 +37,17 @@ export type { CommitParticipant } from './core/commit/participant.js';
 export { IdempotentCall } from './core/commit/idempotency-record.js';
 export type { KeySchema } from './core/store/key-schema.js';
 export { CounterStore, type CounterEntry, type CounterWriteOptions } from './core/store/counter-store.js';
+export { ShardedCounter } from './core/store/sharded-counter.js';
 export {
   defineBigCounter,
   defineCounter,
+  defineShardedCounter,
   type AnyCounter,
   type AnyDefinition,
   type CounterDefinition,
   type CounterOptions,
+  type ShardedCounterDefinition,
+  type ShardedCounterOptions,
 } from './core/store/counter-definition.js';
 export { Store } from './core/store/store.js';
 export { openStorage } from './core/store/open-storage.js';

@@ -7,11 +7,13 @@ import {
   storeDefinitionOf,
   type AnyDefinition,
   type CounterDefinition,
-  type ResolvedCounter,
+  type ResolvedAny,
+  type ShardedCounterDefinition,
 } from '../core/store/counter-definition.js';
 import { CounterStore } from '../core/store/counter-store.js';
+import { ShardedCounter } from '../core/store/sharded-counter.js';
 import type { Key } from '../core/base/key.js';
-import type { Input, ResolvedState, StateClass, StateDefinition } from '../core/store/state-definition.js';
+import type { Input, StateClass, StateDefinition } from '../core/store/state-definition.js';
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- constructor inference demands it
 type AnyClass = abstract new (...given: any[]) => unknown;
@@ -41,7 +43,13 @@ export interface InjectDecorator<What, Indexed = What> {
 type Wanted<What, Indexed, Given> = Given extends IndexedStore<any, any, any, any> ? Indexed : What;
 
 // A symbol on the definition, not a registry: two copies of this package would have two registries.
-const tokens = new WeakMap<ResolvedState | ResolvedCounter, symbol>();
+const tokens = new WeakMap<ResolvedAny, symbol>();
+
+const storeNames = {
+  state: 'KeyValueStore',
+  counter: 'CounterStore',
+  'sharded counter': 'ShardedCounter',
+} as const;
 
 /**
  * The injection token of the store of a state or a counter: `{ provide: getStoreToken(Product),
@@ -51,7 +59,7 @@ export function getStoreToken(state: AnyDefinition): InjectionToken {
   const definition = storeDefinitionOf(state);
   let token = tokens.get(definition);
   if (token === undefined) {
-    const store = definition.kind === 'counter' ? 'CounterStore' : 'KeyValueStore';
+    const store = storeNames[definition.kind];
     // Nest prints it where a module does not import it
     token = Symbol(`${store}<${definition.name}> of KeyValueStorageModule.forFeature([…])`);
     tokens.set(definition, token);
@@ -61,13 +69,16 @@ export function getStoreToken(state: AnyDefinition): InjectionToken {
 
 /**
  * Injects the store of a state: `constructor(@InjectStore(Product) private readonly products:
- * KeyValueStore<Product>) {}`; of a counter a `CounterStore`. The definition must be in some
- * `KeyValueStorageModule.forFeature([…])` that the module imports. `INVALID_OPTION` for a class
- * without `@State`, and for a parameter that is declared as a store of the other kind.
+ * KeyValueStore<Product>) {}`; of a counter a `CounterStore` or a `ShardedCounter`. The definition
+ * must be in some `KeyValueStorageModule.forFeature([…])` that the module imports. `INVALID_OPTION`
+ * for a class without `@State`, and for a parameter that is declared as a store of the other kind.
  */
 export function InjectStore<N extends number | bigint, K extends Key>(
   definition: CounterDefinition<N, K>,
 ): InjectDecorator<CounterStore<N, K>>;
+export function InjectStore<K extends Key>(
+  definition: ShardedCounterDefinition<K>,
+): InjectDecorator<ShardedCounter<K>>;
 export function InjectStore<T, K extends Key, I, X extends AnyIndexes>(
   definition: StateDefinition<T, K, I, X>,
 ): InjectDecorator<KeyValueStore<T, K, I>, StoreWith<T, K, I, X>>;
@@ -86,12 +97,18 @@ export function InjectStore(state: AnyDefinition): InjectDecorator<never> {
   };
 }
 
-function assertType(kind: 'state' | 'counter', name: string, type: unknown): void {
-  if (kind === 'counter' && (type === KeyValueStore || type === IndexedStore))
-    throw invalidOption(`'${name}' is a counter: declare it as CounterStore.`);
-  if (kind === 'state' && type === CounterStore)
-    throw invalidOption(`'${name}' is a state: declare it as KeyValueStore.`);
+function assertType(kind: ResolvedAny['kind'], name: string, type: unknown): void {
+  const declared = kindsOfClasses.get(type);
+  if (declared !== undefined && declared !== kind)
+    throw invalidOption(`'${name}' is a ${kind}: declare it as ${storeNames[kind]}.`);
 }
+
+const kindsOfClasses: ReadonlyMap<unknown, ResolvedAny['kind']> = new Map<unknown, ResolvedAny['kind']>([
+  [KeyValueStore, 'state'],
+  [IndexedStore, 'state'],
+  [CounterStore, 'counter'],
+  [ShardedCounter, 'sharded counter'],
+]);
 
 /**
  * What the compiler writes for decorated classes, if it does. Compilers that check no types (swc,

@@ -10,7 +10,7 @@ import {
 import { ModulesContainer } from '@nestjs/core';
 import { KeyValueStorage } from '../core/store/key-value-store.js';
 import { invalidOption } from '../core/base/options.js';
-import { storeDefinitionOf, type AnyDefinition } from '../core/store/counter-definition.js';
+import { storeDefinitionOf, type AnyDefinition, type ResolvedAny } from '../core/store/counter-definition.js';
 import { callSite } from '../core/base/call-site.js';
 import { StorageHealthIndicator } from './health/storage-health.indicator.js';
 import { getStoreToken } from './inject-store.decorator.js';
@@ -24,7 +24,7 @@ import {
 } from './options/key-value-storage-options.js';
 import { onceForApplication } from './start-up/once-for-application.js';
 import { assertOneRoot, definitionsIn, rootCallSiteToken, type Feature } from './start-up/feature-kind.js';
-import { noRoot, stateFeatures, type Resolved } from './start-up/start-up-checks.js';
+import { noRoot, stateFeatures } from './start-up/start-up-checks.js';
 import { markStarted, setStartUpContext, startUpChecksOf } from './start-up/start-up-context.js';
 import { StorageHost, type StorageSetup } from './host/storage-host.js';
 import { storageOverrideToken, type StorageOverride } from './options/storage-override.js';
@@ -205,7 +205,7 @@ function checkedFactory(place: string, options: AsyncOptions): AsyncOptions {
 const rootsOf = (modules: ModulesContainer) =>
   [...modules.values()].filter(({ metatype }) => metatype === KeyValueStorageModule);
 
-function storeProvider(definition: Resolved, feature: Feature<Resolved>): Provider {
+function storeProvider(definition: ResolvedAny, feature: Feature<ResolvedAny>): Provider {
   return {
     provide: getStoreToken(definition),
     // optional, because without a root the error of Nest would name a private class

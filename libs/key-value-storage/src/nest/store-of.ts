@@ -7,8 +7,10 @@ import {
   storeDefinitionOf,
   type AnyDefinition,
   type CounterDefinition,
+  type ShardedCounterDefinition,
 } from '../core/store/counter-definition.js';
 import type { CounterStore } from '../core/store/counter-store.js';
+import type { ShardedCounter } from '../core/store/sharded-counter.js';
 import type { Input, StateClass, StateDefinition } from '../core/store/state-definition.js';
 import { getStoreToken } from './inject-store.decorator.js';
 import { partOf } from './part-of.js';
@@ -21,6 +23,10 @@ export function storeOf<N extends number | bigint, K extends Key>(
   app: Pick<INestApplicationContext, 'get'>,
   definition: CounterDefinition<N, K>,
 ): CounterStore<N, K>;
+export function storeOf<K extends Key>(
+  app: Pick<INestApplicationContext, 'get'>,
+  definition: ShardedCounterDefinition<K>,
+): ShardedCounter<K>;
 export function storeOf<T, K extends Key, I, X extends AnyIndexes>(
   app: Pick<INestApplicationContext, 'get'>,
   definition: StateDefinition<T, K, I, X>,

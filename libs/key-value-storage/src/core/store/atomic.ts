@@ -52,6 +52,7 @@ import { IndexedCommit, type IndexedState } from './indexed-commit.js';
 import type { StateRows } from './state-rows.js';
 import type { Address, Change, Check, Expected, RowAddress, TimeToLive } from '../port/storage-provider.js';
 import { counterRows, TypedCounterStore } from './typed-counter-store.js';
+import { TypedShardedCounter } from './typed-sharded-counter.js';
 import { storeRows, TypedStore } from './typed-store.js';
 import { conditionOf, etagIn, isOneOf, ttlOf, type OneOf } from './write-options.js';
 
@@ -587,6 +588,8 @@ function otherKind(given: unknown): string {
     const { name } = (given as TypedCounterStore<number | bigint>)[counterRows].definition;
     return `the counter '${name}': use increment, decrement, raiseTo or lowerTo`;
   }
+  if (given instanceof TypedShardedCounter)
+    return `the sharded counter '${given.name}': change it outside of a batch, or use defineCounter`;
   if (given instanceof TypedStore) {
     const { name } = (given as TypedStore<unknown>)[storeRows].state;
     return `the store of the state '${name}': use set, add or replace, or declare it with defineCounter`;

@@ -1,4 +1,4 @@
-/** Definitions of counters: what `defineCounter` and `defineBigCounter` return. */
+/** Definitions of counters: what `defineCounter` and its relatives return. */
 import { callSiteOf, located } from '../base/call-site.js';
 import { inspect } from '../base/inspect.js';
 import type { Key } from '../base/key.js';
@@ -6,7 +6,7 @@ import { assertOptions, invalidOption, outOfRange } from '../base/options.js';
 import { resolveDefinition, type ResolvedDefinition } from './definition-options.js';
 import type { KeyFrom, KeyOptions, KeySchema } from './key-schema.js';
 import { definitionOf, type AnyState, type ResolvedState } from './state-definition.js';
-import { counterContainer, counterSpace } from './state-space.js';
+import { counterContainer, counterSpace, shardedCounterContainer } from './state-space.js';
 
 export interface CounterOptions<N extends number | bigint = number> {
   /**
@@ -34,8 +34,32 @@ export interface CounterDefinition<N extends number | bigint = number, K extends
   readonly '~key'?: (key: K) => K;
 }
 
+export interface ShardedCounterOptions {
+  /**
+   * Rows of one counter, from 2 to 256. More of them let more changes run at the same time, and
+   * make a read larger. It may be raised later; after it was lowered, what is in the shards above
+   * no longer counts. @default 16
+   */
+  readonly shards?: number;
+  /** Milliseconds until a shard ends, from the change that creates it. */
+  readonly ttlMs?: number;
+  /** Whether each tenant has its own. @default 'tenant' where a tenancy is set, else 'shared' */
+  readonly scope?: 'tenant' | 'shared';
+  /** Groups counters. @default 'sharded' */
+  readonly container?: string;
+  /** The name of one of `forRoot({ providers })`. @default the main provider */
+  readonly provider?: string;
+}
+
+/** Returned by `defineShardedCounter`. `~key` exists for the compiler only. */
+export interface ShardedCounterDefinition<K extends Key = Key> {
+  readonly kind: 'sharded counter';
+  readonly name: string;
+  readonly '~key'?: (key: K) => K;
+}
+
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a bound
-export type AnyCounter = CounterDefinition<any, any>;
+export type AnyCounter = CounterDefinition<any, any> | ShardedCounterDefinition<any>;
 /** What has a store: a state or a counter. */
 export type AnyDefinition = AnyState | AnyCounter;
 
@@ -49,6 +73,18 @@ export interface ResolvedCounter extends ResolvedDefinition {
   /** For the text of messages: states have one. */
   readonly prototype?: undefined;
 }
+
+/** A definition of sharded counters with its defaults. */
+export interface ResolvedShardedCounter extends ResolvedDefinition {
+  readonly kind: 'sharded counter';
+  readonly shards: number;
+  /** The counters that the shards are. */
+  readonly shard: ResolvedCounter;
+  readonly prototype?: undefined;
+}
+
+/** A definition of anything that has a store. */
+export type ResolvedAny = ResolvedState | ResolvedCounter | ResolvedShardedCounter;
 
 const safeMax = BigInt(Number.MAX_SAFE_INTEGER);
 const int64Max = 2n ** 63n - 1n;
@@ -85,6 +121,48 @@ export function defineBigCounter<KS extends KeySchema = KeySchema>(
   return located(callSiteOf(defineBigCounter), () =>
     resolveCounter('defineBigCounter', name, options, int64Numbers),
   );
+}
+
+/**
+ * Declares counters for keys that many callers change at the same time: the number of a key is the
+ * sum of `shards` rows. `INVALID_OPTION` for a blank name or an invalid option, also for `floor`
+ * and `ceiling`: no shard knows the sum.
+ */
+export function defineShardedCounter<KS extends KeySchema = KeySchema>(
+  name: string,
+  options: ShardedCounterOptions & KeyOptions<KS> = {},
+): ShardedCounterDefinition<KeyFrom<KS>> {
+  return located(callSiteOf(defineShardedCounter), () => resolveShardedCounter(name, options));
+}
+
+const shardsDefault = 16;
+const shardsMax = 256;
+
+function resolveShardedCounter(
+  name: string,
+  options: ShardedCounterOptions & KeyOptions<KeySchema>,
+): ResolvedShardedCounter {
+  const owner = 'defineShardedCounter';
+  const where = `${owner} (${inspect(name)})`;
+  const bounds = ['floor', 'ceiling'];
+  assertOptions(where, options, [...counterOptions, 'shards']);
+  if (bounds.some((bound) => bound in options))
+    throw invalidOption(
+      `${where}: a sharded counter has no ${bounds.join(' and ')}, because no shard knows the sum; use defineCounter.`,
+    );
+  const { shards = shardsDefault, container = shardedCounterContainer, ...others } = options;
+  if (!Number.isInteger(shards) || shards < 2 || shards > shardsMax)
+    throw invalidOption(
+      `${where}: shards must be a whole number from 2 to ${shardsMax}; got ${inspect(shards)}.`,
+    );
+  const { isBig, floor, ceiling, ...definition } = resolveCounter(
+    owner,
+    name,
+    { ...others, container },
+    safeNumbers,
+  );
+  const shard = { ...definition, isBig, floor, ceiling, keySchema: undefined } as const;
+  return Object.freeze({ ...definition, kind: 'sharded counter', shards, shard });
 }
 
 const counterOptions = ['ttlMs', 'floor', 'ceiling', 'scope', 'container', 'provider', 'key'];
@@ -131,12 +209,12 @@ export function integerOf(what: string, given: unknown, { isBig, min, max }: Num
 }
 
 /** The definition behind a state or a counter; `INVALID_OPTION` for anything else. */
-export function storeDefinitionOf(given: unknown): ResolvedState | ResolvedCounter {
+export function storeDefinitionOf(given: unknown): ResolvedAny {
   return isCounter(given) ? given : definitionOf(given);
 }
 
-const isCounter = (given: unknown): given is ResolvedCounter =>
+const isCounter = (given: unknown): given is ResolvedCounter | ResolvedShardedCounter =>
   typeof given === 'object' &&
   given !== null &&
-  (given as { readonly kind?: unknown }).kind === 'counter' &&
+  ['counter', 'sharded counter'].includes((given as { readonly kind?: unknown }).kind as string) &&
   'entity' in given;

@@ -5,8 +5,9 @@
  */
 import type { CommitParticipant } from '../commit/participant.js';
 import type { CallOptions, ReadOptions } from './call-options.js';
-import type { CounterDefinition } from './counter-definition.js';
+import type { CounterDefinition, ShardedCounterDefinition } from './counter-definition.js';
 import type { CounterStore, CounterWriteOptions } from './counter-store.js';
+import type { ShardedCounter } from './sharded-counter.js';
 import type { Entry, EntryInfo } from './entry.js';
 import type { Precondition } from './etag.js';
 import type { Key, KeyRange } from '../base/key.js';
@@ -399,6 +400,8 @@ export abstract class KeyValueStorage implements AsyncDisposable {
   abstract store<N extends number | bigint, K extends Key>(
     definition: CounterDefinition<N, K>,
   ): CounterStore<N, K>;
+  /** The counters of a definition of `defineShardedCounter`. */
+  abstract store<K extends Key>(definition: ShardedCounterDefinition<K>): ShardedCounter<K>;
   /**
    * The store of a state: of a class with `@State` or `stateOf`, or a definition of `defineState`.
    */

@@ -10,12 +10,19 @@ import { joinedStore } from './joining.js';
 import { KeyValueStorage, type AnyStore, type AtomicBatch, type StoreWith } from './key-value-store.js';
 import { assertOptions, invalidOption } from '../base/options.js';
 import { resolveRetry, type RetryOptions, type RetryPolicy } from '../contention/retry-on-conflict.js';
-import { storeDefinitionOf, type CounterDefinition, type ResolvedCounter } from './counter-definition.js';
+import {
+  storeDefinitionOf,
+  type CounterDefinition,
+  type ResolvedAny,
+  type ShardedCounterDefinition,
+} from './counter-definition.js';
 import type { CounterStore } from './counter-store.js';
-import type { ResolvedState, StateClass, StateDefinition } from './state-definition.js';
+import type { ShardedCounter } from './sharded-counter.js';
+import type { StateClass, StateDefinition } from './state-definition.js';
 import type { StorageProvider } from '../port/storage-provider.js';
 import { databaseOf, sharedDatabase, tenantIn } from './tenant.js';
 import { TypedCounterStore } from './typed-counter-store.js';
+import { TypedShardedCounter } from './typed-sharded-counter.js';
 import { TypedStore } from './typed-store.js';
 import { databaseVersions } from '../port/version.js';
 
@@ -142,7 +149,7 @@ class OpenStorage extends KeyValueStorage {
   readonly #main: StorageAccess;
   readonly #named: ReadonlyMap<string, StorageAccess>;
   readonly #tenant: (() => string | undefined) | undefined;
-  readonly #stores = new Map<Resolved, OpenedStore>();
+  readonly #stores = new Map<ResolvedAny, OpenedStore>();
   #closed: Promise<void> | undefined;
 
   constructor(
@@ -166,6 +173,7 @@ class OpenStorage extends KeyValueStorage {
   }
 
   store<N extends number | bigint, K extends Key>(definition: CounterDefinition<N, K>): CounterStore<N, K>;
+  store<K extends Key>(definition: ShardedCounterDefinition<K>): ShardedCounter<K>;
   store<T, K extends Key, I, X extends AnyIndexes>(
     state: StateDefinition<T, K, I, X> | StateClass<T, K, I, X>,
   ): StoreWith<T, K, I, X>;
@@ -266,17 +274,23 @@ class OpenStorage extends KeyValueStorage {
   }
 }
 
-type Resolved = ResolvedState | ResolvedCounter;
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- CounterStore is invariant
 type AnyCounterStore = CounterStore<any, any>;
-type OpenedStore = AnyStore | AnyCounterStore;
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- ShardedCounter is invariant
+type AnyShardedCounter = ShardedCounter<any>;
+type OpenedStore = AnyStore | AnyCounterStore | AnyShardedCounter;
 
-function openStore(storage: KeyValueStorage, definition: Resolved): OpenedStore {
+function openStore(storage: KeyValueStorage, definition: ResolvedAny): OpenedStore {
   const { kind, name, scope, provider } = definition;
   const { access, database } = locate(storage, { what: `${kind} '${name}'`, scope, provider });
-  return kind === 'counter'
-    ? joinedStore<AnyCounterStore>(new TypedCounterStore(access, definition, database), access)
-    : joinedStore<AnyStore>(new TypedStore(access, definition, database), access);
+  switch (definition.kind) {
+    case 'counter':
+      return joinedStore<AnyCounterStore>(new TypedCounterStore(access, definition, database), access);
+    case 'sharded counter':
+      return joinedStore<AnyShardedCounter>(new TypedShardedCounter(access, definition, database), access);
+    default:
+      return joinedStore<AnyStore>(new TypedStore(access, definition, database), access);
+  }
 }
 
 /** The same stores inside a transaction of the caller's: nothing is coalesced or retried. */
@@ -297,6 +311,7 @@ class StorageWithin extends KeyValueStorage {
   }
 
   store<N extends number | bigint, K extends Key>(definition: CounterDefinition<N, K>): CounterStore<N, K>;
+  store<K extends Key>(definition: ShardedCounterDefinition<K>): ShardedCounter<K>;
   store<T, K extends Key, I, X extends AnyIndexes>(
     state: StateDefinition<T, K, I, X> | StateClass<T, K, I, X>,
   ): StoreWith<T, K, I, X>;

@@ -12,6 +12,8 @@ export const stateSpace = (name: string, container: string): Omit<Space, 'databa
 
 /** The container of counters that name none. */
 export const counterContainer = 'counter';
+/** The container of sharded counters that name none. */
+export const shardedCounterContainer = 'sharded';
 
 export const counterSpace = (name: string, container: string): Omit<Space, 'database'> => ({
   container: `counter:${encodeText(container)}`,

@@ -8,7 +8,7 @@ import { ManualClock } from '../../testing/kit/manual-clock.js';
 import { defaultIdempotencyRetentionMs } from '../commit/idempotency-record.js';
 import { ObservedProvider } from '../providers/observed-provider.js';
 import { storageError } from '../base/errors.js';
-import { defineBigCounter, defineCounter } from './counter-definition.js';
+import { defineBigCounter, defineCounter, defineShardedCounter } from './counter-definition.js';
 import type { KeyValueStorage } from './key-value-store.js';
 import { openStorage } from './open-storage.js';
 import { defineState } from './state-definition.js';
@@ -143,6 +143,86 @@ describe('a store of counters', () => {
   });
 });
 
+describe('a sharded counter', () => {
+  it('writes another row with each change, and the rows of a lower number of shards too', async () => {
+    const provider = new MemoryProvider();
+    await using storage = await openStorage(provider);
+    const views = storage.store(defineShardedCounter('views', { shards: 3 }));
+    for (let call = 0; call < 3; call += 1) await views.increment('mug');
+    const keys: string[] = [];
+    for await (const { container, key } of provider.administration.export('shared'))
+      keys.push(`${container} ${key}`);
+    expect(keys).toEqual(['!tmug!n0', '!tmug!n1b1', '!tmug!n1b2'].map((key) => `counter:sharded ${key}`));
+    expect(await storage.store(defineShardedCounter('views', { shards: 9 })).get('mug')).toBe(3);
+  });
+
+  it('sends each change once, without a read, and reads all shards at once', async () => {
+    const calls: string[] = [];
+    const provider = new ObservedProvider(new MemoryProvider(), {
+      begin: ({ operation }) => {
+        calls.push(operation);
+        return () => undefined;
+      },
+    });
+    await using storage = await openStorage(provider);
+    const views = storage.store(defineShardedCounter('views'));
+    calls.length = 0;
+    await views.increment('mug');
+    await views.getMany(['mug', 'tea']);
+    await views.reset('mug');
+    expect(calls).toEqual(['commit', 'read', 'commit']);
+  });
+
+  it('has the expiry of each shard from the change that creates it', async () => {
+    const clock = new ManualClock();
+    await using storage = await openStorage(new MemoryProvider({ clock }));
+    const views = storage.store(defineShardedCounter('views', { shards: 2, ttlMs: 100 }));
+    await views.increment('mug', 1);
+    await clock.advance(60);
+    await views.increment('mug', 20);
+    await views.increment('mug', 300);
+    await clock.advance(40);
+    expect(await views.get('mug')).toBe(20);
+    await clock.advance(60);
+    expect(await views.get('mug')).toBe(0);
+  });
+
+  it('returns no sum that a number cannot hold', async () => {
+    await using storage = await openStorage(new MemoryProvider());
+    const views = storage.store(defineShardedCounter('views', { shards: 2 }));
+    await views.increment('mug', Number.MAX_SAFE_INTEGER);
+    await views.increment('mug', 2);
+    await expect(views.get('mug')).rejects.toMatchObject({ code: 'COUNTER_OUT_OF_RANGE', key: 'mug' });
+    await views.decrement('mug', 2);
+    expect(await views.get('mug')).toBe(Number.MAX_SAFE_INTEGER);
+  });
+
+  it('refuses keys, amounts and numbers of keys as a counter does, and a place in a batch', async () => {
+    await using storage = await openStorage(new MemoryProvider());
+    const key = {
+      '~standard': {
+        version: 1,
+        vendor: 'spec',
+        validate: (given: unknown) =>
+          given === 'mug' ? { value: given } : { issues: [{ message: 'no mug' }] },
+      },
+    } as const;
+    const views = storage.store(defineShardedCounter('views', { key: key as never }));
+    await expect(views.increment('tea' as never)).rejects.toMatchObject({ code: 'INVALID_KEY' });
+    await expect(views.get('tea' as never)).rejects.toMatchObject({ code: 'INVALID_KEY' });
+    await expect(views.increment('mug' as never, 0.5)).rejects.toMatchObject({ code: 'OUT_OF_RANGE' });
+    await expect(views.increment('mug' as never, 1, { idempotencyKey: 7 as never })).rejects.toMatchObject({
+      code: 'INVALID_OPTION',
+    });
+    await expect(views.getMany(Array.from({ length: 63 }, () => 'mug' as never))).rejects.toMatchObject({
+      code: 'LIMIT_EXCEEDED',
+    });
+    expect(() => storage.atomic().increment(views as never, 'mug')).toThrow(
+      "the sharded counter 'views': change it outside of a batch",
+    );
+  });
+});
+
 describe('the definition of a counter', () => {
   it('refuses what cannot work', () => {
     const definitions = [
@@ -154,6 +234,13 @@ describe('the definition of a counter', () => {
       () => defineCounter('views', { scope: 'all' as never }),
       () => defineCounter('views', { expiry: 'sliding' } as never),
       () => defineBigCounter('views', { ceiling: 1 as never }),
+      () => defineShardedCounter('views', { shards: 1 }),
+      () => defineShardedCounter('views', { shards: 257 }),
+      () => defineShardedCounter('views', { shards: 2.5 }),
+      () => defineShardedCounter('views', null as never),
+      () => defineShardedCounter('views', { floor: 0 } as never),
+      () => defineShardedCounter('views', { ceiling: undefined } as never),
+      () => defineShardedCounter('views', { ttl: 5 } as never),
     ];
     for (const define of definitions)
       expect(define).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));

@@ -6,6 +6,7 @@ import { storeExpiryClauses } from './stores/expiry.js';
 import { indexClauses } from './stores/indexes.js';
 import { readingClauses } from './stores/reading.js';
 import { counterClauses } from './stores/counters.js';
+import { shardedCounterClauses } from './stores/sharded-counters.js';
 import { changingClauses } from './stores/changing.js';
 import { storeKeyClauses } from './stores/keys.js';
 import { storePagingClauses } from './stores/paging.js';
@@ -24,6 +25,7 @@ export const storeClauses: readonly StoreClause[] = [
   ...storeAtomicClauses,
   ...watchingClauses,
   ...counterClauses,
+  ...shardedCounterClauses,
   ...boundaryClauses,
   ...indexClauses,
 ].sort((a, b) => a.law - b.law);

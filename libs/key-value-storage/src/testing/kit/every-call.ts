@@ -3,7 +3,14 @@
  * aborted signal, and reject after `close`. The records are typed by the methods of
  * `KeyValueStore` and `CounterStore`: a new verb does not compile until it has a row here.
  */
-import type { CounterStore, Entry, Key, KeyValueStore } from '../../core.js';
+import {
+  defineShardedCounter,
+  type CounterStore,
+  type Entry,
+  type Key,
+  type KeyValueStore,
+  type ShardedCounter,
+} from '../../core.js';
 import { collect, type StoreSubject, type Thing } from './store-subject.js';
 
 type Store = KeyValueStore<Thing>;
@@ -56,7 +63,22 @@ function everyCounterCall(subject: StoreSubject, key: Key, options: object): Nam
     lowerTo: () => counters.lowerTo(key, 1, options),
     reset: () => counters.reset(key, options),
   };
-  return Object.entries(calls).map(([name, call]) => [`${name} of a counter`, call]);
+  return [
+    ...Object.entries(calls).map(([name, call]) => [`${name} of a counter`, call] as const),
+    ...everyShardedCall(subject, key, options),
+  ];
+}
+
+function everyShardedCall({ storage }: StoreSubject, key: Key, options: object): NamedCalls {
+  const sharded = storage.store(defineShardedCounter('views', { shards: 2 }));
+  const calls: Record<Exclude<keyof ShardedCounter, 'forTenant' | 'within'>, Call> = {
+    get: () => sharded.get(key, options),
+    getMany: () => sharded.getMany(['fine', key], options),
+    increment: () => sharded.increment(key, 1, options),
+    decrement: () => sharded.decrement(key, 1, options),
+    reset: () => sharded.reset(key, options),
+  };
+  return Object.entries(calls).map(([name, call]) => [`${name} of a sharded counter`, call]);
 }
 
 /** Each call of a store, with `entry` as what `save` is given, and the commit of a batch. */

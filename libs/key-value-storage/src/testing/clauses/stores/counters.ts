@@ -3,7 +3,7 @@
  * counted without a read and a retry. A bound is checked in the step that writes.
  */
 import assert from 'node:assert/strict';
-import { type CounterStore, type Key } from '../../../core.js';
+import { defineShardedCounter, type CounterStore, type Key } from '../../../core.js';
 import { breaksAtomic, breaksCounters, throughProvider, type StoreClause } from '../../kit/store-clause.js';
 import { calculatesOutside, changesChanges, commitOne, replacesCommit } from '../../kit/broken-providers.js';
 import { collect } from '../../kit/store-subject.js';
@@ -315,8 +315,12 @@ export const counterClauses: readonly StoreClause[] = [
       await counters.within(kept.transaction).increment('one', 4);
       const inside = kept.storage.store(subject.counterDefinition());
       await kept.storage.atomic().increment(inside, 'two', 5).commit();
+      const Sharded = defineShardedCounter('views', { shards: 2 });
+      await kept.storage.store(Sharded).increment('one', 6);
+      const sharded = subject.storage.store(Sharded);
+      assert.equal(await sharded.get('one'), 0);
       await kept.commit();
-      assert.deepEqual(await counters.getMany(['one', 'two']), [4, 5]);
+      assert.deepEqual([...(await counters.getMany(['one', 'two'])), await sharded.get('one')], [4, 5, 6]);
     },
   },
 ];
