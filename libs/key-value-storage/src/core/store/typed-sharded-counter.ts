@@ -51,11 +51,11 @@ export class TypedShardedCounter<K extends Key = Key> extends ShardedCounter<K> 
     const { shards } = this.#definition;
     assertAtMost('readAddressesMax', keys.length * shards, 'shards in one getMany');
     const numbers = await this.#shards.getMany(
-      keys.flatMap((key) => this.#keysOf(key as K)),
+      keys.flatMap((key) => this.#keysOf(key)),
       options,
     );
     return keys.map((key, index) =>
-      this.#sum(key as K, numbers.slice(index * shards, (index + 1) * shards)),
+      this.#sum(key, numbers.slice(index * shards, (index + 1) * shards)),
     ) as { readonly [Index in keyof Keys]: number };
   }
 
@@ -100,7 +100,7 @@ export class TypedShardedCounter<K extends Key = Key> extends ShardedCounter<K> 
     this.#assertKey(key);
     if (given === undefined) return shardKey(key, (this.#next = (this.#next + 1) % shards));
     // what is no text is refused by the store of the shards
-    const text = typeof given === 'string' ? given : String((given as { key?: unknown } | null)?.key);
+    const text = typeof given === 'string' ? given : String((given)?.key);
     return shardKey(key, Number.parseInt(textDigest(text).slice(-6), 36) % shards);
   }
 
@@ -131,4 +131,4 @@ export class TypedShardedCounter<K extends Key = Key> extends ShardedCounter<K> 
  * two keys have a shard in common.
  */
 const shardKey = (key: Key, shard: number): Key =>
-  typeof key === 'string' ? [key, shard] : [...(key as readonly KeyPart[]), shard, true];
+  typeof key === 'string' ? [key, shard] : [...(key), shard, true];
