@@ -2,8 +2,9 @@
 import { assertAtMost } from '../base/assert-limits.js';
 import { storageError } from '../base/errors.js';
 import { inspect } from '../base/inspect.js';
-import type { Key, KeyPart } from '../base/key.js';
+import type { Key } from '../base/key.js';
 import { assertOptions, invalidOption } from '../base/options.js';
+import { idempotencyOf } from '../commit/idempotency-record.js';
 import type { StorageAccess } from '../commit/storage-access.js';
 import { textDigest } from '../encoding/text-digest.js';
 import type { CallOptions, ReadOptions } from './call-options.js';
@@ -54,9 +55,9 @@ export class TypedShardedCounter<K extends Key = Key> extends ShardedCounter<K> 
       keys.flatMap((key) => this.#keysOf(key)),
       options,
     );
-    return keys.map((key, index) =>
-      this.#sum(key, numbers.slice(index * shards, (index + 1) * shards)),
-    ) as { readonly [Index in keyof Keys]: number };
+    return keys.map((key, index) => this.#sum(key, numbers.slice(index * shards, (index + 1) * shards))) as {
+      readonly [Index in keyof Keys]: number;
+    };
   }
 
   async increment(key: K, by?: number, options?: CounterWriteOptions): Promise<void> {
@@ -95,12 +96,11 @@ export class TypedShardedCounter<K extends Key = Key> extends ShardedCounter<K> 
    * process too, must find it.
    */
   #shardFor(key: K, options: CounterWriteOptions | undefined): Key {
-    const given: unknown = options?.idempotencyKey;
+    const given = options?.idempotencyKey;
     const { shards } = this.#definition;
     this.#assertKey(key);
     if (given === undefined) return shardKey(key, (this.#next = (this.#next + 1) % shards));
-    // what is no text is refused by the store of the shards
-    const text = typeof given === 'string' ? given : String((given)?.key);
+    const { key: text } = idempotencyOf(given) as { readonly key: string };
     return shardKey(key, Number.parseInt(textDigest(text).slice(-6), 36) % shards);
   }
 
@@ -131,4 +131,4 @@ export class TypedShardedCounter<K extends Key = Key> extends ShardedCounter<K> 
  * two keys have a shard in common.
  */
 const shardKey = (key: Key, shard: number): Key =>
-  typeof key === 'string' ? [key, shard] : [...(key), shard, true];
+  typeof key === 'string' ? [key, shard] : [...key, shard, true];
