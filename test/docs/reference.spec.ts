@@ -184,7 +184,7 @@ describe('docs/reference/options.md', () => {
       Object.entries(calls).map(async ([verb, call]) => [verb, await namesTaken(call)] as const),
     );
     const stated = rowsBelow(options, 'The verbs of a store')
-      .slice(0, 13)
+      .slice(0, 14)
       .flatMap(([verbs = '', names = '']) =>
         wordsIn(verbs).map((verb) => [verb, [...wordsIn(names)].sort()] as const),
       );
@@ -319,7 +319,7 @@ describe('docs/reference/options.md', () => {
   it.each(Object.entries(elsewhere))('names the options of %s', async (name, [section, call]) => {
     const own = rowsBelow(options, section).flatMap(([option = '']) => wordsIn(option).slice(0, 1));
     const inherited: Record<string, readonly string[]> = {
-      PageRequest: ['prefix', 'start', 'end', 'reverse'],
+      PageRequest: ['cursor', 'prefix', 'start', 'end', 'reverse'],
       StateOptions: ['schema', 'key', 'indexes'],
       EventRange: ['signal'],
       SessionOptions: ['signal'],

@@ -262,6 +262,8 @@ onEachStorage('Products', (shop) => {
       for (const sku of skus) await add(client, { ...mug, sku });
       return client;
     };
+    const linkIn = (headers: Headers, relation: string): string | undefined =>
+      new RegExp(`<([^>]+)>; rel="${relation}"`).exec(headers.get('link') ?? '')?.[1];
     /** Follows the Link headers page by page. */
     async function follow(client: Client, first: string): Promise<string[][]> {
       const pages: string[][] = [];
@@ -270,9 +272,9 @@ onEachStorage('Products', (shop) => {
         const { items, next } = body as { items: { sku: string }[]; next?: string };
         expect(status).toBe(200);
         pages.push(items.map(({ sku }) => sku));
-        const link = headers.get('link');
-        expect(link === null).toBe(next === undefined);
-        path = link === null ? undefined : resolve(/^<([^>]+)>; rel="next"$/.exec(link)?.[1] ?? '', path);
+        const link = linkIn(headers, 'next');
+        expect(link === undefined).toBe(next === undefined);
+        path = link && resolve(link, path);
       }
       return pages;
     }
@@ -289,6 +291,21 @@ onEachStorage('Products', (shop) => {
         ['mug', 'mug-large'],
         ['pen'],
       ]);
+    });
+
+    it('and back, by the Link to the previous page', async () => {
+      const client = await tenantWithProducts();
+      const pathAfter = async (path: string, relation: string): Promise<string> =>
+        resolve(linkIn((await client.get(path)).headers, relation) ?? '', path);
+      const second = await pathAfter('/products?limit=2', 'next');
+      const third = await pathAfter(second, 'next');
+      for (const [path, expected] of [
+        [await pathAfter(third, 'prev'), ['mug', 'mug-large']],
+        [await pathAfter(second, 'prev'), ['bag', 'cap']],
+      ] as const) {
+        const { items } = (await client.get(path)).body as { items: { sku: string }[] };
+        expect(items.map(({ sku }) => sku)).toEqual(expected);
+      }
     });
 
     it('in reverse order', async () => {

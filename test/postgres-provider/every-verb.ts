@@ -96,6 +96,9 @@ export async function everyBatch(provider: StorageProvider, tenant: string): Pro
 /** Every kind of read, of existing and missing rows. */
 export async function everyRead(provider: StorageProvider, tenant: string): Promise<void> {
   const address = (key: string) => addressOf(key, tenant);
+  const { key: _, ...space } = address('');
+  for (const bounds of [{}, { start: 'a' }, { end: 'z' }, { start: 'a', end: 'z' }])
+    await provider.count?.({ ...space, ...bounds });
   for (const values of ['include', 'omit'] as const) {
     for (const key of ['put-a', 'bytes', 'long-0', 'sum-a', 'none'])
       await provider.read([address(key)], { values });

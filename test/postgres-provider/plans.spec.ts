@@ -200,3 +200,60 @@ describe.each(['url', 'dataSource'] as const)('the statements of a provider give
     expect(after.scanned - (before?.scanned ?? 0)).toBeLessThan(rowCount);
   });
 });
+
+describe('a count', () => {
+  interface PlanNode {
+    readonly 'Node Type': string;
+    readonly 'Index Name'?: string;
+    readonly 'Heap Fetches'?: number;
+    readonly Plans?: readonly PlanNode[];
+  }
+  const nodesOf = (node: PlanNode): readonly PlanNode[] => [node, ...(node.Plans ?? []).flatMap(nodesOf)];
+
+  it('is an index-only scan of a vacuumed table, and looks only for the expired rows in the table', async () => {
+    await using fresh = await freshDatabase();
+    await emptyTable(fresh.url);
+    await fill(fresh.url, 1, 20_000, false);
+    const range = { ...namespace, start: 'key-1', end: 'key-3' };
+    await asAdmin(fresh.url, async (client) => {
+      await client.query(`update kvent.row set value = to_json(repeat('x', 500))`);
+      await client.query(
+        `update kvent.row set expires_at = now() - interval '1 hour' where key = 'key-1000'`,
+      );
+      await client.query('vacuum (full, analyze) kvent.row');
+      await client.query('vacuum kvent.row');
+    });
+    const provider = new PostgresProvider({ url: fresh.url, poolSize: 1 });
+    await provider.open();
+    try {
+      const counted = await provider.count(range);
+      const plan = await asAdmin(fresh.url, async (client) => {
+        const { rows } = await client.query<{ n: string }>(
+          `select count(*) n from kvent.row where key >= $1 and key < $2 and key <> 'key-1000'`,
+          [range.start, range.end],
+        );
+        expect(counted).toBe(Number(rows[0]?.n));
+        // as the session of the provider has sent it
+        const sent = await client.query<{ query: string }>(
+          `select query from pg_stat_activity where datname = current_database() and query like '%count(*)%' and pid <> pg_backend_pid()`,
+        );
+        await client.query(`prepare counted as ${String(sent.rows[0]?.query)}`);
+        await client.query('set plan_cache_mode = force_generic_plan');
+        const explained = await client.query<{ 'QUERY PLAN': readonly [{ readonly Plan: PlanNode }] }>(
+          `explain (analyze, format json) execute counted('${range.database}', '${range.container}', '${range.entity}', '${range.start}', '${range.end}')`,
+        );
+        return nodesOf((explained.rows[0] as (typeof explained.rows)[number])['QUERY PLAN'][0].Plan);
+      });
+      const scans = plan.filter((node) => node['Node Type'].includes('Scan'));
+      expect(scans.filter((node) => node['Node Type'] === 'Index Only Scan')).toMatchObject([
+        { 'Index Name': 'row_pkey', 'Heap Fetches': 0 },
+      ]);
+      const others = scans.filter((node) => node['Node Type'] !== 'Index Only Scan');
+      expect(new Set(others.map((node) => node['Index Name'] ?? node['Node Type']))).toEqual(
+        new Set(['row_expires_at']),
+      );
+    } finally {
+      await provider.close();
+    }
+  });
+});

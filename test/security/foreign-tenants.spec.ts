@@ -55,6 +55,7 @@ interface Attack {
   readonly diary: Diary;
   readonly entry: Entry<Note, string>;
   readonly cursor: string;
+  readonly previous: string;
   readonly indexCursor: string;
   readonly streamCursor: string;
   readonly loaded: Awaited<ReturnType<Diary['load']>>;
@@ -98,6 +99,9 @@ const storeAttempts: Record<string, readonly Attempt[]> = {
   page: [
     ({ notes }) => notes.page({ limit: 1_000 }),
     ({ notes, cursor }) => notes.page({ limit: 1, cursor }),
+    ({ notes, previous }) => notes.page({ limit: 1, cursor: previous }),
+    ({ notes, previous }) => everything(notes.list({ cursor: previous })),
+    async ({ notes }) => (await notes.page({ prefix: 'g-' }, { values: false })).items.length > 0 && secret,
   ],
   keys: [({ notes }) => everything(notes.keys())],
   count: [({ notes }) => notes.count()],
@@ -328,14 +332,16 @@ async function prepareVictim(
   await diary.snapshot('d-1');
   await held(diary.openSession('d-4', { sessionTimeoutMs: 3_600_000 }));
   const { next } = await notes.page({ limit: 1 });
+  const { previous } = await notes.page({ limit: 1, cursor: next });
   const streams = await diary.page({ limit: 1 });
   // it waits until the index is built, so that the rows stay as they are
   const indexed = await notes.index('byText').page({ limit: 1 });
-  if (next === undefined || streams.next === undefined || indexed.next === undefined)
+  if (!next || !previous || streams.next === undefined || indexed.next === undefined)
     throw new Error('There is no second page to attack.');
   return {
     entry: await notes.getOrThrow('n-1'),
     cursor: next,
+    previous,
     indexCursor: indexed.next,
     streamCursor: streams.next,
     loaded: await diary.load('d-1'),

@@ -92,7 +92,9 @@ export class Clinic {
     const hours: number[] = [];
     for await (const { key } of this.slots.list({ prefix: [doctor, day] })) hours.push(key[2]);
     for await (const key of this.slots.keys({ start: [doctor], end: [doctor, day, 12] })) hours.push(key[2]);
-    const { items } = await this.slots.page({ prefix: [doctor], limit: 10 });
+    const { items, previous } = await this.slots.page({ prefix: [doctor], limit: 10 });
+    for await (const { key } of this.slots.list({ prefix: [doctor], cursor: previous }, { values: false }))
+      hours.push(key[2]);
     return [...hours, ...items.map(({ key }) => key[2])];
   }
   async change(): Promise<Entry<Product, string>> {

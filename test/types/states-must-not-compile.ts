@@ -67,6 +67,11 @@ export async function keys(): Promise<void> {
   slots.list({ prefix: 'ada' });
   // @ts-expect-error  the bounds have the types of the parts
   await slots.page({ start: ['ada', 9] });
+  const infos = await slots.page({ prefix: ['ada'] }, { values: false });
+  // @ts-expect-error  nothing was read but key, etag and times
+  void infos.items[0]?.value;
+  // @ts-expect-error  an option of single reads it is not
+  await slots.get(['ada', '2026-10-31', 9], { values: false });
   const { key } = await slots.getOrThrow(['ada', '2026-10-31', 9]);
   // @ts-expect-error  there is no fourth part
   void key[3];

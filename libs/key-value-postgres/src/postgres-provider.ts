@@ -12,6 +12,7 @@ import {
   type Clock,
   type CommitOptions,
   type CommitResult,
+  type CountRange,
   type Hint,
   type HintTarget,
   type ProviderFeatures,
@@ -129,6 +130,14 @@ export class PostgresProvider implements StorageProvider {
   ): Promise<readonly ScanPage[]> {
     throwIfAborted('A scan', options.signal);
     return await untilAborted('A scan', 'none', options.signal, this.#table().scan(ranges));
+  }
+
+  async count(
+    range: CountRange,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<number> {
+    throwIfAborted('A count', options.signal);
+    return await untilAborted('A count', 'none', options.signal, this.#table().countRange(range));
   }
 
   async commit(batches: readonly Batch[], options: CommitOptions = {}): Promise<readonly CommitResult[]> {

@@ -5,6 +5,7 @@ import {
   type Address,
   type Batch,
   type CommitResult,
+  type CountRange,
   type Freeze,
   type Hint,
   type HintTarget,
@@ -138,6 +139,10 @@ export class TableAccess {
     const scanOne = (range: ScanRange): Promise<ScanPage> =>
       this.#in({ database: range.database }, () => this.#reader.scan(range));
     return this.#pending.track(Promise.all(ranges.map(scanOne)));
+  }
+
+  countRange(range: CountRange): Promise<number> {
+    return this.#pending.track(this.#in({ database: range.database }, () => this.#reader.count(range)));
   }
 
   commit(batches: readonly Batch[], observer: CommitObserver): Promise<readonly CommitResult[]> {

@@ -21,8 +21,10 @@ export {
   type GuardedWriteOptions,
   type KeyWithEtag,
   type Page,
+  type ListRange,
   type PageRequest,
   type RangeChange,
+  type ReadInfoOptions,
   StoreIndex,
   type WatchOptions,
   type WriteOptions,
@@ -30,6 +32,7 @@ export {
 export type {
   IndexDefinitions,
   IndexOptions,
+  IndexListRange,
   IndexPageRequest,
   IndexRange,
 } from './core/store/index-types.js';

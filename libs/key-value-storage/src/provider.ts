@@ -15,6 +15,7 @@ export type {
   Check,
   CommitOptions,
   CommitResult,
+  CountRange,
   Expected,
   FeedEntry,
   FeedPage,

@@ -1,4 +1,6 @@
-/** Lists return `{ items, next }`, and the address of the next page in the `Link` header. */
+/**
+ * Lists return `{ items, next, previous }`, and the addresses of these pages in the `Link` header.
+ */
 import { z } from 'zod';
 
 export const whole = z.string().regex(/^\d{1,9}$/, 'a whole number');
@@ -11,4 +13,5 @@ export const ListQuery = z.strictObject({
 });
 
 /** For the API page. */
-export const pageOf = (item: z.ZodType) => z.object({ items: z.array(item), next: z.string().optional() });
+export const pageOf = (item: z.ZodType) =>
+  z.object({ items: z.array(item), next: z.string().optional(), previous: z.string().optional() });

@@ -2,6 +2,7 @@
 import {
   assertReadBytes,
   type Address,
+  type CountRange,
   type ProviderReadOptions,
   type ReadResult,
   type ScanPage,
@@ -11,6 +12,8 @@ import { errorOf } from '../connections/failure.js';
 import { addressColumns } from '../sql/array-parameters.js';
 import { decodeRow, type Columns } from '../sql/decode-row.js';
 import {
+  countParameters,
+  countRange,
   decodeMany,
   decodeManyLine,
   decodeScan,
@@ -78,7 +81,7 @@ export class Reader {
   readonly #manyAsLine: Statement;
   readonly #spaceAsLine: Statement;
   readonly #clock: Statement;
-  /** One text for each combination of bounds, direction and values. */
+  /** Of scans and counts: one text for each combination of bounds, direction and values. */
   readonly #scans = new Map<string, Statement>();
 
   constructor(options: ReaderOptions) {
@@ -116,6 +119,15 @@ export class Reader {
     const page = joined ?? decodeScan(await run('rows'), range);
     const { time } = this.#observe({ time: page.time, rows: page.rows.map(({ row }) => row) });
     return { ...page, time };
+  }
+
+  async count(range: CountRange): Promise<number> {
+    const shape = `count,${range.start !== undefined},${range.end !== undefined}`;
+    let statement = this.#scans.get(shape);
+    if (statement === undefined)
+      this.#scans.set(shape, (statement = countRange(this.#options.dialect, range)));
+    const [line] = await this.#run(statement, countParameters(range), range.consistency ?? 'current');
+    return Number(line?.[0]);
   }
 
   /** The provider's time. */

@@ -3,13 +3,14 @@ import {
   limits,
   withinPageBytes,
   type Address,
+  type CountRange,
   type Row,
   type ScanRange,
   type ScannedRow,
 } from '@kvent/key-value-storage/provider';
 import { TextArray } from './array-parameters.js';
 import { decodeJoined, decodeRow, type Columns } from './decode-row.js';
-import { eq, gt, ge, isRow, lt, unexpired } from './operators.js';
+import { eq, gt, ge, isRow, le, lt, minus, unexpired } from './operators.js';
 import {
   arrays,
   asOneLine,
@@ -193,6 +194,38 @@ export function scanAsLine(dialect: Dialect, range: ScanRange): Statement {
   const { rows, name, now } = pageOf(dialect, range);
   return statement(`scan_line_${name}`, asOneLine(epochMs(now), 'key', rows(`key, ${parts}`)));
 }
+
+/**
+ * The number of live rows of a range: those in the primary key, less those that have expired. So
+ * the live ones are counted in an index-only scan, although the key does not hold their expiry, and
+ * the index of expiries finds the others, which the sweep keeps few. The bounds are parameters from
+ * $4 on.
+ */
+export function countRange(dialect: Dialect, { start, end }: CountRange): Statement {
+  const bounds = [...(start === undefined ? [] : [ge]), ...(end === undefined ? [] : [lt])];
+  const within = bounds.map((operator, index) => ` and key ${operator} $${4 + index}`).join('');
+  const now = readTime(dialect, `$${4 + bounds.length}`);
+  const counted = (also: string): string => `(select pg_catalog.count(*) from ${dialect.table.quoted}
+  where database ${eq} $1 and container ${eq} $2 and entity ${eq} $3${within}${also})`;
+  return statement(
+    `count_${start === undefined ? '' : 's'}${end === undefined ? '' : 'e'}`,
+    `select ${counted('')} ${minus} ${counted(` and expires_at ${le} ${now}`)}`,
+  );
+}
+
+/** The parameters of `countRange`. */
+export const countParameters = ({
+  database,
+  container,
+  entity,
+  start,
+  end,
+}: CountRange): readonly unknown[] => [
+  database,
+  container,
+  entity,
+  ...[start, end].filter((bound) => bound !== undefined),
+];
 
 interface PageParts {
   readonly rows: (columns: string) => string;

@@ -7,6 +7,7 @@ import {
   type Address,
   type Batch,
   type CommitResult,
+  type CountRange,
   type ProviderFeatures,
   type ProviderReadOptions,
   type ReadResult,
@@ -139,6 +140,19 @@ export class TransactionProvider implements StorageProvider {
     );
   }
 
+  async count(
+    range: CountRange,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<number> {
+    throwIfAborted('A count', options.signal);
+    return await untilAborted(
+      'A count',
+      'none',
+      options.signal,
+      this.#queue(async () => await this.#count(range)),
+    );
+  }
+
   async commit(
     batches: readonly Batch[],
     options: { readonly signal?: AbortSignal | undefined } = {},
@@ -167,6 +181,11 @@ export class TransactionProvider implements StorageProvider {
         this.#isSecured ? inScope({ database: range.database }, () => scanOne(range)) : scanOne(range),
       ),
     );
+  }
+
+  #count(range: CountRange): Promise<number> {
+    const count = (): Promise<number> => this.#reader.count(range);
+    return this.#isSecured ? inScope({ database: range.database }, count) : count();
   }
 
   afterCommit(work: () => void): void {

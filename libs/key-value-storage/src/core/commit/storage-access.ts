@@ -16,6 +16,7 @@ import type {
   Batch,
   CallerTransactions,
   CommitResult,
+  CountRange,
   ProviderReadOptions,
   ReadResult,
   Row,
@@ -149,6 +150,12 @@ export class StorageAccess {
     if (ranges.some((_, index) => pages[index] === undefined))
       throw storageError('STORAGE_UNAVAILABLE', `${this.#name} returned no page for a scan.`, {});
     return pages as unknown as { readonly [I in keyof R]: ScanPage };
+  }
+
+  /** The number of rows of a range; undefined where the provider does not count. */
+  count(range: CountRange, options?: AccessOptions): Promise<number> | undefined {
+    this.assertOpen();
+    return this.provider.count?.(range, options);
   }
 
   /** The pages of a range, each read on demand. */

@@ -218,6 +218,9 @@ export interface ScanRange extends Space {
   readonly consistency?: 'current' | 'stale';
 }
 
+/** A part of one space, to be counted. */
+export type CountRange = Omit<ScanRange, 'after' | 'reverse' | 'limit' | 'values'>;
+
 export interface ScannedRow {
   readonly key: string;
   readonly row: Row;
@@ -421,6 +424,12 @@ export interface StorageProvider {
     ranges: readonly ScanRange[],
     options?: { readonly signal?: AbortSignal | undefined },
   ): Promise<readonly ScanPage[]>;
+
+  /**
+   * The number of unexpired rows of a range, at one moment. No value is read. Optional: without it,
+   * rows are counted page by page.
+   */
+  count?(range: CountRange, options?: { readonly signal?: AbortSignal | undefined }): Promise<number>;
 
   /**
    * Commits independent batches, each completely or not at all, and returns their results in order.

@@ -50,6 +50,7 @@ export class CoalescingProvider implements StorageProvider {
   readonly transactions?: CallerTransactions;
   readonly hints?: (targets: readonly HintTarget[], signal: AbortSignal) => AsyncIterable<Hint>;
   readonly feed?: (request: FeedRequest) => Promise<FeedPage>;
+  readonly count?: NonNullable<StorageProvider['count']>;
   readonly clock: Clock | undefined;
   readonly #inner: StorageProvider;
   readonly #reads: CallBatcher<ReadCall, ReadResult>;
@@ -68,6 +69,7 @@ export class CoalescingProvider implements StorageProvider {
     this.clock = inner.clock;
     if (inner.within !== undefined)
       this.within = (transaction) => (inner.within as NonNullable<typeof inner.within>)(transaction);
+    if (inner.count !== undefined) this.count = inner.count.bind(inner);
     if (inner.transactions !== undefined) this.transactions = inner.transactions;
     if (inner.hints !== undefined)
       this.hints = (targets, signal) => (inner.hints as NonNullable<typeof inner.hints>)(targets, signal);

@@ -27,7 +27,7 @@ import type {
 /** A call of a provider, without keys, tenants and values. */
 export interface StorageCall {
   readonly provider: string;
-  readonly operation: 'read' | 'scan' | 'commit' | 'feed' | 'sweep';
+  readonly operation: 'read' | 'scan' | 'count' | 'commit' | 'feed' | 'sweep';
   /** The number of its addresses, ranges or batches; of a feed, its limit. */
   readonly size: number;
 }
@@ -58,6 +58,7 @@ export class ObservedProvider implements StorageProvider {
   readonly afterCommit?: (work: () => void) => void;
   readonly hints?: (targets: readonly HintTarget[], signal: AbortSignal) => AsyncIterable<Hint>;
   readonly feed?: (request: FeedRequest) => Promise<FeedPage>;
+  readonly count?: NonNullable<StorageProvider['count']>;
   readonly clock: Clock | undefined;
   readonly #inner: StorageProvider;
   readonly #observer: StorageObserver;
@@ -71,7 +72,7 @@ export class ObservedProvider implements StorageProvider {
     this.#inner = inner;
     this.#observer = observer;
     this.#clock = clock;
-    const { within, transactions, afterCommit, hints, feed } = inner;
+    const { within, transactions, afterCommit, hints, count, feed } = inner;
     if (within !== undefined)
       this.within = (transaction) => new ObservedProvider(within.call(inner, transaction), observer, clock);
     if (transactions !== undefined) this.transactions = transactions;
@@ -79,6 +80,9 @@ export class ObservedProvider implements StorageProvider {
     if (hints !== undefined) this.hints = hints.bind(inner);
     if (feed !== undefined)
       this.feed = (request) => this.#observe('feed', request.limit, () => feed.call(inner, request));
+    if (count !== undefined)
+      this.count = async (range, options) =>
+        await this.#observe('count', 1, () => count.call(inner, range, options));
   }
 
   async open(): Promise<void> {

@@ -8,6 +8,7 @@ import { rowNameOf } from '../port/row-name.js';
 import type { FeedIndex } from './feed-index.js';
 import { SortedMap } from './sorted-map.js';
 import type {
+  CountRange,
   FeedPosition,
   RawRow,
   Row,
@@ -88,6 +89,20 @@ export class RowTable {
       rows?.visitDescending(after !== undefined && (end === undefined || after < end) ? after : end, visit);
     else rows?.visitAscending(after !== undefined && after > start ? after : start, visit);
     return withinPageBytes({ rows: found, more });
+  }
+
+  /** The number of rows of a range that have not expired. */
+  count({ container, entity, start = '', end }: Omit<CountRange, 'database'>, now: number): number {
+    let count = 0;
+    this.#containers
+      .get(container)
+      ?.get(entity)
+      ?.visitAscending(start, (key, row) => {
+        if (end !== undefined && key >= end) return false;
+        if (isLive(row, now)) count += 1;
+        return true;
+      });
+    return count;
   }
 
   /** Removes at most `limit` rows that have expired, and returns their addresses. */

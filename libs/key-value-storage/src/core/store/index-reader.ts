@@ -7,13 +7,14 @@ import type { Key } from '../base/key.js';
 import { limits } from '../base/limits.js';
 import { assertOptions, didYouMean, invalidOption } from '../base/options.js';
 import { decodeKey, encodeRange } from '../encoding/key-encoding.js';
-import { decodeCursor, encodeCursor, isEncodedKey, type CursorScope } from './cursor.js';
+import { isEncodedKey, type CursorScope } from './cursor.js';
+import { CursorPage } from './cursor-page.js';
 import { frozenKey, type Entry } from './entry.js';
 import type { ResolvedIndex } from './index-definition.js';
 import { isIndexRowKey } from '../encoding/index-encoding.js';
 import { boundsOfKey, isLoose, readIndexRow, rowBounds } from './index-row.js';
 import { IndexScan } from './index-scan.js';
-import type { IndexPageRequest, IndexRange } from './index-types.js';
+import type { IndexListRange, IndexPageRequest, IndexRange } from './index-types.js';
 import type { ReadOptions } from './call-options.js';
 import { StoreIndex, type Page } from './key-value-store.js';
 import {
@@ -53,9 +54,11 @@ export class IndexReader<T, K extends Key> extends StoreIndex<T, K> {
     this.#scan = new IndexScan(access, indexed, index);
   }
 
-  list(range: IndexRange = {}, options?: ReadOptions): AsyncIterable<Entry<T, K>> {
+  list(list: IndexListRange = {}, options?: ReadOptions): AsyncIterable<Entry<T, K>> {
     assertOptions('list', options, readNames);
-    const scope = this.#scope(range);
+    assertOptions('A range', list, [...rangeNames, 'cursor']);
+    const { cursor, ...range } = list;
+    const scope = new CursorPage(this.#scope(range), cursor, isRowKey).range;
     const read = async function* (this: IndexReader<T, K>): AsyncGenerator<Entry<T, K>> {
       for await (const { rows } of boundedPages(this.#scan, { ...scope, limit: listPageItems }, options)) {
         for (const row of rows) {
@@ -73,13 +76,11 @@ export class IndexReader<T, K extends Key> extends StoreIndex<T, K> {
     const { limit = pageItemsDefault, cursor, ...range } = (request as IndexPageRequest | undefined) ?? {};
     assertPageLimit(limit);
     const scope = this.#scope(range);
-    const after = cursor === undefined ? {} : { after: decodeCursor(scope, cursor, isRowKey) };
-    const [{ rows, more }] = await this.#scan.scan(
-      [{ ...scope, ...after, ...consistencyOf(options), limit }],
-      options,
-    );
+    const page = new CursorPage(scope, cursor, isRowKey);
+    const [scanned] = await this.#scan.scan([{ ...page.range, ...consistencyOf(options), limit }], options);
+    const { rows, ...cursors } = page.of(scanned);
     const items = await Promise.all(rows.map(async (row) => await this.#entry(scope, row)));
-    return { items, next: more ? encodeCursor(scope, (rows.at(-1) as ScannedRow).key) : undefined };
+    return { items, ...cursors };
   }
 
   async count(range: IndexRange = {}, options?: ReadOptions): Promise<number> {

@@ -52,9 +52,12 @@ export interface IndexRange<X extends Key = Key> {
   readonly end?: X | KeyPrefix<X>;
   readonly reverse?: boolean;
 }
-export interface IndexPageRequest<X extends Key = Key> extends IndexRange<X> {
+/** What a list of an index begins at. */
+export interface IndexListRange<X extends Key = Key> extends IndexRange<X> {
+  /** `next` or `previous` of a page, as of a list of the store. */
+  readonly cursor?: string | undefined;
+}
+export interface IndexPageRequest<X extends Key = Key> extends IndexListRange<X> {
   /** Items at most, up to 1,000. @default 100 */
   readonly limit?: number;
-  /** `next` of the page before; bound to its range and tenant. */
-  readonly cursor?: string | undefined;
 }

@@ -13,7 +13,14 @@ import type { Precondition } from './etag.js';
 import type { Key, KeyRange } from '../base/key.js';
 import type { IdempotentCall } from '../commit/idempotency-record.js';
 import type { RetryOptions } from '../contention/retry-on-conflict.js';
-import type { AnyIndexes, IndexKeyOf, IndexPageRequest, IndexRange, NoIndexes } from './index-types.js';
+import type {
+  AnyIndexes,
+  IndexKeyOf,
+  IndexListRange,
+  IndexPageRequest,
+  IndexRange,
+  NoIndexes,
+} from './index-types.js';
 import type { Input, StateClass, StateDefinition } from './state-definition.js';
 
 type Awaitable<T> = T | Promise<T>;
@@ -47,16 +54,33 @@ export type RangeChange<T, K extends Key = Key> =
   | { readonly type: 'put'; readonly entry: Entry<T, K> }
   | { readonly type: 'delete'; readonly key: K }
   | { readonly type: 'listed' };
-export interface PageRequest<K extends Key = Key> extends KeyRange<K> {
-  /** Items at most, up to 1,000. @default 100 */
-  readonly limit?: number;
-  /** `next` of the page before; bound to its range and tenant. */
+/** A range, from a cursor on. */
+export interface ListRange<K extends Key = Key> extends KeyRange<K> {
+  /**
+   * `next` of a page: what comes after it, in the order of the range. `previous` of a page: what
+   * comes before it; a list of it goes backward, in the opposite order. Bound to the range and the
+   * tenant of the page.
+   */
   readonly cursor?: string | undefined;
 }
+export interface PageRequest<K extends Key = Key> extends ListRange<K> {
+  /** Items at most, up to 1,000. @default 100 */
+  readonly limit?: number;
+}
 export interface Page<Item> {
+  /** In the order of the range, also of a previous page. */
   readonly items: readonly Item[];
   /** The cursor of the next page; `undefined` after the last. */
   readonly next: string | undefined;
+  /**
+   * The cursor of the page before; `undefined` before the first. That page is empty when its
+   * entries have been deleted.
+   */
+  readonly previous: string | undefined;
+}
+/** Of a read of keys, etags and times. No value is fetched. */
+export interface ReadInfoOptions extends ReadOptions {
+  readonly values: false;
 }
 
 /**
@@ -154,15 +178,20 @@ export abstract class KeyValueStore<in out T, in out K extends Key = Key, in I =
    * repeated or missed. Ends with the key that was the last at the start; so do `keys`, `count`,
    * `deleteMany` and `clear`.
    */
-  abstract list(range?: KeyRange<K>, options?: ReadOptions): AsyncIterable<Entry<T, K>>;
+  abstract list(range?: ListRange<K>, options?: ReadOptions): AsyncIterable<Entry<T, K>>;
+  /** The same without values. */
+  abstract list(range: ListRange<K> | undefined, options: ReadInfoOptions): AsyncIterable<EntryInfo<K>>;
   /**
    * One page: fewer items than `limit` where their values would be over 8 MB together
-   * (`pageBytesMax`), one at least. Only `next` says whether more come. `INVALID_CURSOR` for a
-   * cursor of another range or tenant.
+   * (`pageBytesMax`), one at least. Only `next` and `previous` say whether more come.
+   * `INVALID_CURSOR` for a cursor of another range or tenant.
    */
   abstract page(request: PageRequest<K>, options?: ReadOptions): Promise<Page<Entry<T, K>>>;
+  /** The same without values. */
+  abstract page(request: PageRequest<K>, options: ReadInfoOptions): Promise<Page<EntryInfo<K>>>;
   /** Keys in order; no value is fetched. */
   abstract keys(range?: KeyRange<K>, options?: ReadOptions): AsyncIterable<K>;
+  /** The number of entries; no value is fetched. */
   abstract count(range?: KeyRange<K>, options?: ReadOptions): Promise<number>;
   /**
    * Deletes page by page and returns how many; an error has their number as `done`. Without a
@@ -228,7 +257,7 @@ export abstract class StoreIndex<out T, out K extends Key = Key, in X extends Ke
    * Entries in order, read page by page. Not a snapshot: an entry whose key in the index changes
    * while it is read may be missed or repeated.
    */
-  abstract list(range?: IndexRange<X>, options?: ReadOptions): AsyncIterable<Entry<T, K>>;
+  abstract list(range?: IndexListRange<X>, options?: ReadOptions): AsyncIterable<Entry<T, K>>;
   /** One page, as `page` of the store. Its entries are of one moment. */
   abstract page(request: IndexPageRequest<X>, options?: ReadOptions): Promise<Page<Entry<T, K>>>;
   abstract count(range?: IndexRange<X>, options?: ReadOptions): Promise<number>;

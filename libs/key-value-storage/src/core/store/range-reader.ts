@@ -1,16 +1,17 @@
 /** Lists, pages, counts and deletes by range, page by page. */
 import { throwIfAborted } from '../base/abort.js';
 import { conflictError } from '../commit/commit.js';
-import { decodeCursor, encodeCursor, type CursorScope } from './cursor.js';
+import type { CursorScope } from './cursor.js';
+import { CursorPage } from './cursor-page.js';
 import type { StorageAccess } from '../commit/storage-access.js';
-import { frozenKey } from './entry.js';
+import { frozenKey, ReadEntryInfo, type EntryInfo } from './entry.js';
 import { assertAtMost } from '../base/assert-limits.js';
 import { isStorageError, partlyDone, storageError } from '../base/errors.js';
 import { decodeKey, encodeRange } from '../encoding/key-encoding.js';
 import { inspect } from '../base/inspect.js';
 import type { Key, KeyRange } from '../base/key.js';
 import type { CallOptions, ReadOptions } from './call-options.js';
-import type { Page, PageRequest } from './key-value-store.js';
+import type { ListRange, Page, PageRequest } from './key-value-store.js';
 import { limits } from '../base/limits.js';
 import { assertOptions, invalidOption, outOfRange } from '../base/options.js';
 import type { DefinitionRows } from './definition-rows.js';
@@ -36,13 +37,28 @@ export class RangeReader<Item, K extends Key = Key> {
     this.#rows = rows;
   }
 
-  entries(range: KeyRange, options: ReadOptions | undefined): AsyncIterable<Item> {
-    const scope = this.#scope(range);
+  entries(list: ListRange, options: ReadOptions | undefined): AsyncIterable<Item> {
+    const scope = this.#listed(list);
     const read = async function* (this: RangeReader<Item, K>): AsyncGenerator<Item> {
       for await (const page of this.#pages({ ...scope, limit: listPageItems }, options)) {
         for (const row of page.rows) {
           throwIfAborted('A list', options?.signal);
           yield await this.#entry(scope, row);
+        }
+      }
+    };
+    return { [Symbol.asyncIterator]: () => read.call(this) };
+  }
+
+  /** Key, etag and times of the entries. */
+  infos(list: ListRange, options: ReadOptions | undefined): AsyncIterable<EntryInfo<K>> {
+    const scope = this.#listed(list);
+    const read = async function* (this: RangeReader<Item, K>): AsyncGenerator<EntryInfo<K>> {
+      const pages = { ...scope, limit: limits.pageItemsMax, values: 'omit' } as const;
+      for await (const { rows } of this.#pages(pages, options)) {
+        for (const row of rows) {
+          throwIfAborted('A list', options?.signal);
+          yield this.#info(scope, row);
         }
       }
     };
@@ -66,22 +82,43 @@ export class RangeReader<Item, K extends Key = Key> {
   }
 
   async page(request: PageRequest | undefined, options: ReadOptions | undefined): Promise<Page<Item>> {
+    const { scope, rows, ...cursors } = await this.#page(request, options, 'include');
+    const items = await Promise.all(rows.map(async (row) => await this.#entry(scope, row)));
+    return { items, ...cursors };
+  }
+
+  /** The same without values. */
+  async infoPage(
+    request: PageRequest | undefined,
+    options: ReadOptions | undefined,
+  ): Promise<Page<EntryInfo<K>>> {
+    const { scope, rows, ...cursors } = await this.#page(request, options, 'omit');
+    return { items: rows.map((row) => this.#info(scope, row)), ...cursors };
+  }
+
+  async #page(
+    request: PageRequest | undefined,
+    options: ReadOptions | undefined,
+    values: 'include' | 'omit',
+  ): Promise<{ readonly scope: CursorScope } & ReturnType<CursorPage['of']>> {
     assertOptions('page', request, [...rangeNames, 'limit', 'cursor']);
     const { limit = pageItemsDefault, cursor, ...range } = request ?? {};
     assertPageLimit(limit);
     const scope = this.#scope(range);
-    const after = cursor === undefined ? {} : { after: decodeCursor(scope, cursor) };
-    const [{ rows, more }] = await this.#rows.access.scan(
-      [{ ...scope, ...after, ...consistencyOf(options), limit }],
+    const page = new CursorPage(scope, cursor);
+    const [scanned] = await this.#rows.access.scan(
+      [{ ...page.range, ...consistencyOf(options), limit, values }],
       options,
     );
-    const items = await Promise.all(rows.map(async (row) => await this.#entry(scope, row)));
-    return { items, next: more ? encodeCursor(scope, (rows.at(-1) as ScannedRow).key) : undefined };
+    return { scope, ...page.of(scanned) };
   }
 
   async count(range: KeyRange, options: ReadOptions | undefined): Promise<number> {
     let count = 0;
     const scope = this.#scope(range);
+    const { access } = this.#rows;
+    const counted = access.count({ ...scope, ...consistencyOf(options) }, options);
+    if (counted !== undefined) return await counted;
     for await (const page of this.#pages({ ...scope, limit: limits.pageItemsMax, values: 'omit' }, options))
       count += page.rows.length;
     return count;
@@ -138,6 +175,17 @@ export class RangeReader<Item, K extends Key = Key> {
     };
   }
 
+  /** What a list scans: from a cursor on, where it has one. */
+  #listed(list: ListRange): CursorScope & Pick<ScanRange, 'after'> {
+    assertOptions('A range', list, [...rangeNames, 'cursor']);
+    const { cursor, ...range } = list;
+    return new CursorPage(this.#scope(range), cursor).range;
+  }
+
+  #info(scope: CursorScope, { key, row }: ScannedRow): EntryInfo<K> {
+    return new ReadEntryInfo(this.#key(scope, key), row.version, row.updatedAt, row.expiresAt);
+  }
+
   async #entry(scope: CursorScope, { key, row }: ScannedRow): Promise<Item> {
     const { database, container, entity } = scope;
     return await this.#rows.entry({ database, container, entity, key }, this.#key(scope, key), row);
@@ -166,7 +214,8 @@ export async function* boundedPages(
 ): AsyncGenerator<RangePage> {
   throwIfAborted('A list', options?.signal);
   const range: ScanRange = { ...asked, ...consistencyOf(options) };
-  const fromTheEnd: ScanRange = { ...range, reverse: range.reverse !== true, limit: 1, values: 'omit' };
+  const { after: _, ...whole } = range;
+  const fromTheEnd: ScanRange = { ...whole, reverse: range.reverse !== true, limit: 1, values: 'omit' };
   const [first, end] = await access.scan([range, fromTheEnd], options);
   const last = end.rows[0]?.key;
   const isWithin = (key: string): boolean =>

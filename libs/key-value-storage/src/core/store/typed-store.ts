@@ -20,9 +20,11 @@ import {
   IndexedStore,
   type EtagLike,
   type GuardedWriteOptions,
+  type ListRange,
   type Page,
   type PageRequest,
   type RangeChange,
+  type ReadInfoOptions,
   type WatchOptions,
   type StoreIndex,
   type WriteOptions,
@@ -300,14 +302,20 @@ export class TypedStore<T, K extends Key = Key, I = Input<T>> extends IndexedSto
     );
   }
 
-  list(range: KeyRange<K> = {}, options?: ReadOptions): AsyncIterable<Entry<T, K>> {
-    assertOptions('list', options, readNames);
-    return this.#ranges.entries(range, options);
+  list(range?: ListRange<K>, options?: ReadOptions): AsyncIterable<Entry<T, K>>;
+  list(range: ListRange<K> | undefined, options: ReadInfoOptions): AsyncIterable<EntryInfo<K>>;
+  list(range: ListRange<K> = {}, options?: ReadOptions | ReadInfoOptions): AsyncIterable<EntryInfo<K>> {
+    return omitsValues('list', options)
+      ? this.#ranges.infos(range, options)
+      : this.#ranges.entries(range, options);
   }
 
-  async page(request: PageRequest<K>, options?: ReadOptions): Promise<Page<Entry<T, K>>> {
-    assertOptions('page', options, readNames);
-    return await this.#ranges.page(request, options);
+  page(request: PageRequest<K>, options?: ReadOptions): Promise<Page<Entry<T, K>>>;
+  page(request: PageRequest<K>, options: ReadInfoOptions): Promise<Page<EntryInfo<K>>>;
+  async page(request: PageRequest<K>, options?: ReadOptions | ReadInfoOptions): Promise<Page<EntryInfo<K>>> {
+    return omitsValues('page', options)
+      ? await this.#ranges.infoPage(request, options)
+      : await this.#ranges.page(request, options);
   }
 
   keys(range: KeyRange<K> = {}, options?: ReadOptions): AsyncIterable<K> {
@@ -441,6 +449,15 @@ function assertEntry(verb: string, entry: unknown): void {
 function assertFunction(verb: string, name: string, given: unknown): void {
   if (typeof given !== 'function')
     throw invalidOption(`${verb}: ${name} must be a function; got ${inspect(given)}.`);
+}
+
+/** Whether `values: false` is given. */
+function omitsValues(verb: string, options: ReadOptions | ReadInfoOptions | undefined): boolean {
+  assertOptions(verb, options, [...readNames, 'values']);
+  const values: unknown = options && 'values' in options ? options.values : undefined;
+  if (values !== undefined && typeof values !== 'boolean')
+    throw invalidOption(`${verb}: values must be true or false; got ${inspect(values)}.`);
+  return values === false;
 }
 
 /** A forgotten bound must never mean "everything". */

@@ -60,18 +60,19 @@ describe.each(httpAdapters)('@Paged() on %s', (adapter) => {
   });
   afterAll(() => app.close());
   const get = async (path: string): Promise<Answer> => await request(app.getHttpServer()).get(path);
-  const linkIn = ({ headers }: Answer): string | undefined =>
-    /<([^>]*)>; rel="next"/.exec(headers['link'] ?? '')?.[1];
+  const linkIn = ({ headers }: Answer, relation: 'next' | 'prev' = 'next'): string | undefined =>
+    new RegExp(`<([^>]*)>; rel="${relation}"`).exec(headers['link'] ?? '')?.[1];
 
   /** Follows the links, which are resolved as a client does. */
-  async function follow(first: string): Promise<string[]> {
+  async function follow(first: string, relation: 'next' | 'prev' = 'next'): Promise<string[]> {
     const pages: string[] = [];
     for (let url: URL | undefined = new URL(first, 'http://shop'); url !== undefined;) {
       const answer = await get(url.pathname + url.search);
-      const { items, next } = answer.body as { items: Note[]; next?: string };
+      const { items, next, previous } = answer.body as { items: Note[]; next?: string; previous?: string };
       pages.push(items.map(({ text }) => text).join(''));
-      const link = linkIn(answer);
-      expect(link === undefined).toBe(next === undefined);
+      expect(linkIn(answer) === undefined).toBe(next === undefined);
+      expect(linkIn(answer, 'prev') === undefined).toBe(previous === undefined);
+      const link = linkIn(answer, relation);
       url = link === undefined ? undefined : new URL(link, url);
     }
     return pages;
@@ -82,6 +83,12 @@ describe.each(httpAdapters)('@Paged() on %s', (adapter) => {
     expect(await follow('/notes?limit=3&order=desc')).toEqual(['edc', 'ba']);
     expect((await get('/notes')).body).toEqual({ items: [...'abcde'].map((text) => ({ text })) });
     expect((await get('/notes')).headers['link']).toBeUndefined();
+  });
+
+  it('sends Link to the previous page while there is one', async () => {
+    const second = linkIn(await get('/notes?limit=2')) as string;
+    const third = linkIn(await get(`/notes${second}`)) as string;
+    expect(await follow(`/notes${third}`, 'prev')).toEqual(['e', 'cd', 'ab']);
   });
 
   it('keeps the other parameters of the query in a relative reference, which no proxy makes wrong', async () => {

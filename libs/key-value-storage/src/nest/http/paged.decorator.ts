@@ -35,9 +35,9 @@ const paged = createParamDecorator(pagedFactory);
  * route. A malformed or repeated parameter, or a `limit` above `limitMax`, is 400 `OUT_OF_RANGE`; a
  * `limit` above 1,000 is 413 `LIMIT_EXCEEDED`; a cursor of another list is 400 `INVALID_CURSOR`.
  *
- * A `Page` that the handler returns is sent as `{ items, next }`, entries as their values. While
- * there is a next page, `Link` (RFC 8288) holds a relative reference to it with the other
- * parameters of the query, so it is right behind every proxy.
+ * A `Page` that the handler returns is sent as `{ items, next, previous }`, entries as their
+ * values. While there is a next or a previous page, `Link` (RFC 8288) holds a relative reference to
+ * it with the other parameters of the query, so it is right behind every proxy.
  */
 export const Paged = (options: PagedOptions = {}): ParameterDecorator => {
   assertOptions('Paged', options, ['limitMax']);
@@ -65,13 +65,24 @@ class PagedInterceptor implements NestInterceptor {
 
 function send(result: unknown, request: AnyRequest, response: AnyResponse): unknown {
   if (!isPage(result) || hasSentHeaders(response)) return result;
-  const items = result.items.map(bodyOf);
-  if (result.next === undefined) return { items };
-  addHeader(response, 'Link', `<${referenceTo(request, 'cursor', result.next)}>; rel="next"`);
-  return { items, next: result.next };
+  const { next, previous } = result;
+  for (const [relation, cursor] of [
+    ['next', next],
+    ['prev', previous],
+  ] as const)
+    if (cursor !== undefined)
+      addHeader(response, 'Link', `<${referenceTo(request, 'cursor', cursor)}>; rel="${relation}"`);
+  return {
+    items: result.items.map(bodyOf),
+    ...(next !== undefined && { next }),
+    ...(previous !== undefined && { previous }),
+  };
 }
 
-const isPage = (result: unknown): result is Page<unknown> =>
+/** A page, of streams too: those have no previous one. */
+type AnyPage = Pick<Page<unknown>, 'items' | 'next'> & Partial<Page<unknown>>;
+
+const isPage = (result: unknown): result is AnyPage =>
   typeof result === 'object' && result !== null && 'items' in result && Array.isArray(result.items);
 
 const bodyOf = (item: unknown): unknown =>
@@ -115,7 +126,11 @@ function limitIn(sent: readonly string[], limitMax: number): number | undefined 
 
 function cursorIn(sent: readonly string[]): string | undefined {
   if (sent.length < 2 && sent[0] !== '') return sent[0];
-  throw storageError('INVALID_CURSOR', 'cursor must be sent once, with the `next` of the page before.', {});
+  throw storageError(
+    'INVALID_CURSOR',
+    'cursor must be sent once, with the `next` or `previous` of another page.',
+    {},
+  );
 }
 
 function isReverse(sent: readonly string[]): boolean | undefined {

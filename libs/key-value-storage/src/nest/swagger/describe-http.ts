@@ -141,12 +141,16 @@ function describeParameters(route: Route, { parameters, responses }: Description
   if (optionsOf(route, pagedFactory) === undefined) return;
   parameters.push(
     parameter('query', 'limit', false, 'The maximum number of items. Default: 100.', { type: 'integer' }),
-    parameter('query', 'cursor', false, 'The `next` of the previous page.'),
+    parameter('query', 'cursor', false, 'The `next` or `previous` of another page.'),
     parameter('query', 'order', false, 'The order of the keys.', { ...text, enum: ['asc', 'desc'] }),
   );
   add(responses, 400, '`OUT_OF_RANGE`; `INVALID_CURSOR`');
   add(responses, 413, '`LIMIT_EXCEEDED`');
-  const link = { Link: header('The next page, while there is one: `<?cursor=…>; rel="next"`.') };
+  const link = {
+    Link: header(
+      'The next and the previous page, while there is one: `<?cursor=…>; rel="next"`, `rel="prev"`.',
+    ),
+  };
   add(responses, statusOf(route), '', link);
 }
 

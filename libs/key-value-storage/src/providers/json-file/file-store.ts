@@ -14,6 +14,7 @@ import type {
   Address,
   Batch,
   CommitResult,
+  CountRange,
   RawRow,
   ReadResult,
   ScanPage,
@@ -95,6 +96,11 @@ export class FileStore {
       time,
       ...(this.#databases.get(range.database)?.table.scan(range, time) ?? { rows: [], more: false }),
     }));
+  }
+
+  async count(range: CountRange): Promise<number> {
+    await this.#assertOwned();
+    return this.#databases.get(range.database)?.table.count(range, this.#context.time.now()) ?? 0;
   }
 
   /**

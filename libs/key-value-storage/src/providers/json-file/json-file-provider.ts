@@ -17,6 +17,7 @@ import type {
   Address,
   Batch,
   CommitResult,
+  CountRange,
   Hint,
   HintTarget,
   ProviderFeatures,
@@ -185,6 +186,14 @@ export class JsonFileProvider implements StorageProvider {
   ): Promise<readonly ScanPage[]> {
     throwIfAborted('A scan', options.signal);
     return await this.#opened().scan(ranges);
+  }
+
+  async count(
+    range: CountRange,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<number> {
+    throwIfAborted('A count', options.signal);
+    return await this.#opened().count(range);
   }
 
   /** Not async: a promise less. */

@@ -14,6 +14,7 @@ import type {
   Address,
   Batch,
   CommitResult,
+  CountRange,
   FeedPage,
   FeedRequest,
   Hint,
@@ -89,6 +90,14 @@ export class MemoryProvider implements StorageProvider {
     return this.#open().scan(ranges);
   }
 
+  async count(
+    range: CountRange,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<number> {
+    throwIfAborted('A count', options.signal);
+    return this.#open().count(range);
+  }
+
   async commit(
     batches: readonly Batch[],
     options: { readonly signal?: AbortSignal | undefined } = {},
@@ -147,6 +156,10 @@ class Rows {
       time,
       ...(this.#tables.get(range.database)?.scan(range, time) ?? { rows: [], more: false }),
     }));
+  }
+
+  count(range: CountRange): number {
+    return this.#tables.get(range.database)?.count(range, this.#time.now()) ?? 0;
   }
 
   commit(batch: Batch): CommitResult {

@@ -8,6 +8,7 @@ import type { StorageProvider } from '../../core.js';
 export interface Abilities {
   readonly features: StorageProvider['features'];
   readonly hints: boolean;
+  readonly count: boolean;
   readonly within: boolean;
   /** It has `within`, and the test can begin a transaction. */
   readonly transactions: boolean;
@@ -32,6 +33,10 @@ export const capabilities = {
     isMet: (it: Abilities) => it.features.durable !== false && it.clock,
   },
   shared: { words: '`shared`', isMet: (it: Abilities) => it.features.shared && it.location },
+  'count, clock': {
+    words: '`count` and a replaceable clock',
+    isMet: (it: Abilities) => it.count && it.clock,
+  },
   hints: { words: '`hints`', isMet: (it: Abilities) => it.hints },
   'hints, one process': {
     words: '`hints`, and not `shared`',

@@ -65,6 +65,7 @@ export function delegating(provider: StorageProvider): StorageProvider {
             (provider.hints as NonNullable<StorageProvider['hints']>)(targets, signal),
         }),
     ...(provider.feed === undefined ? {} : { feed: provider.feed.bind(provider) }),
+    ...(provider.count === undefined ? {} : { count: provider.count.bind(provider) }),
     clock: provider.clock,
   };
 }
@@ -97,12 +98,17 @@ export const changesAddresses = (
         })),
         options,
       ),
+    count: async ({ start, end, ...range }, options) =>
+      await countOf(provider)({ ...change({ ...range, key: 'any' }), ...bounds(start, end) }, options),
     commit: (batches, options) =>
       provider.commit(
         batches.map((batch) => withAddresses(batch, change)),
         options,
       ),
   }));
+
+const countOf = (provider: StorageProvider): NonNullable<StorageProvider['count']> =>
+  (provider.count as NonNullable<StorageProvider['count']>).bind(provider);
 
 const bounds = (start: string | undefined, end: string | undefined): Partial<ScanRange> => ({
   ...(start === undefined ? {} : { start }),

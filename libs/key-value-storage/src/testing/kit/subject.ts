@@ -124,10 +124,11 @@ export class Subject {
   }
 
   get abilities(): Abilities {
-    const { features, hints, within } = this.provider;
+    const { features, hints, within, count } = this.provider;
     return {
       features,
       hints: hints !== undefined,
+      count: count !== undefined,
       within: within !== undefined,
       transactions: within !== undefined && this.#under.transaction !== undefined,
       clock: this.#used.clock && features.clock === 'replaceable',

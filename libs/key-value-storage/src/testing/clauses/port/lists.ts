@@ -227,4 +227,47 @@ export const listClauses: readonly Clause[] = [
       assert.deepEqual(await subject.scanKeys(), ['mine']);
     },
   },
+  {
+    name: '`count` returns the number of unexpired rows of a range, within its bounds.',
+    law,
+    capability: 'count, clock',
+    broken: breaks('counts rows that have expired', (provider) => {
+      const written = new Set<string>();
+      return {
+        commit: async (batches, options) => {
+          for (const { changes } of batches)
+            for (const { address } of changes) written.add(`${address.entity}\0${address.key}`);
+          return await provider.commit(batches, options);
+        },
+        count: async ({ entity, start = '', end }) =>
+          await Promise.resolve(
+            [...written]
+              .map((name) => name.split('\0'))
+              .filter(([of, key = '']) => of === entity && key >= start && (end === undefined || key < end))
+              .length,
+          ),
+      };
+    }),
+    async run(subject) {
+      const { container, entity, database } = { ...subject.address('a'), database: subject.database() };
+      const count = async (range: { start?: string; end?: string } = {}): Promise<unknown> =>
+        await subject.provider.count?.({ database, container, entity, ...range });
+      assert.equal(await count(), 0);
+      await fill(subject, ['a', 'b', 'c', 'd']);
+      await subject.mustCommit({ changes: [put(subject.address('e'), '1', 1_000)] });
+      await subject.mustCommit({ changes: [put({ ...subject.address('a'), entity: 'other' }, '1')] });
+      assert.deepEqual([await count(), await count({ start: 'b' })], [5, 4]);
+      await subject.clock.advance(1_000);
+      assert.deepEqual(
+        [
+          await count(),
+          await count({ start: 'b' }),
+          await count({ end: 'b' }),
+          await count({ start: 'b', end: 'd' }),
+        ],
+        [4, 3, 1, 2],
+      );
+      assert.deepEqual([await count({ start: 'b', end: 'b' }), await count({ start: 'e' })], [0, 0]);
+    },
+  },
 ];

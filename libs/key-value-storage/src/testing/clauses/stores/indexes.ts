@@ -97,6 +97,11 @@ export const indexClauses: readonly StoreClause[] = [
         cursor = next;
       } while (cursor !== undefined);
       assert.deepEqual(paged, all);
+      const { next } = await index.page({ limit: 4 });
+      const { previous } = await index.page({ limit: 4, cursor: next });
+      assert.deepEqual(keysOf((await index.page({ limit: 2, cursor: previous })).items), ['s-0', 's-4']);
+      assert.deepEqual(await keys({ cursor: previous }), all.slice(0, 4).toReversed());
+      assert.deepEqual(await keys({ cursor: next }), all.slice(4));
       await assertRejects('INVALID_CURSOR', 'page', () => index.page({ cursor: 'abc.def' }));
       await assertIndexed(slots);
       const other = slots.forTenant(subject.otherTenant());

@@ -10,13 +10,17 @@ import {
   defineState,
   limits,
   type Entry,
+  type EntryInfo,
   type Key,
   type KeyRange,
   type KeyValueStore,
+  type Page,
+  type PageRequest,
+  type ReadOptions,
 } from '../../../core.js';
 import { numbered } from './reading.js';
 import { breaksStores, type StoreClause } from '../../kit/store-clause.js';
-import { collect, keysOf } from '../../kit/store-subject.js';
+import { collect, keysOf, type Thing } from '../../kit/store-subject.js';
 import { assertRejects } from '../../kit/assertions.js';
 
 const acceptsAnyCursor = (name: string) =>
@@ -25,7 +29,7 @@ const acceptsAnyCursor = (name: string) =>
       try {
         return await store.page(request, options);
       } catch {
-        return { items: [], next: undefined };
+        return { items: [], next: undefined, previous: undefined };
       }
     },
   }));
@@ -115,6 +119,120 @@ export const storePagingClauses: readonly StoreClause[] = [
     },
   },
   {
+    name: '`previous` of a page leads back to the same pages, in the order of the range, in both directions and within bounds.',
+    law: 8,
+    broken: breaksStores('returns a previous page in the order in which it is read', (store) => ({
+      page: async (request: PageRequest, options?: ReadOptions) => {
+        const page = await store.page(request, options);
+        return request.cursor?.includes('~') === true ? { ...page, items: page.items.toReversed() } : page;
+      },
+    })),
+    async run(subject) {
+      const things = subject.store();
+      await things.setMany(numbered(20));
+      for (const range of [
+        {},
+        { reverse: true },
+        { start: 'key-0002', end: 'key-0017' },
+        { prefix: 'key-000' },
+      ]) {
+        const pages: Page<Entry<Thing>>[] = [];
+        for (let cursor: string | undefined, more = true; more; more = cursor !== undefined) {
+          pages.push(await things.page({ ...range, limit: 4, cursor }));
+          cursor = pages.at(-1)?.next;
+        }
+        assert.equal(pages[0]?.previous, undefined);
+        let after = pages.pop();
+        for (const page of pages.toReversed()) {
+          const back: Page<Entry<Thing>> = await things.page({ ...range, limit: 4, cursor: after?.previous });
+          assert.deepEqual(keysOf(back.items), keysOf(page.items));
+          const forth = await things.page({ ...range, limit: 4, cursor: back.next });
+          assert.deepEqual(keysOf(forth.items), keysOf(after?.items ?? []));
+          after = back;
+        }
+        assert.equal(after?.previous, undefined);
+      }
+      // a list from a cursor goes in its direction
+      const { previous, next } = await things.page({ start: 'key-0004', limit: 3, cursor: undefined });
+      assert.equal(previous, undefined);
+      const second = await things.page({ start: 'key-0004', limit: 3, cursor: next });
+      const listed = async (cursor: string | undefined) =>
+        keysOf(await collect(things.list({ start: 'key-0004', cursor })));
+      assert.deepEqual(await listed(second.previous), ['key-0006', 'key-0005', 'key-0004']);
+      assert.deepEqual(await listed(next), keysOf(numbered(20).slice(7)));
+      const other = { start: 'key-0004', cursor: second.previous };
+      await assertRejects('INVALID_CURSOR', 'page of another range', () =>
+        things.page({ ...other, start: 'key-0003' }),
+      );
+      await assertRejects('INVALID_CURSOR', 'page of a changed direction', () =>
+        things.page({ ...other, cursor: other.cursor?.replace('~', '.') }),
+      );
+    },
+  },
+  {
+    name: 'A previous page whose entries are gone is empty, and has the way back; so has a next one.',
+    law: 8,
+    broken: breaksStores('forgets where an empty page lies', (store) => ({
+      page: async (request: PageRequest, options?: ReadOptions) => {
+        const page = await store.page(request, options);
+        return page.items.length > 0 ? page : { ...page, next: undefined, previous: undefined };
+      },
+    })),
+    async run(subject) {
+      const things = subject.store();
+      await things.setMany(numbered(8));
+      for (const reverse of [false, true]) {
+        const keys = (reverse ? numbered(8).toReversed() : numbered(8)).map(({ key }) => key);
+        const [first, second] = [keys.slice(0, 4), keys.slice(4)];
+        const before = await things.page({ reverse, limit: 4 });
+        const after = await things.page({ reverse, limit: 4, cursor: before.next });
+        for (const key of first) await things.delete(key);
+        const gone = await things.page({ reverse, limit: 4, cursor: after.previous });
+        assert.deepEqual([gone.items, gone.previous, typeof gone.next], [[], undefined, 'string']);
+        const back = await things.page({ reverse, limit: 4, cursor: gone.next });
+        assert.deepEqual(keysOf(back.items), second);
+        for (const key of second) await things.delete(key);
+        await things.setMany(first.map((key) => ({ key, value: { n: 1 } })));
+        const none = await things.page({ reverse, limit: 4, cursor: before.next });
+        assert.deepEqual([none.items, none.next, typeof none.previous], [[], undefined, 'string']);
+        const all = await things.page({ reverse, limit: 4, cursor: none.previous });
+        assert.deepEqual(keysOf(all.items), first);
+        await things.setMany(numbered(8));
+      }
+    },
+  },
+  {
+    name: '`page` and `list` with `values: false` return keys, etags and expiry, and fetch no value.',
+    law: 8,
+    broken: breaksStores('reads the values, and omits them', (store) => ({
+      page: async (request: PageRequest, options?: ReadOptions) => {
+        const { values: _, ...rest } = { values: undefined, ...options };
+        return await store.page(request, rest);
+      },
+    })),
+    async run(subject) {
+      const things = subject.store();
+      await things.set('a', { n: 1 });
+      // a value that cannot be read back
+      await subject.corruptRow(() => ({ text: '{"a":{"$date":1e99}}' }));
+      const [b, c] = await things.setMany(numbered(2), { ttlMs: 60_000 });
+      await assertRejects('STORAGE_CORRUPT', 'list', () => collect(things.list()));
+      const { items, next } = await things
+        .page({ limit: 2 }, { values: false })
+        .catch((error: unknown) => assert.fail(`it reads values: ${String(error)}`));
+      const rest = await collect(things.list({ cursor: next }, { values: false }));
+      const of = (info: EntryInfo | undefined) => [info?.key, info?.etag, info?.expiresAt?.getTime()];
+      assert.deepEqual([items.length, rest.length], [2, 1]);
+      assert.deepEqual([...items.slice(1), ...rest].map(of), [b, c].map(of));
+      assert.equal(items[0]?.etag, (await things.stat('a'))?.etag);
+      assert.ok(![...items, ...rest].some((info) => 'value' in info), 'an info has a value');
+      for (const values of ['omit', 0, null])
+        await assertRejects('INVALID_OPTION', `values: ${String(values)}`, () =>
+          things.page({}, { values: values as never }),
+        );
+    },
+  },
+  {
     name: 'A page has 1 to 1,000 items, 100 by default; other limits are refused.',
     law: 13,
     broken: breaksStores('uses the default for an invalid limit', (store) => ({
@@ -161,6 +279,7 @@ export const storePagingClauses: readonly StoreClause[] = [
           return {
             items: found.slice(from, from + limit),
             next: from + limit < found.length ? next : undefined,
+            previous: undefined,
           };
         },
       };
