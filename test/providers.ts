@@ -139,7 +139,6 @@ const all: readonly ListedProvider[] = [
   wrapped('coalescing-json-file', jsonFile, (provider) => new CoalescingProvider(provider)),
   documents,
   postgres,
-  wrapped('coalescing-postgres', postgres, (provider) => new CoalescingProvider(provider)),
   wrapped(
     'postgres-within',
     {
@@ -156,6 +155,7 @@ const all: readonly ListedProvider[] = [
     },
     (provider) => eachCallWithin(provider, () => plainTables.begin()),
   ),
+  // coalescing, as in production; `postgres` above is bare
   wrapped('postgres-row-level-security', postgresSecured, (provider) => new CoalescingProvider(provider)),
   wrapped('postgres-by-url', postgresByUrl, (provider) => new CoalescingProvider(provider)),
 ];

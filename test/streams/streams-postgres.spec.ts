@@ -5,6 +5,4 @@
 import { providers } from '../providers.js';
 import { describeStreamProviders } from './describe-stream-providers.js';
 
-describeStreamProviders(
-  providers.filter(({ server, name }) => server === 'postgres' && name !== 'coalescing-postgres'),
-);
+describeStreamProviders(providers.filter(({ server }) => server === 'postgres'));
