@@ -1,7 +1,8 @@
 /**
  * The commands that read and change single values, as processes, on a directory and on Postgres.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { defineStream, event, EventStore, type EventStream } from '@kvent/event-store/core';
 import { PostgresProvider } from '@kvent/key-value-postgres';
@@ -136,33 +137,51 @@ function aLockedDirectory(): void {
   });
 }
 
-/** Prints the address of each module that the process loads to stderr. */
+/** Writes the modules that the process has loaded to stderr: those of Node, and CommonJS. */
 const printModules =
-  "import{register}from'node:module';register('data:text/javascript,export async function load(url,context,next){process._rawDebug(url);return next(url,context)}')";
+  "process.on('exit',()=>process._rawDebug(JSON.stringify({own:Object.keys(require.cache),node:process.moduleLoadList})));";
+
+interface Loaded {
+  readonly own: readonly string[];
+  /** `NativeModule crypto`. */
+  readonly node: readonly string[];
+}
 
 /** The sources of a module of the bundle, by its source map. */
 function bundledSources(module: string): readonly string[] {
-  if (!module.includes('/cli/bundle/')) return [];
-  const map = JSON.parse(readFileSync(new URL(`${module}.map`), 'utf8')) as { readonly sources: string[] };
+  const map = JSON.parse(readFileSync(`${module}.map`, 'utf8')) as { readonly sources: string[] };
   return map.sources;
 }
 
 function startUp(): void {
-  // one module costs about half a millisecond of CPU, so that the command is bundled
-  it('loads for a directory neither Nest, nor Postgres, nor the stores', async () => {
-    const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(printModules)}` };
-    const { code, stderr } = await new KventProcess(['get', 'data', 'product', 'mug'], workspace.folder, {
-      env,
-    }).exit;
+  // loading and compiling is most of the time of a call, so that a command has no more than it
+  // needs
+  it('loads for a directory neither Nest, nor Postgres, nor the stores, nor commander', async () => {
+    writeFileSync(workspace.path('modules.cjs'), printModules);
+    const env = { NODE_OPTIONS: `--require=${workspace.path('modules.cjs')}` };
+    const args = ['ls', 'data', 'product', '--tenant', 'acme'];
+    const { code, stderr } = await new KventProcess(args, workspace.folder, { env }).exit;
     expect(code).toBe(0);
-    const modules = lines(stderr).filter((line) => line.startsWith('file:'));
-    const sources = modules.flatMap(bundledSources);
+    const { own, node } = JSON.parse(stderr) as Loaded;
+    const bundle = own.filter((module) => module.includes('/cli/bundle/'));
+    expect(own.filter((module) => !bundle.includes(module)).map((module) => basename(module))).toEqual([
+      'modules.cjs',
+      'kvent.cjs',
+    ]);
+    const sources = bundle.flatMap(bundledSources);
+    expect(sources.length).toBeGreaterThan(50);
     expect(
-      [...modules, ...sources].filter((module) =>
-        /nestjs|typeorm|\/pg\/|key-value-postgres|typed-store/.test(module),
+      sources.filter((source) =>
+        /nestjs|typeorm|\/pg\/|key-value-postgres|typed-store|commander|cli\/src\/(backup|init)\//.test(
+          source,
+        ),
       ),
     ).toEqual([]);
-    expect(sources.length).toBeGreaterThan(50);
-    expect(modules.length).toBeLessThan(40);
+    expect(bundle.length).toBeLessThan(8);
+    const kilobytes = bundle.reduce((sum, module) => sum + statSync(module).size, 0) / 1_000;
+    expect(kilobytes).toBeLessThan(170);
+    const heavy =
+      /^NativeModule (child_process|cluster|dns|http2?|https|inspector|readline|repl|tls|worker_threads|internal\/deps\/cjs-module-lexer\/lexer)$/;
+    expect(node.filter((module) => heavy.test(module))).toEqual([]);
   });
 }

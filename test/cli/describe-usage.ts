@@ -91,7 +91,7 @@ export function describeUsage(): void {
       await cp(join(root, 'libs/cli/bin'), workspace.path('cli/bin'), { recursive: true });
       await cp(join(root, 'libs/cli/package.json'), workspace.path('cli/package.json'));
       expect(
-        await new KventProcess(['--help'], workspace.folder, { script: workspace.path('cli/bin/kvent.js') })
+        await new KventProcess(['--help'], workspace.folder, { script: workspace.path('cli/bin/kvent.cjs') })
           .exit,
       ).toMatchObject({
         code: 1,

@@ -1,10 +1,10 @@
-/** The command as users start it: `node libs/cli/bin/kvent.js`. */
+/** The command as users start it: `node libs/cli/bin/kvent.cjs`. */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 
 export const root = join(import.meta.dirname, '../..');
-const bin = join(root, 'libs/cli/bin/kvent.js');
+const bin = join(root, 'libs/cli/bin/kvent.cjs');
 
 export interface Exit {
   readonly code: number | null;

@@ -39,6 +39,8 @@ async function packAll(tarballOf: (name: Library) => string): Promise<Record<Lib
     }
     await cp(join(root, 'tsconfig.base.json'), join(scratch, 'tsconfig.base.json'));
     await linkPackages(scratch);
+    // the bundle contains commander, of the version that only this package uses
+    await symlink(join(root, 'libs/cli/node_modules'), join(scratch, 'libs/cli/node_modules'));
     const projects = libraries.map((name) => join('libs', name, 'tsconfig.lib.json'));
     const tsc = join(root, 'node_modules/typescript-7/bin/tsc');
     await run(process.execPath, [tsc, '-b', ...projects], { cwd: scratch }).catch((error: unknown) => {

@@ -38,10 +38,10 @@ describe.each(libraries.map((name) => [name] as const))('@kvent/%s as published'
     (await run('tar', ['-xzOf', tarball, `package/${file}`])).stdout;
 
   it('holds the build, its sources, the manifest, its README and its licence, and nothing else', () => {
-    const doors = isProgram ? ['bin/kvent.js'] : ['dist/index.js', 'dist/index.d.ts', 'dist/index.cjs'];
+    const doors = isProgram ? ['bin/kvent.cjs'] : ['dist/index.js', 'dist/index.d.ts', 'dist/index.cjs'];
     const others = files.filter(
       (file) =>
-        !/^(bundle\/.*\.js(\.map)?|dist\/.*\.(c?js|d\.c?ts)(\.map)?|src\/.*\.c?ts|package\.json|README\.md|LICENSE)$/.test(
+        !/^(bundle\/(.*\.cjs(\.map)?|LICENSE\.commander)|dist\/.*\.(c?js|d\.c?ts)(\.map)?|src\/.*\.c?ts|package\.json|README\.md|LICENSE)$/.test(
           file,
         ),
     );
@@ -161,7 +161,7 @@ it('A script and the command `kvent` do their work where Nest is not installed',
   );
   expect(existsSync(join(app.folder, 'node_modules/@nestjs'))).toBe(false);
   const kvent = async (...args: string[]) =>
-    await app.run('.', ['node_modules/@kvent/cli/bin/kvent.js', ...args]);
+    await app.run('.', ['node_modules/@kvent/cli/bin/kvent.cjs', ...args]);
   const open = (work: string): string[] => [
     '--input-type=module',
     '--eval',

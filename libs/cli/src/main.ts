@@ -15,7 +15,11 @@ for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
   });
 }
 
-const { exitCode, interrupted } = await run(args, output);
-process.exitCode = exitCode;
-// an interrupted command may still wait for a lock or a connection
-if (interrupted) process.exit();
+// if nothing is left to wait for, Node ends the process before the command has a result
+process.exitCode = 1;
+// without `await`, which the bundle for CommonJS cannot contain here
+void run(args, output).then(({ exitCode, interrupted }) => {
+  process.exitCode = exitCode;
+  // an interrupted command may still wait for a lock or a connection
+  if (interrupted) process.exit();
+});

@@ -3,12 +3,13 @@
  * `package.json` is the same in `src`, `dist` and `bundle`.
  */
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 
 export const manifest = (): {
   readonly version: string;
   readonly dependencies: Readonly<Record<string, string>>;
 } =>
-  JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as ReturnType<
+  JSON.parse(readFileSync(join(import.meta.dirname, '../package.json'), 'utf8')) as ReturnType<
     typeof manifest
   >;
 

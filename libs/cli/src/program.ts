@@ -1,5 +1,5 @@
 /** The commands and their options as a parser, made of the table of commands. */
-import { Argument, Command, InvalidArgumentError, Option } from 'commander';
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { ArgumentSpec, CommandSpec, OptionSpec } from './commands/declaration.js';
 import { commands } from './commands/table.js';
 import { manifest } from './manifest.js';
@@ -15,8 +15,26 @@ export type Perform = (command: CommandSpec, values: Values) => Promise<void>;
 const locations =
   'A storage is a directory of JsonFileProvider or postgres://user:password@host:port/database.';
 
+/**
+ * Performs the command of these arguments. Without one, prints a help, the version or what is
+ * wrong, and returns how the process ends.
+ */
+export async function parseCall(
+  args: readonly string[],
+  perform: Perform,
+  output: Output,
+): Promise<{ readonly exitCode: number; readonly message: string } | undefined> {
+  try {
+    await createProgram(perform, output).parseAsync(args, { from: 'user' });
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    return { exitCode: error.exitCode === 0 ? 0 : 2, message: error.message };
+  }
+}
+
 /** The messages of commander go to `output`, too, because they repeat arguments. */
-export function createProgram(perform: Perform, output: Output): Command {
+function createProgram(perform: Perform, output: Output): Command {
   const program = new Command('kvent')
     .configureOutput({
       writeOut: (text) => void output.result(...linesOf(text)),

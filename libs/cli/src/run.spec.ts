@@ -1,6 +1,10 @@
 import { readdirSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { Folder, kvent } from './spec-support.js';
+import { commands } from './commands/table.js';
+import { plainCall } from './plain-call.js';
+import { Output } from './output/output.js';
+import { parseCall } from './program.js';
+import { Folder, kvent, Stream } from './spec-support.js';
 
 let folder: Folder;
 const path = (name: string): string => folder.path(name);
@@ -108,5 +112,66 @@ describe('a reader that leaves', () => {
 
   it('of the help is no failure', async () => {
     expect(await kvent(['--help'], { out: true, err: true })).toMatchObject({ exitCode: 0 });
+  });
+});
+
+/** What commander makes of a call; `undefined` if it refuses it or prints a help. */
+async function parsedByCommander(args: readonly string[]): Promise<ReturnType<typeof plainCall>> {
+  let call: ReturnType<typeof plainCall>;
+  const output = new Output(new Stream(), new Stream(), (text) => text);
+  await parseCall(args, async (command, values) => void (call = { command, values }), output);
+  return call;
+}
+
+describe('a call that is read without commander', () => {
+  const inExample = /'([^']*)'|(\S+)/g;
+  const examples = commands.map(({ example }) =>
+    Array.from(example.matchAll(inExample), ([, quoted, word]) => quoted ?? word ?? '').slice(1),
+  );
+  const calls = [
+    ...examples,
+    ['ls', 'data'],
+    ['ls', 'data', 'help'],
+    ['ls', '--limit', '7', 'data', '--shared', 'product', '--wait', '0.5'],
+    ['get', 'data', '', 'k', '--schema', ''],
+    ['put', 'data', 'product', 'k', '{}', '--if-match', '7', '--schema-version', '2', '--ttl', 'never'],
+    ['stream', 'show', 'data', 'order', 'o-1', '--reverse', '--from', '3', '--json', '--verbose'],
+  ];
+
+  it.each(calls.map((args) => [args.join(' '), args] as const))(
+    'has the same values: %s',
+    async (_, args) => {
+      const call = plainCall(commands, args);
+      expect(call).toBeDefined();
+      expect(call).toEqual(await parsedByCommander(args));
+    },
+  );
+
+  it.each([
+    ['no command', []],
+    ['another command', ['lss', 'data']],
+    ['half a command', ['stream', 'data']],
+    ['a missing argument', ['get', 'data', 'product']],
+    ['a needless argument', ['ls', 'data', 'product', 'k']],
+    ['a missing option', ['copy', '--from', 'data']],
+    ['a value that is missing', ['ls', 'data', '--limit']],
+    ['a value that is wrong', ['ls', 'data', '--limit', '0']],
+    ['options that exclude each other', ['ls', 'data', '--tenant', 'acme', '--shared']],
+    ['an option that there is not', ['ls', 'data', '--limits', '1']],
+  ])('is none that commander refuses: %s', async (_, args) => {
+    expect(plainCall(commands, args)).toBeUndefined();
+    expect(await parsedByCommander(args)).toBeUndefined();
+  });
+
+  it.each([
+    ['the help', ['ls', 'data', '--help']],
+    ['the version', ['ls', 'data', '--version']],
+    ['an option with =', ['ls', 'data', '--limit=1']],
+    ['an option twice', ['ls', 'data', '--limit', '1', '--limit', '2']],
+    ['the end of the options', ['ls', '--', 'data']],
+    ['a value with a dash', ['ls', 'data', '--tenant', '-a']],
+    ['stdin', ['put', 'data', 'product', 'k', '-', '--write']],
+  ])('is none in another form: %s', (_, args) => {
+    expect(plainCall(commands, args)).toBeUndefined();
   });
 });

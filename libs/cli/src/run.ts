@@ -1,5 +1,4 @@
 /** Runs a command and returns its exit code. Everything it prints goes through `Output`. */
-import { CommanderError } from 'commander';
 import type { CommandContext } from './commands/command.js';
 import { Interruption } from './interruption.js';
 import { failureOf } from './output/failure.js';
@@ -7,8 +6,10 @@ import { packageRanges } from './manifest.js';
 import { brokenPipeExitCode, type Output } from './output/output.js';
 import { ProgressLine } from './output/progress-line.js';
 import type { Report } from './output/report.js';
-import { createProgram, type Perform } from './program.js';
+import { commands } from './commands/table.js';
+import { plainCall } from './plain-call.js';
 import { UsageError } from './input/usage-error.js';
+import type { Perform } from './program.js';
 
 interface RunResult {
   readonly exitCode: number;
@@ -49,30 +50,29 @@ export async function run(args: readonly string[], output: Output): Promise<RunR
       if (json === true) await output.json(failure.json).catch(() => undefined);
     }
   };
+  const ended = async (exitCode: number, code: string, message: string): Promise<RunResult> => {
+    if (exitCode === 2 && args.includes('--json'))
+      await output.json({ error: { code, message, effect: 'none' } }).catch(() => undefined);
+    return { exitCode, interrupted: false };
+  };
   try {
-    await createProgram(perform, output).parseAsync(args, { from: 'user' });
+    const call = plainCall(commands, args);
+    if (call === undefined) {
+      const { parseCall } = await import('./program.js');
+      const end = await parseCall(args, perform, output);
+      // it has printed its message already
+      if (end !== undefined) return await ended(end.exitCode, 'USAGE', end.message);
+    } else await perform(call.command, call.values);
     return result;
   } catch (error) {
-    const exitCode = exitCodeOf(error);
-    // commander has printed its message already
-    if (error instanceof UsageError) output.log(`kvent: ${error.message}`);
-    else if (!(error instanceof CommanderError)) output.log(`kvent: ${failureOf(error).line}`);
-    if (exitCode === 2 && args.includes('--json'))
-      await output.json(wrongUsage(error)).catch(() => undefined);
-    return { exitCode, interrupted: false };
+    if (!(error instanceof UsageError)) {
+      output.log(`kvent: ${failureOf(error).line}`);
+      return { exitCode: 1, interrupted: false };
+    }
+    output.log(`kvent: ${error.message}`);
+    return await ended(2, error.code, error.message);
   }
 }
 
 /** The values are those that the command declares in its `CommandSpec`. */
 type Work = (values: unknown, context: CommandContext) => Promise<Report>;
-
-function exitCodeOf(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-  return error instanceof UsageError ? 2 : 1;
-}
-
-function wrongUsage(error: unknown): object {
-  const code = error instanceof UsageError ? error.code : 'USAGE';
-  const message = error instanceof Error ? error.message : String(error);
-  return { error: { code, message, effect: 'none' } };
-}

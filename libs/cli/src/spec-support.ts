@@ -14,7 +14,7 @@ export const Slots = defineState<{ readonly doctor: string }, string>('slot', {
 });
 
 /** The output of a process. `closed`: its reader has gone. */
-class Stream implements OutputStream {
+export class Stream implements OutputStream {
   written = '';
   closed = false;
   #listener: (error: NodeJS.ErrnoException) => void = () => undefined;

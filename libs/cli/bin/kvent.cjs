@@ -1,16 +1,19 @@
 #!/usr/bin/env node
-import { existsSync } from 'node:fs';
+'use strict';
+const { existsSync } = require('node:fs');
+const { join } = require('node:path');
+const { pathToFileURL } = require('node:url');
 
-// The list of processes shows it to everybody on the machine: without the arguments, which may hold a password.
+// Every user of the machine can see it: without the arguments, which may hold a password.
 process.title = 'kvent';
 
 // In the repository it is compiled by `npm run build`; what npm installs is compiled already.
-const built = new URL('../dist/main.js', import.meta.url);
+const built = join(__dirname, '../dist/main.js');
 // the same in a few files, which load faster; the provider of Postgres would load its modules again
-const bundled = new URL('../bundle/main.js', import.meta.url);
+const bundled = join(__dirname, '../bundle/main.cjs');
 const usesPostgres = process.argv.some((argument) => /^postgres(ql)?:/i.test(argument));
-const main = usesPostgres || !existsSync(bundled) ? built : bundled;
-if (existsSync(main)) await import(main.href);
+if (!usesPostgres && existsSync(bundled)) require(bundled);
+else if (existsSync(built)) void import(pathToFileURL(built).href);
 else {
   process.stderr.write('kvent: it is not compiled yet. In the root of the repository: npm run build\n');
   process.exitCode = 1;
