@@ -184,7 +184,7 @@ describe('docs/reference/options.md', () => {
       Object.entries(calls).map(async ([verb, call]) => [verb, await namesTaken(call)] as const),
     );
     const stated = rowsBelow(options, 'The verbs of a store')
-      .slice(0, 14)
+      .slice(0, 16)
       .flatMap(([verbs = '', names = '']) =>
         wordsIn(verbs).map((verb) => [verb, [...wordsIn(names)].sort()] as const),
       );

@@ -222,6 +222,23 @@ onEachStorage('Products', (shop) => {
       expect((await change(client, -900)).body).toMatchObject({ priceCents: 0 });
     });
 
+    it('once for all repeats with one key, also concurrently and after a further change', async () => {
+      const client = await shop.createTenant();
+      await add(client);
+      const lower = async (by = -500) =>
+        await client.post('/products/mug/price-changes', { by }, { 'Idempotency-Key': 'k-1' });
+      const answers = await Promise.all(Array.from({ length: 5 }, () => lower()));
+      await change(client, 50);
+      for (const { status, body, headers } of [...answers, await lower()])
+        expect([status, body, headers.get('etag')]).toEqual([
+          200,
+          { ...stored, priceCents: 350 },
+          answers[0]?.headers.get('etag'),
+        ]);
+      expect((await client.get('/products/mug')).body).toMatchObject({ priceCents: 400 });
+      expect(await lower(-1)).toMatchObject({ status: 422, body: { code: 'IDEMPOTENCY_CONFLICT' } });
+    });
+
     it('20 times concurrently, and none is lost', async () => {
       const client = await shop.createTenant();
       await add(client);

@@ -70,26 +70,46 @@ const storeAttempts: Record<string, readonly Attempt[]> = {
   // Only the victim has the key 'g-1', and its existence must not be visible.
   has: [async ({ notes }) => (await notes.has('g-1')) && secret],
   stat: [async ({ notes }) => (await notes.stat('g-1')) && secret],
-  add: [({ notes }) => notes.add('n-1', { text: 'mine' })],
-  getOrAdd: [({ notes }) => notes.getOrAdd('n-2', () => ({ text: 'mine' }))],
+  // the victim has used the key 'once' for 'r-1' and 'r-2'
+  add: [
+    ({ notes }) => notes.add('n-1', { text: 'mine' }),
+    ({ notes }) => notes.add('r-1', { text: 'mine' }, { idempotencyKey: 'once' }),
+  ],
+  getOrAdd: [
+    ({ notes }) => notes.getOrAdd('n-2', () => ({ text: 'mine' })),
+    ({ notes }) => notes.getOrAdd('r-2', () => ({ text: 'mine' }), { idempotencyKey: 'once' }),
+  ],
   set: [
     ({ notes }) => notes.set('n-1', { text: 'mine' }),
     ({ notes, entry }) => notes.set('n-1', { text: 'mine' }, { ifMatch: entry }),
     ({ notes, entry }) => notes.set('n-1', { text: 'mine' }, { ifMatch: entry.etag }),
     ({ notes }) => notes.set('absent-here', { text: 'mine' }, { ifMatch: '*' }),
+    ({ notes }) => notes.set('r-1', { text: 'mine' }, { idempotencyKey: 'once' }),
   ],
-  replace: [({ notes }) => notes.replace('n-2', { text: 'mine' })],
+  replace: [
+    ({ notes }) => notes.replace('n-2', { text: 'mine' }),
+    ({ notes }) => notes.replace('r-3', { text: 'mine' }, { idempotencyKey: 'once' }),
+  ],
   save: [
     ({ notes, entry }) => notes.save(entry),
     ({ notes, entry }) => notes.save(entry.with({ text: 'mine' })),
+    ({ notes, entry }) => notes.save(entry, { idempotencyKey: 'once' }),
   ],
   update: [
     ({ notes }) =>
       notes.update('n-3', (note) => ({ text: `${note.text}!` }), { initial: () => ({ text: 'mine' }) }),
+    ({ notes }) => notes.update('r-1', () => ({ text: 'mine' }), { idempotencyKey: 'once' }),
   ],
-  touch: [({ sliding }) => sliding.touch('s-1', { ttlMs: 7_200_000 })],
-  delete: [({ notes }) => notes.delete('n-1'), ({ notes, entry }) => notes.delete('n-1', { ifMatch: entry })],
-  take: [({ notes }) => notes.take('n-1')],
+  touch: [
+    ({ sliding }) => sliding.touch('s-1', { ttlMs: 7_200_000 }),
+    ({ sliding }) => sliding.touch('s-1', { ttlMs: 7_200_000, idempotencyKey: 'once' }),
+  ],
+  delete: [
+    ({ notes }) => notes.delete('n-1'),
+    ({ notes, entry }) => notes.delete('n-1', { ifMatch: entry }),
+    async ({ notes }) => (await notes.delete('r-1', { idempotencyKey: 'once' })) && secret,
+  ],
+  take: [({ notes }) => notes.take('n-1'), ({ notes }) => notes.take('r-1', { idempotencyKey: 'once' })],
   getMany: [({ notes }) => notes.getMany(['n-1', 'n-2', 'n-3'])],
   setMany: [({ notes }) => notes.setMany([{ key: 'n-1', value: { text: 'mine' } }])],
   list: [
@@ -127,7 +147,7 @@ const counterAttempts: Record<string, readonly Attempt[]> = {
   raiseTo: [async ({ views }) => exposed(await views.raiseTo('v-1', 3))],
   lowerTo: [async ({ views }) => exposed(await views.lowerTo('v-1', 2))],
   list: [async ({ views }) => (await everything(views.list())).length > 1 && secret],
-  reset: [({ views }) => views.reset('v-1')],
+  reset: [({ views }) => views.reset('v-1'), ({ views }) => views.reset('v-1', { idempotencyKey: 'once' })],
 };
 const shardedAttempts: Record<string, readonly Attempt[]> = {
   get: [async ({ likes }) => exposed(await likes.get('l-1'))],
@@ -324,6 +344,11 @@ async function prepareVictim(
   await notes.setMany(['g-1', 'n-1', 'n-2', 'n-3'].map((key) => ({ key, value: { text: secret } })));
   await storage.atomic().set(notes, 'n-4', { text: secret }).commit({ idempotencyKey: 'once' });
   await sliding.set('s-1', { text: secret });
+  await notes.update('r-1', () => ({ text: secret }), {
+    idempotencyKey: 'once',
+    initial: () => ({ text: '' }),
+  });
+  await notes.getOrAdd('r-2', () => ({ text: secret }), { idempotencyKey: 'once' });
   await diary.append('d-1', [...written(secret), ...written(secret)], {
     expectedVersion: 'absent',
     idempotencyKey: 'once',

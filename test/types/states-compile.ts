@@ -8,6 +8,8 @@ import {
   defineState,
   Entry,
   getStoreToken,
+  IdempotencyKey,
+  IdempotentCall,
   IndexedStore,
   IfMatch,
   InjectStore,
@@ -107,9 +109,14 @@ export class Clinic {
     await this.products.update('mug', ({ title, cents }) => ({ title, cents }), {
       initial: () => ({ title: '', cents: 0 }),
     });
-    await this.products.getOrAdd('mug', () => ({ title: '', cents: 0 }));
+    await this.products.getOrAdd('mug', () => ({ title: '', cents: 0 }), { idempotencyKey: 'k' });
+    await this.products.delete('mug', { ifMatch: '*', idempotencyKey: { key: 'k', content: [1] } });
+    await this.products.touch('mug', { ttlMs: 1, idempotencyKey: 'k' });
     await this.products.setMany([{ key: 'cup', value: { title: 'Cup', cents: 1 } }]);
     return await this.products.save(entry.with({ cents: 1 }));
+  }
+  async repeated(@IdempotencyKey() call: IdempotentCall): Promise<void> {
+    await this.products.take('mug', { idempotencyKey: call });
   }
   async both(ifMatch: Precondition, seen: KeyWithEtag<readonly [string, number]>): Promise<void> {
     const slot = await this.slots.getOrThrow(['ada', '2026-10-31', 9]);

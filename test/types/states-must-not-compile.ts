@@ -63,6 +63,10 @@ export async function keys(): Promise<void> {
   await notes.get(['notes', 1]);
   // @ts-expect-error  a prefix begins with the first part
   slots.list({ prefix: [9] });
+  // @ts-expect-error  an idempotency key is a text, or has one
+  await slots.take(['ada', '2026-10-31', 9], { idempotencyKey: 9 });
+  // @ts-expect-error  `setMany` takes none
+  await slots.setMany([], { idempotencyKey: 'k' });
   // @ts-expect-error  a text is no prefix of parts
   slots.list({ prefix: 'ada' });
   // @ts-expect-error  the bounds have the types of the parts

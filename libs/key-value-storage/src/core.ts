@@ -9,7 +9,7 @@
 export { Precondition } from './core/store/etag.js';
 export { Entry, EntryInfo, type Representation } from './core/store/entry.js';
 export type { Key, KeyPart, KeyPrefix, KeyRange } from './core/base/key.js';
-export type { CallOptions, ReadOptions } from './core/store/call-options.js';
+export type { CallOptions, IdempotentOptions, ReadOptions } from './core/store/call-options.js';
 export {
   AtomicBatch,
   AtomicChanges,
@@ -18,7 +18,12 @@ export {
   KeyValueStore,
   type AtomicResult,
   type EtagLike,
+  type DeleteOptions,
+  type GotOrAdded,
   type GuardedWriteOptions,
+  type KeyedWriteOptions,
+  type TouchOptions,
+  type UpdateOptions,
   type KeyWithEtag,
   type Page,
   type ListRange,

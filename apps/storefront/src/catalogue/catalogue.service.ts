@@ -4,6 +4,7 @@ import {
   InjectStore,
   IndexedStore,
   type Entry,
+  type IdempotentCall,
   type Page,
   type PageRequest,
   type Precondition,
@@ -51,10 +52,16 @@ export class CatalogueService {
 
   /**
    * One attempt: `STORAGE_CONFLICT` after a concurrent write. The caller decides whether to retry.
+   * With a key, a repeat changes nothing and returns the product as it was after the first call.
    */
-  async changePrice(sku: string, byCents: number): Promise<Entry<Product>> {
+  async changePrice(
+    sku: string,
+    byCents: number,
+    idempotencyKey: IdempotentCall | undefined,
+  ): Promise<Entry<Product>> {
     const product = await this.products.getOrThrow(sku);
-    return await this.products.save(product.with({ priceCents: product.value.priceCents + byCents }));
+    const changed = product.with({ priceCents: product.value.priceCents + byCents });
+    return await this.products.save(changed, { idempotencyKey });
   }
 
   /** `KEY_NOT_FOUND`. Only products of the catalogue are stocked and put into carts. */

@@ -2,6 +2,8 @@ import { Controller, Delete, Get, HttpCode, Param, Post, Put, Res, UseIntercepto
 import { ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import {
   EtagInterceptor,
+  IdempotencyKey,
+  IdempotentCall,
   IfMatch,
   invalidValue,
   Paged,
@@ -104,14 +106,21 @@ export class ProductsController {
   @UseInterceptors(
     RetryOnConflictInterceptor.with({ attempts: 50, delayMsMax: 50, attemptsHeader: 'Storefront-Attempts' }),
   )
-  @ApiOperation({ summary: 'Raises or lowers the price; concurrent changes are never lost' })
+  @ApiOperation({
+    summary:
+      'Raises or lowers the price; concurrent changes are never lost, and repeats with a key change nothing',
+  })
   @ApiResponse({
     status: 200,
     standardSchema: ProductSchema,
     description: 'The header Storefront-Attempts contains the number of attempts.',
   })
   @ApiResponse({ status: 422, description: '`INVALID_VALUE`: the price would fall below zero.' })
-  changePrice(@Param('sku') sku: string, @CheckedBody(PriceChange) { by }: z.infer<typeof PriceChange>) {
-    return this.catalogue.changePrice(sku, by);
+  changePrice(
+    @Param('sku') sku: string,
+    @CheckedBody(PriceChange) { by }: z.infer<typeof PriceChange>,
+    @IdempotencyKey({ required: false }) call: IdempotentCall | undefined,
+  ) {
+    return this.catalogue.changePrice(sku, by, call);
   }
 }

@@ -6,7 +6,7 @@
 import type { Contribution } from './commit.js';
 import { Participant, type ObservedRows, type Verdict } from './participant.js';
 import type { StorageAccess } from './storage-access.js';
-import { encodeValue, mayHoldTags, parseStored, reviveFrozen } from '../encoding/codec.js';
+import { encodeValue, jsonOf, parseStored, reviveFrozen } from '../encoding/codec.js';
 import { sha256 } from '../encoding/sha256.js';
 import { storageError } from '../base/errors.js';
 import { assertWithin } from '../base/assert-limits.js';
@@ -167,9 +167,7 @@ const digestName = 'sha256-2';
 function digestOf(content: unknown): string | undefined | Promise<string> {
   if (content === undefined) return undefined;
   const encoded = encodeValue(content, () => 'The content of an idempotent call', { schemaVersion: 1 });
-  // without tags, the value is the JSON of the text
-  const json = mayHoldTags(encoded.text) ? (JSON.parse(encoded.text) as unknown) : encoded.value;
-  const hash = sha256(canonical(json));
+  const hash = sha256(canonical(jsonOf(encoded)));
   return isPromise(hash) ? hash.then((hex) => `${digestName}:${hex}`) : `${digestName}:${hash}`;
 }
 

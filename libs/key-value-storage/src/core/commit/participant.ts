@@ -24,6 +24,8 @@ export interface ReplayedBatch {
   readonly row: Row;
 }
 
+export type CommittedOrReplayed = CommittedBatch | ReplayedBatch;
+
 /** How a participant stands, by its rows as they are now. */
 export type Verdict =
   /** Its contribution holds. */
@@ -106,7 +108,7 @@ const attemptsInTransaction = 3;
  * Commits the participants and what is beside them. Returns that the batch was committed, now or
  * before; throws every other result.
  */
-export async function commitParticipants(batch: ParticipantBatch): Promise<CommittedBatch | ReplayedBatch> {
+export async function commitParticipants(batch: ParticipantBatch): Promise<CommittedOrReplayed> {
   for (const participant of batch.participants) {
     const prepared = participant.prepare();
     if (prepared !== undefined) await prepared;

@@ -68,6 +68,10 @@ export function encodeValue(
   }
 }
 
+/** The JSON of an encoded value; without tags, that is the value. */
+export const jsonOf = ({ text, value }: EncodedValue): unknown =>
+  mayHoldTags(text) ? (JSON.parse(text) as unknown) : value;
+
 /**
  * Fast path for plain JSON, as most values are: one walk checks and copies them. Other values take
  * the general path.

@@ -77,8 +77,8 @@ export function evaluateBatch(
   return { result: { outcome: 'committed', time, rows, position }, effects };
 }
 
-function isMet(check: Check, row: Row | undefined): boolean {
-  const { expected } = check;
+/** Whether a row that is live is as expected. */
+export function isMet({ expected }: Pick<Check, 'expected'>, row: Row | undefined): boolean {
   if (expected === 'absent') return row === undefined;
   if (expected === 'present') return row !== undefined;
   if (row === undefined) return false;

@@ -4,10 +4,8 @@ import {
   commitParticipants,
   Participant,
   type CommitParticipant,
-  type ParticipantBatch,
   type ReplayedBatch,
 } from '../commit/participant.js';
-import { encodeValue } from '../encoding/codec.js';
 import {
   conflictError,
   existsError,
@@ -15,6 +13,7 @@ import {
   notFoundError,
   type CommittedBatch,
   type ConflictedBatch,
+  type Contribution,
 } from '../commit/commit.js';
 import type { RefusedBatch, StorageAccess } from '../commit/storage-access.js';
 import type { OnConflict } from '../contention/held-locks.js';
@@ -48,7 +47,8 @@ import {
   type IdempotentCall,
 } from '../commit/idempotency-record.js';
 import { assertOptions, invalidOption, invalidState } from '../base/options.js';
-import { IndexedCommit, type IndexedState } from './indexed-commit.js';
+import type { IndexedState } from './indexed-commit.js';
+import { commitIndexedParticipants } from './indexed-participants.js';
 import type { StateRows } from './state-rows.js';
 import type { Address, Change, Check, Expected, RowAddress, TimeToLive } from '../port/storage-provider.js';
 import { counterRows, TypedCounterStore } from './typed-counter-store.js';
@@ -284,31 +284,11 @@ export class Atomic extends AtomicBatch {
     const hasIndexes = operations.some(
       ({ indexed, change }) => indexed !== undefined && change !== undefined,
     );
-    return hasIndexes ? await this.#commitIndexed(batch) : await commitParticipants(batch);
-  }
-
-  /** With the changes of indexes; again where an entry has changed since it was read for them. */
-  async #commitIndexed(batch: ParticipantBatch): Promise<CommittedBatch | ReplayedBatch> {
-    const { access, database, own, refusal, signal } = batch;
+    if (!hasIndexes) return await commitParticipants(batch);
     const indexedState = (address: RowAddress): IndexedState | undefined =>
       this.#operations.get(rowNameOf(address))?.indexed;
-    const indexed = new IndexedCommit({ access, database, own, indexedState, signal });
-    const outcome = await indexed.run(async (whole) => {
-      this.#changesSent = whole.changes.length;
-      let added: ConflictedBatch | undefined;
-      const refuse = (conflict: ConflictedBatch): Error => {
-        if (indexed.concerns(conflict)) added = conflict;
-        return refusal?.(conflict) ?? conflictError(conflict, 'own');
-      };
-      try {
-        return await commitParticipants({ ...batch, own: whole, refusal: refuse });
-      } catch (error) {
-        if (added === undefined) throw error;
-        return added;
-      }
-    });
-    if (outcome.outcome === 'conflict') throw refusal?.(outcome) ?? conflictError(outcome, 'own');
-    return outcome;
+    const onSend = (whole: Contribution): void => void (this.#changesSent = whole.changes.length);
+    return await commitIndexedParticipants(batch, { indexedState }, onSend);
   }
 
   #resultOf(outcome: CommittedBatch | ReplayedBatch | undefined): AtomicResult {
@@ -383,16 +363,7 @@ export class Atomic extends AtomicBatch {
       async () => ({ kind: 'put', address, value: (await encoding).stored, ttl }),
       false,
     );
-    const { state } = rows;
-    // what was given, before the schema adds to it: a new default must not refuse a repeat
-    const content = (): unknown =>
-      JSON.parse(
-        encodeValue(value, () => `${state.name} ${inspect(key)}`, {
-          prototype: state.prototype,
-          schemaVersion: 1,
-        }).text,
-      );
-    this.#record(verb, operation, () => [content(), ttlMs ?? null]);
+    this.#record(verb, operation, () => [rows.codec.given(key, value), ttlMs ?? null]);
     return this;
   }
 

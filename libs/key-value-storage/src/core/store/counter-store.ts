@@ -1,7 +1,7 @@
 /** The class that users of counters inject; `typed-counter-store.ts` implements it. */
 import type { Key, KeyRange } from '../base/key.js';
 import type { IdempotentCall } from '../commit/idempotency-record.js';
-import type { CallOptions, ReadOptions } from './call-options.js';
+import type { CallOptions, IdempotentOptions, ReadOptions } from './call-options.js';
 
 /** `ttlMs` counts only when the change creates the counter. @default that of the definition */
 export interface CounterWriteOptions extends CallOptions {
@@ -53,7 +53,7 @@ export abstract class CounterStore<in out N extends number | bigint = number, in
   /** Sets the number to `atMost` where it is higher, and returns the number after it. */
   abstract lowerTo(key: K, atMost: N, options?: CounterWriteOptions): Promise<N>;
   /** Removes the counter, so that it counts as 0 and has no expiry. */
-  abstract reset(key: K, options?: CallOptions): Promise<void>;
+  abstract reset(key: K, options?: CallOptions & IdempotentOptions): Promise<void>;
   /** Counters in key order, read page by page, as `list` of a store. */
   abstract list(range?: KeyRange<K>, options?: ReadOptions): AsyncIterable<CounterEntry<N, K>>;
   /**

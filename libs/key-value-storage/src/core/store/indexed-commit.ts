@@ -35,16 +35,20 @@ export interface IndexedState {
   readonly statuses: IndexStatuses<unknown>;
 }
 
-interface CommitContext {
-  readonly access: StorageAccess;
-  readonly database: string;
-  readonly own: Contribution;
+/** The entries of a commit, and what is known of them. */
+export interface IndexedRows {
   /** The indexed state of a row, if it is one. */
   readonly indexedState: (address: RowAddress) => IndexedState | undefined;
   /** Entries that the caller has read already, by the name of their row. */
   readonly known?: ReadonlyMap<string, Row> | undefined;
   /** The lock of the row, where the caller does not hold it. */
   readonly lock?: string | undefined;
+}
+
+interface CommitContext extends IndexedRows {
+  readonly access: StorageAccess;
+  readonly database: string;
+  readonly own: Contribution;
   readonly signal: AbortSignal | undefined;
 }
 

@@ -4,7 +4,7 @@
  * is assignable.
  */
 import type { CommitParticipant } from '../commit/participant.js';
-import type { CallOptions, ReadOptions } from './call-options.js';
+import type { CallOptions, IdempotentOptions, ReadOptions } from './call-options.js';
 import type { CounterDefinition, ShardedCounterDefinition } from './counter-definition.js';
 import type { CounterStore, CounterWriteOptions } from './counter-store.js';
 import type { ShardedCounter } from './sharded-counter.js';
@@ -35,12 +35,31 @@ export type EtagLike = string | EntryInfo;
 export interface WriteOptions extends CallOptions {
   readonly ttlMs?: number | 'keep' | 'never' | undefined;
 }
-export interface GuardedWriteOptions extends WriteOptions {
+export interface KeyedWriteOptions extends WriteOptions, IdempotentOptions {}
+export interface GuardedWriteOptions extends KeyedWriteOptions {
   /**
    * The etag that the row must have. Present as undefined or null it is `INVALID_OPTION`, blank or
    * malformed `INVALID_ETAG`, never "no check". `'*'`: the row must exist.
    */
   readonly ifMatch?: EtagLike | Precondition | '*';
+}
+export interface UpdateOptions<I> extends KeyedWriteOptions {
+  readonly retry?: RetryOptions | undefined;
+  /** The value that an absent key counts as. */
+  readonly initial?: (() => I) | undefined;
+}
+export interface TouchOptions extends CallOptions, IdempotentOptions {
+  /** Milliseconds from now, above 0. */
+  readonly ttlMs: number;
+}
+export interface DeleteOptions extends CallOptions, IdempotentOptions {
+  /** As of `set`. */
+  readonly ifMatch?: EtagLike | Precondition | '*';
+}
+/** `added`: whether the call created the entry. */
+export interface GotOrAdded<out T, out K extends Key = Key> {
+  readonly entry: Entry<T, K>;
+  readonly added: boolean;
 }
 export interface WatchOptions extends CallOptions {
   /**
@@ -104,28 +123,24 @@ export abstract class KeyValueStore<in out T, in out K extends Key = Key, in I =
   /** Etag and times; no value is fetched. */
   abstract stat(key: K, options?: ReadOptions): Promise<EntryInfo<K> | undefined>;
   /** Creates an entry; `KEY_EXISTS` if there is one. Of concurrent callers exactly one creates. */
-  abstract add(key: K, value: I, options?: WriteOptions): Promise<Entry<T, K>>;
+  abstract add(key: K, value: I, options?: KeyedWriteOptions): Promise<Entry<T, K>>;
   /**
    * The entry, and whether this call created it: of concurrent callers exactly one gets `added:
    * true`. `make` runs only where there is none.
    */
-  abstract getOrAdd(
-    key: K,
-    make: () => Awaitable<I>,
-    options?: WriteOptions,
-  ): Promise<{ readonly entry: Entry<T, K>; readonly added: boolean }>;
+  abstract getOrAdd(key: K, make: () => Awaitable<I>, options?: KeyedWriteOptions): Promise<GotOrAdded<T, K>>;
   /**
    * Creates or overwrites. With `ifMatch` only the version that the caller has read:
    * `STORAGE_CONFLICT` (never retried) otherwise, also where there is none.
    */
   abstract set(key: K, value: I, options?: GuardedWriteOptions): Promise<Entry<T, K>>;
   /** Overwrites; `KEY_NOT_FOUND` if there is none. */
-  abstract replace(key: K, value: I, options?: WriteOptions): Promise<Entry<T, K>>;
+  abstract replace(key: K, value: I, options?: KeyedWriteOptions): Promise<Entry<T, K>>;
   /**
    * Overwrites the version that was read; `STORAGE_CONFLICT` if it has changed or is gone. Keeps
    * the expiry unless `ttlMs` is given.
    */
-  abstract save(entry: Entry<T, K>, options?: WriteOptions): Promise<Entry<T, K>>;
+  abstract save(entry: Entry<T, K>, options?: KeyedWriteOptions): Promise<Entry<T, K>>;
   /**
    * Reads, changes and writes; repeats that after a conflict (50 attempts within 5 s by default,
    * then `STORAGE_CONFLICT` with `attempts`), so `change` may run several times. Nothing is written
@@ -136,27 +151,20 @@ export abstract class KeyValueStore<in out T, in out K extends Key = Key, in I =
   abstract update(
     key: K,
     change: (value: T) => Awaitable<I>,
-    options?: WriteOptions & {
-      readonly retry?: RetryOptions | undefined;
-      /** The value that an absent key counts as. */
-      readonly initial?: (() => I) | undefined;
-    },
+    options?: UpdateOptions<I>,
   ): Promise<Entry<T, K>>;
   /**
    * Moves the expiry forward to `ttlMs` from now; the etag stays. Unchanged where there is no
    * expiry or more is left. `KEY_NOT_FOUND`.
    */
-  abstract touch(key: K, options: CallOptions & { readonly ttlMs: number }): Promise<EntryInfo<K>>;
+  abstract touch(key: K, options: TouchOptions): Promise<EntryInfo<K>>;
   /**
    * Deletes, and returns whether there was an entry. With `ifMatch` only the version that the
    * caller has read: `STORAGE_CONFLICT` otherwise, also where there is none.
    */
-  abstract delete(
-    key: K,
-    options?: CallOptions & { readonly ifMatch?: EtagLike | Precondition | '*' },
-  ): Promise<boolean>;
+  abstract delete(key: K, options?: DeleteOptions): Promise<boolean>;
   /** Gets and deletes: of concurrent callers exactly one gets the entry. */
-  abstract take(key: K, options?: CallOptions): Promise<Entry<T, K> | undefined>;
+  abstract take(key: K, options?: CallOptions & IdempotentOptions): Promise<Entry<T, K> | undefined>;
 
   // ─── many
 

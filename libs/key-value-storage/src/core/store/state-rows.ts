@@ -6,6 +6,8 @@ import {
   type ConflictedBatch,
   type Contribution,
 } from '../commit/commit.js';
+import type { IdempotencyRecord } from '../commit/idempotency-record.js';
+import { commitParticipants, type CommittedOrReplayed } from '../commit/participant.js';
 import type { StorageAccess } from '../commit/storage-access.js';
 import { ReadEntry, ReadEntryInfo, type Entry, type EntryInfo } from './entry.js';
 import type { Key } from '../base/key.js';
@@ -15,7 +17,8 @@ import type { CallOptions } from './call-options.js';
 import { lockNameOf, rowNameOf } from '../port/row-name.js';
 import type { Renewed } from '../contention/renewals.js';
 import type { RetryPolicy } from '../contention/retry-on-conflict.js';
-import { IndexedCommit, type IndexedState } from './indexed-commit.js';
+import { IndexedCommit, type IndexedRows, type IndexedState } from './indexed-commit.js';
+import { commitIndexedParticipants } from './indexed-participants.js';
 import { indexStatuses } from './index-status.js';
 import type { ResolvedState } from './state-definition.js';
 import type { Address, Change, Expected, Row } from '../port/storage-provider.js';
@@ -23,6 +26,15 @@ import { ValueCodec, type Encoded } from './value-codec.js';
 
 interface StateCommitOptions extends CallOptions {
   readonly noWait?: boolean;
+}
+
+interface RecordedCommitOptions extends CallOptions {
+  /** As of `ParticipantBatch`. */
+  readonly refusal?: (conflict: ConflictedBatch) => Error;
+  readonly retries?: boolean;
+  /** As of `commit`. */
+  readonly single?: Address;
+  readonly row?: Row | undefined;
 }
 
 export class StateRows<T, K extends Key = Key> implements DefinitionRows<Entry<T, K>, K> {
@@ -99,20 +111,48 @@ export class StateRows<T, K extends Key = Key> implements DefinitionRows<Entry<T
   ): Promise<CommittedBatch | ConflictedBatch> {
     const { access, indexed } = this;
     if (indexed === undefined) return access.commit(database, contribution, options);
-    const [change] = contribution.changes;
-    const known = row && change && new Map([[rowNameOf(change.address), row]]);
-    const lock = single && lockNameOf(database, single);
-    const indexedState = (): IndexedState => indexed;
     const context = {
       access,
       database,
       own: contribution,
-      indexedState,
-      known,
-      lock,
       signal: options?.signal,
+      ...this.#indexedRows(indexed, contribution, single, row),
     };
     return new IndexedCommit(context).run((whole) => access.commit(database, whole, options));
+  }
+
+  /**
+   * As `commit`, with an idempotency record in the same batch. The rows of the result are those of
+   * the contribution.
+   */
+  async commitRecorded(
+    record: IdempotencyRecord,
+    own: Contribution,
+    { signal, refusal, retries = true, single, row }: RecordedCommitOptions,
+  ): Promise<CommittedOrReplayed> {
+    const { access, indexed } = this;
+    const { database } = record;
+    const batch = { access, database, own, participants: [record], refusal, retries, signal };
+    const outcome =
+      indexed === undefined || own.changes.length === 0
+        ? await commitParticipants(batch)
+        : await commitIndexedParticipants(batch, this.#indexedRows(indexed, own, single, row));
+    // the change of the record is the first one
+    return outcome.outcome === 'committed' ? { ...outcome, rows: outcome.rows.slice(1) } : outcome;
+  }
+
+  #indexedRows(
+    indexed: IndexedState,
+    own: Contribution,
+    single: Address | undefined,
+    row: Row | undefined,
+  ): IndexedRows {
+    const [change] = own.changes;
+    return {
+      indexedState: () => indexed,
+      known: row && change && new Map([[rowNameOf(change.address), row]]),
+      lock: single && lockNameOf(single.database, single),
+    };
   }
 
   /** The entry that a committed write left behind. */

@@ -11,7 +11,7 @@ import { CounterParticipant, type CountedRow } from './counter-participant.js';
 import { CounterRows, type CounterChange, type CounterVerb } from './counter-rows.js';
 import { recordOf } from './row-record.js';
 import { CounterStore, type CounterEntry, type CounterWriteOptions } from './counter-store.js';
-import type { CallOptions, ReadOptions } from './call-options.js';
+import type { CallOptions, IdempotentOptions, ReadOptions } from './call-options.js';
 import { RangeReader } from './range-reader.js';
 import { databaseOf } from './tenant.js';
 
@@ -71,11 +71,19 @@ export class TypedCounterStore<N extends number | bigint, K extends Key = Key> e
     return this.#change('lowerTo', key, atMost, options);
   }
 
-  async reset(key: K, options?: CallOptions): Promise<void> {
-    assertOptions('reset', options, ['signal']);
+  async reset(key: K, options?: CallOptions & IdempotentOptions): Promise<void> {
+    assertOptions('reset', options, ['signal', 'idempotencyKey']);
+    const { access } = this.#rows;
     const address = this.#rows.address(key);
-    const changes = [{ kind: 'delete', address } as const];
-    await this.#rows.access.commit(address.database, { checks: [], changes }, options);
+    const { database } = address;
+    const own = { checks: [], changes: [{ kind: 'delete', address } as const] };
+    const given = options?.idempotencyKey;
+    if (given === undefined) {
+      await access.commit(database, own, options);
+      return;
+    }
+    const record = recordOf({ access, address, verb: 'reset', given, intent: null, result: () => null });
+    await commitParticipants({ access, database, own, participants: [record], signal: options?.signal });
   }
 
   list(range: KeyRange<K> = {}, options?: ReadOptions): AsyncIterable<CounterEntry<N, K>> {

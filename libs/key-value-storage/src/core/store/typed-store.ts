@@ -1,50 +1,45 @@
 /** The `KeyValueStore` of users: each verb checks its arguments, encodes, and calls the port. */
-import {
-  conflictError,
-  conflictOf,
-  existsError,
-  notFoundError,
-  type ConflictedBatch,
-} from '../commit/commit.js';
+import { conflictError, notFoundError } from '../commit/commit.js';
 import { assertAtMost } from '../base/assert-limits.js';
 import type { StorageAccess } from '../commit/storage-access.js';
 import { throwIfAborted } from '../base/abort.js';
+import { EntryWrites } from './entry-writes.js';
 import { frozenKey, type Entry, type EntryInfo } from './entry.js';
-import type { Precondition } from './etag.js';
 import { inspect } from '../base/inspect.js';
 import type { Key, KeyRange } from '../base/key.js';
 import { isPromise } from '../base/kinds.js';
 import type { AnyIndexes } from './index-types.js';
-import type { CallOptions, ReadOptions } from './call-options.js';
+import type { CallOptions, IdempotentOptions, ReadOptions } from './call-options.js';
 import {
   IndexedStore,
-  type EtagLike,
+  type DeleteOptions,
+  type GotOrAdded,
   type GuardedWriteOptions,
+  type KeyedWriteOptions,
   type ListRange,
   type Page,
   type PageRequest,
   type RangeChange,
   type ReadInfoOptions,
+  type TouchOptions,
+  type UpdateOptions,
   type WatchOptions,
   type StoreIndex,
   type WriteOptions,
 } from './key-value-store.js';
-import { invalidOption, assertOptions, assertTtl } from '../base/options.js';
+import { invalidOption, assertOptions } from '../base/options.js';
 import { IndexReader } from './index-reader.js';
 import { RangeReader } from './range-reader.js';
-import { resolveRetry, type RetryOptions, type RetryPolicy } from '../contention/retry-on-conflict.js';
 import type { Input, ResolvedState } from './state-definition.js';
 import { StateRows } from './state-rows.js';
 import { StateWatches } from './state-watches.js';
-import type { Address, Expected } from '../port/storage-provider.js';
+import type { Address } from '../port/storage-provider.js';
 import { databaseOf } from './tenant.js';
-import { conditionOf, etagIn, isOneOf, ttlOf, type OneOf } from './write-options.js';
+import { ttlOf } from './write-options.js';
 
 const callNames = ['signal'];
 const readNames = ['signal', 'consistency'];
 const writeNames = ['signal', 'ttlMs'];
-const guardedNames = [...writeNames, 'ifMatch'];
-const updateNames = [...writeNames, 'retry', 'initial'];
 
 /** On a store: its rows, for batches and other packages of Kvent. */
 export const storeRows = Symbol('kvent.store-rows');
@@ -52,12 +47,14 @@ export const storeRows = Symbol('kvent.store-rows');
 export class TypedStore<T, K extends Key = Key, I = Input<T>> extends IndexedStore<T, AnyIndexes, K, I> {
   readonly [storeRows]: StateRows<T, K>;
   readonly #rows: StateRows<T, K>;
+  readonly #writes: EntryWrites<T, K, I>;
   readonly #ranges: RangeReader<Entry<T, K>, K>;
   readonly #watches: StateWatches<T, K>;
 
   constructor(access: StorageAccess, state: ResolvedState<T>, database: () => string) {
     super();
     this.#rows = new StateRows(access, state, database);
+    this.#writes = new EntryWrites(this.#rows);
     this.#ranges = new RangeReader(this.#rows);
     this.#watches = new StateWatches(this.#rows, this.#ranges);
     this[storeRows] = this.#rows;
@@ -81,7 +78,7 @@ export class TypedStore<T, K extends Key = Key, I = Input<T>> extends IndexedSto
 
   async getOrThrow(key: K, options?: ReadOptions): Promise<Entry<T, K>> {
     const entry = await this.get(key, options);
-    if (entry === undefined) throw this.#notFound(key);
+    if (entry === undefined) throw notFoundError(this.#rows.state.name, key);
     return entry;
   }
 
@@ -98,139 +95,40 @@ export class TypedStore<T, K extends Key = Key, I = Input<T>> extends IndexedSto
     return row === undefined ? undefined : this.#rows.info(ownKey, row);
   }
 
-  add(key: K, value: I, options?: WriteOptions): Promise<Entry<T, K>> {
-    return this.#write('add', key, value, options, {
-      expected: 'absent',
-      onConflict: () => existsError(this.#rows.state.name, key),
-    });
+  add(key: K, value: I, options?: KeyedWriteOptions): Promise<Entry<T, K>> {
+    return this.#writes.add(key, value, options);
   }
 
-  async getOrAdd(
-    key: K,
-    make: () => I | Promise<I>,
-    options?: WriteOptions,
-  ): Promise<{ readonly entry: Entry<T, K>; readonly added: boolean }> {
-    assertOptions('getOrAdd', options, writeNames);
-    assertFunction('getOrAdd', 'make', make);
-    const address = this.#rows.address(key);
-    const ownKey = frozenKey(key);
-    const ttl = ttlOf('getOrAdd', options?.ttlMs, this.#rows.state.ttlMs, 'replace');
-    return await this.#rows.retry(address, this.#policy(options), async () => {
-      const { row } = await this.#rows.access.readOne(address, callOptions(options));
-      if (row !== undefined) return { entry: await this.#rows.entry(address, ownKey, row), added: false };
-      const encoded = await this.#rows.codec.encode(ownKey, await make());
-      const result = await this.#rows.change(
-        { kind: 'put', address, value: encoded.stored, ttl },
-        'absent',
-        options,
-      );
-      return result.outcome === 'conflict'
-        ? result
-        : { entry: this.#rows.written(address, ownKey, encoded, result), added: true };
-    });
+  getOrAdd(key: K, make: () => I | Promise<I>, options?: KeyedWriteOptions): Promise<GotOrAdded<T, K>> {
+    return this.#writes.getOrAdd(key, make, options);
   }
 
   set(key: K, value: I, options?: GuardedWriteOptions): Promise<Entry<T, K>> {
-    return this.#write('set', key, value, options, { onConflict: callerConflict, guarded: true });
+    return this.#writes.set(key, value, options);
   }
 
-  replace(key: K, value: I, options?: WriteOptions): Promise<Entry<T, K>> {
-    return this.#write('replace', key, value, options, {
-      expected: 'present',
-      onConflict: () => this.#notFound(key),
-    });
+  replace(key: K, value: I, options?: KeyedWriteOptions): Promise<Entry<T, K>> {
+    return this.#writes.replace(key, value, options);
   }
 
-  async save(entry: Entry<T, K>, options?: WriteOptions): Promise<Entry<T, K>> {
-    assertEntry('save', entry);
-    const expected = { version: etagIn(entry) };
-    return await this.#write('save', entry.key, entry.value, options, {
-      expected,
-      onConflict: ownConflict,
-      expiry: 'keep',
-    });
+  save(entry: Entry<T, K>, options?: KeyedWriteOptions): Promise<Entry<T, K>> {
+    return this.#writes.save(entry, options);
   }
 
-  async update(
-    key: K,
-    change: (value: T) => I | Promise<I>,
-    options?: WriteOptions & {
-      readonly retry?: RetryOptions | undefined;
-      readonly initial?: (() => I) | undefined;
-    },
-  ): Promise<Entry<T, K>> {
-    assertOptions('update', options, updateNames);
-    assertFunction('update', 'change', change);
-    if (options?.initial !== undefined) assertFunction('update', 'initial', options.initial);
-    const rows = this.#rows;
-    const address = rows.address(key);
-    const ownKey = frozenKey(key);
-    const ttl = ttlOf('update', options?.ttlMs, rows.state.ttlMs, 'keep');
-    return await rows.retry(address, this.#policy(options, options?.retry), async () => {
-      const { row } = await rows.access.readOne(address, callOptions(options));
-      if (row === undefined && options?.initial === undefined) throw this.#notFound(ownKey);
-      const before =
-        row === undefined
-          ? (await rows.codec.encode(ownKey, options?.initial?.())).value
-          : await rows.codec.decode(address, row.value);
-      const after = await change(before);
-      if (row !== undefined && after === before && options?.ttlMs === undefined)
-        return await rows.entry(address, ownKey, row);
-      const encoded = await rows.codec.encode(ownKey, after);
-      const result = await rows.change(
-        { kind: 'put', address, value: encoded.stored, ttl },
-        row === undefined ? 'absent' : { version: row.version },
-        options,
-        row,
-      );
-      return result.outcome === 'conflict' ? result : rows.written(address, ownKey, encoded, result);
-    });
+  update(key: K, change: (value: T) => I | Promise<I>, options?: UpdateOptions<I>): Promise<Entry<T, K>> {
+    return this.#writes.update(key, change, options);
   }
 
-  async touch(key: K, options: CallOptions & { readonly ttlMs: number }): Promise<EntryInfo<K>> {
-    assertOptions('touch', options, writeNames);
-    assertTtl('touch', (options as Partial<typeof options> | undefined)?.ttlMs);
-    const { ttlMs } = options;
-    const address = this.#rows.address(key);
-    const ownKey = frozenKey(key);
-    return await this.#rows.retry(address, this.#policy(options), async () => {
-      const { row, time } = await this.#readInfo(address, callOptions(options));
-      if (row === undefined) throw this.#notFound(ownKey);
-      if (row.expiresAt === undefined || row.expiresAt >= time + ttlMs) return this.#rows.info(ownKey, row);
-      const expected = { version: row.version };
-      const result = await this.#rows.change({ kind: 'renew', address, ttlMs }, expected, options);
-      return result.outcome === 'conflict' ? result : this.#rows.info(ownKey, row, result.rows[0]?.expiresAt);
-    });
+  touch(key: K, options: TouchOptions): Promise<EntryInfo<K>> {
+    return this.#writes.touch(key, options);
   }
 
-  async delete(
-    key: K,
-    options?: CallOptions & { readonly ifMatch?: EtagLike | Precondition | '*' },
-  ): Promise<boolean> {
-    assertOptions('delete', options, ['signal', 'ifMatch']);
-    const address = this.#rows.address(key);
-    const condition = conditionOf(options, address);
-    const expected = isOneOf(condition) ? await this.#oneOf(address, condition, options) : condition;
-    const checks = expected === undefined ? [] : [{ address, expected }];
-    const changes = [{ kind: 'delete', address } as const];
-    const result = await this.#rows.commit(address.database, { checks, changes }, options, address);
-    if (result.outcome === 'conflict') throw conflictError(result, 'caller');
-    return result.rows[0]?.existed === true;
+  delete(key: K, options?: DeleteOptions): Promise<boolean> {
+    return this.#writes.delete(key, options);
   }
 
-  async take(key: K, options?: CallOptions): Promise<Entry<T, K> | undefined> {
-    assertOptions('take', options, callNames);
-    const address = this.#rows.address(key);
-    const ownKey = frozenKey(key);
-    return await this.#rows.retry(address, this.#policy(options), async () => {
-      const { row } = await this.#rows.access.readOne(address, options);
-      if (row === undefined) return undefined;
-      // decoded first: a value that cannot be read back is not removed
-      const entry = await this.#rows.entry(address, ownKey, row);
-      const expected = { version: row.version };
-      const result = await this.#rows.change({ kind: 'delete', address }, expected, options, row);
-      return result.outcome === 'conflict' ? result : entry;
-    });
+  take(key: K, options?: CallOptions & IdempotentOptions): Promise<Entry<T, K> | undefined> {
+    return this.#writes.take(key, options);
   }
 
   // ─── many
@@ -379,76 +277,10 @@ export class TypedStore<T, K extends Key = Key, I = Input<T>> extends IndexedSto
 
   // ─── parts
 
-  /** Writes one value. `write`: what it checks, and the error of its conflict. */
-  async #write(
-    verb: string,
-    key: K,
-    value: I | T,
-    options: GuardedWriteOptions | undefined,
-    write: Write,
-  ): Promise<Entry<T, K>> {
-    assertOptions(verb, options, write.guarded === true ? guardedNames : writeNames);
-    const rows = this.#rows;
-    const address = rows.address(key);
-    const condition = write.guarded === true ? conditionOf(options, address) : write.expected;
-    const ownKey = frozenKey(key);
-    const ttl = ttlOf(verb, options?.ttlMs, rows.state.ttlMs, write.expiry ?? 'replace');
-    const pending = rows.codec.encode(ownKey, value);
-    const encoded = isPromise(pending) ? await pending : pending;
-    const expected = isOneOf(condition) ? await this.#oneOf(address, condition, options) : condition;
-    const checks = expected === undefined ? [] : [{ address, expected }];
-    const changes = [{ kind: 'put', address, value: encoded.stored, ttl } as const];
-    const result = await rows.commit(address.database, { checks, changes }, options, address);
-    if (result.outcome === 'conflict') throw write.onConflict(result);
-    return rows.written(address, ownKey, encoded, result);
-  }
-
   /** The row at an address without its value. */
   async #readInfo(address: Address, options: ReadOptions | undefined) {
     return await this.#rows.access.readOne(address, { ...options, values: 'omit' });
   }
-
-  /** Of several etags, the one that the row has; `STORAGE_CONFLICT` where it has none of them. */
-  async #oneOf(address: Address, { versions }: OneOf, options: CallOptions | undefined): Promise<Expected> {
-    const { row } = await this.#readInfo(address, callOptions(options));
-    if (row !== undefined && versions.includes(row.version)) return { version: row.version };
-    const expected = versions.length === 0 ? 'an etag of this row' : `one of ${versions.length} etags`;
-    throw conflictOf(address, expected, expected, row?.version, 'caller');
-  }
-
-  #policy(options: CallOptions | undefined, retry?: RetryOptions): RetryPolicy {
-    const policy = resolveRetry(retry, this.#rows.access.retry);
-    return options?.signal ? { ...policy, signal: options.signal } : policy;
-  }
-
-  #notFound(key: Key) {
-    return notFoundError(this.#rows.state.name, key);
-  }
-}
-
-const callOptions = (options: CallOptions | undefined): CallOptions | undefined =>
-  options?.signal ? { signal: options.signal } : undefined;
-
-interface Write {
-  readonly expected?: Expected;
-  /** The condition is the caller's `ifMatch`. */
-  readonly guarded?: boolean;
-  readonly onConflict: (conflict: ConflictedBatch) => Error;
-  readonly expiry?: 'keep';
-}
-
-const callerConflict = (conflict: ConflictedBatch): Error => conflictError(conflict, 'caller');
-const ownConflict = (conflict: ConflictedBatch): Error => conflictError(conflict, 'own');
-
-function assertEntry(verb: string, entry: unknown): void {
-  if (typeof entry === 'object' && entry !== null && 'key' in entry && 'etag' in entry && 'value' in entry)
-    return;
-  throw invalidOption(`${verb}: entry must be an entry that was read; got ${inspect(entry)}.`);
-}
-
-function assertFunction(verb: string, name: string, given: unknown): void {
-  if (typeof given !== 'function')
-    throw invalidOption(`${verb}: ${name} must be a function; got ${inspect(given)}.`);
 }
 
 /** Whether `values: false` is given. */

@@ -6,6 +6,7 @@ import {
   copyProperties,
   encodeValue,
   invalidValue,
+  jsonOf,
   mayHoldTags,
   parseStored,
   reviveFrozen,
@@ -52,6 +53,15 @@ export class ValueCodec<T> {
     return Promise.resolve(schema['~standard'].validate(copy)).then((checked) =>
       this.#encodeChecked(key, this.#valueOf(key, checked)),
     );
+  }
+
+  /**
+   * A value as JSON, for the comparison of repeats: as it was given, before the schema adds to it,
+   * because a new default must not refuse a repeat.
+   */
+  given(key: Key, value: unknown): unknown {
+    const { prototype } = this.#state;
+    return jsonOf(encodeValue(value, () => this.#name(key), { prototype, schemaVersion: 1 }));
   }
 
   #valueOf(key: Key, result: StandardSchemaV1.Result<unknown>): unknown {

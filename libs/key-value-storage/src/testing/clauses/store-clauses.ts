@@ -3,6 +3,7 @@ import type { StoreClause } from '../kit/store-clause.js';
 import { storeAtomicClauses } from './stores/atomic.js';
 import { boundaryClauses } from './stores/boundaries.js';
 import { storeExpiryClauses } from './stores/expiry.js';
+import { idempotencyClauses } from './stores/idempotency.js';
 import { indexClauses } from './stores/indexes.js';
 import { readingClauses } from './stores/reading.js';
 import { counterClauses } from './stores/counters.js';
@@ -26,6 +27,7 @@ export const storeClauses: readonly StoreClause[] = [
   ...watchingClauses,
   ...counterClauses,
   ...shardedCounterClauses,
+  ...idempotencyClauses,
   ...boundaryClauses,
   ...indexClauses,
 ].sort((a, b) => a.law - b.law);

@@ -1,0 +1,211 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from '@jest/globals';
+import { z } from 'zod';
+import { JsonFileProvider } from '../../providers/json-file/json-file-provider.js';
+import { MemoryProvider } from '../../providers/memory/memory-provider.js';
+import { ManualClock } from '../../testing/kit/manual-clock.js';
+import { defaultIdempotencyRetentionMs } from '../commit/idempotency-record.js';
+import { ObservedProvider } from '../providers/observed-provider.js';
+import { storageError } from '../base/errors.js';
+import type { KeyValueStorage } from './key-value-store.js';
+import { openStorage } from './open-storage.js';
+import { defineState } from './state-definition.js';
+
+interface Thing {
+  readonly n: number;
+}
+const Things = defineState<Thing>('thing');
+const key = { idempotencyKey: 'k' };
+
+describe('a write of an entry with an idempotency key', () => {
+  it('is one commit without a read where the result does not depend on the row', async () => {
+    const calls: string[] = [];
+    const provider = new ObservedProvider(new MemoryProvider(), {
+      begin: ({ operation }) => {
+        calls.push(operation);
+        return () => undefined;
+      },
+    });
+    await using storage = await openStorage(provider);
+    const things = storage.store(Things);
+    const callsOf = async (work: () => Promise<unknown>): Promise<readonly string[]> => {
+      calls.length = 0;
+      await work();
+      return [...calls];
+    };
+    const read = await things.add('saved', { n: 1 });
+    const blind = [
+      () => things.add('a', { n: 1 }, key),
+      () => things.set('b', { n: 1 }, key),
+      () => things.save(read.with({ n: 2 }), key),
+      () => things.replace('saved', { n: 3 }, { idempotencyKey: 'l' }),
+    ];
+    for (const write of blind) expect(await callsOf(write)).toEqual(['commit']);
+    expect(
+      await callsOf(() => things.update('b', ({ n }) => ({ n: n + 1 }), { idempotencyKey: 'l' })),
+    ).toEqual(['read', 'commit']);
+    expect(await callsOf(() => things.set('b', { n: 1 }, key))).toEqual(['commit', 'read']);
+  });
+
+  it('is done once by a repeat whose first answer was lost', async () => {
+    const provider = new MemoryProvider();
+    const commit = provider.commit.bind(provider);
+    let lost = 1;
+    provider.commit = async (batches, options) => {
+      const results = await commit(batches, options);
+      if (lost-- <= 0) return results;
+      const error = storageError('STORAGE_OUTCOME_UNKNOWN', 'The answer was lost.', {});
+      return batches.map(() => ({ outcome: 'failed', error }));
+    };
+    await using storage = await openStorage(provider);
+    const things = storage.store(Things);
+    const add = () => things.update('a', ({ n }) => ({ n: n + 1 }), { ...key, initial: () => ({ n: 0 }) });
+    await expect(add()).rejects.toMatchObject({ code: 'STORAGE_OUTCOME_UNKNOWN', effect: 'unknown' });
+    expect([(await add()).value, (await things.getOrThrow('a')).value]).toEqual([{ n: 1 }, { n: 1 }]);
+  });
+
+  it('is remembered for a day, also after the entry has expired and the files were opened again', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'kvent-writes-'));
+    const clock = new ManualClock();
+    const opened = () => openStorage(new JsonFileProvider({ directory, clock }));
+    const add = (storage: KeyValueStorage) =>
+      storage.store(Things).add('a', { n: 1 }, { ...key, ttlMs: 60_000 });
+    try {
+      await using storage = await opened();
+      const first = await add(storage);
+      await clock.advance(60_000);
+      await storage.sweep();
+      await storage.close();
+      await using again = await opened();
+      const repeated = await add(again);
+      expect([repeated.etag, repeated.updatedAt, repeated.expiresAt]).toEqual([
+        first.etag,
+        first.updatedAt,
+        first.expiresAt,
+      ]);
+      expect(await again.store(Things).count()).toBe(0);
+      await clock.advance(defaultIdempotencyRetentionMs - 60_000);
+      expect(await again.sweep()).toBe(1);
+      expect((await add(again)).etag).not.toBe(first.etag);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+
+  it('returns the value of the first call, whatever the schema adds to a repeat', async () => {
+    let next = 0;
+    const Tickets = defineState('ticket', {
+      schema: z.object({ title: z.string(), number: z.int().default(() => (next += 1)) }),
+    });
+    await using storage = await openStorage(new MemoryProvider());
+    const add = () => storage.store(Tickets).set('a', { title: 'one' }, key);
+    const first = await add();
+    expect((await add()).value).toEqual(first.value);
+  });
+
+  it('changes the indexes once, and is repeated where its unique key was taken since', async () => {
+    const Slots = defineState('slot', {
+      schema: z.object({ day: z.string(), n: z.int() }),
+      indexes: { byDay: { key: ({ day }) => day, unique: true } },
+    });
+    await using storage = await openStorage(new MemoryProvider());
+    const slots = storage.store(Slots);
+    const monday = { day: 'monday', n: 1 };
+    const writes = [
+      () => slots.set('a', monday, key),
+      () => slots.update('a', (slot) => ({ ...slot, day: 'tuesday' }), { idempotencyKey: 'l' }),
+      () => slots.take('a', { idempotencyKey: 'm' }),
+    ];
+    for (const write of writes) {
+      const first = await write();
+      expect((await write())?.etag).toBe(first?.etag);
+    }
+    expect([await slots.count(), await slots.index('byDay').count()]).toEqual([0, 0]);
+    await slots.add('b', monday);
+    expect((await slots.set('a', monday, key)).value).toEqual(monday);
+    await expect(slots.set('a', monday, { idempotencyKey: 'n' })).rejects.toMatchObject({
+      code: 'UNIQUE_TAKEN',
+    });
+    expect((await slots.index('byDay').get('monday'))?.key).toBe('b');
+  });
+
+  it('returns the result of the same call that was committed while it decided, also where it throws', async () => {
+    const provider = new MemoryProvider();
+    await using storage = await openStorage(provider);
+    // another access: the calls of one access would wait for each other at the entry
+    const { name, features, administration, clock } = provider;
+    const twin = await openStorage({
+      ...{ name, features, administration, clock },
+      open: async () => undefined,
+      close: async () => undefined,
+      read: (...given) => provider.read(...given),
+      scan: (...given) => provider.scan(...given),
+      commit: (...given) => provider.commit(...given),
+      sweep: (...given) => provider.sweep(...given),
+    });
+    const things = storage.store(Things);
+    await things.set('a', { n: 1 });
+    const add = (idempotencyKey: string) =>
+      twin.store(Things).update('a', ({ n }) => ({ n: n + 1 }), { idempotencyKey });
+    const slow = (idempotencyKey: string, end: () => Thing) =>
+      things.update(
+        'a',
+        async () => {
+          await add(idempotencyKey);
+          return end();
+        },
+        { idempotencyKey },
+      );
+    const fails = (): never => {
+      throw new Error('already done');
+    };
+    expect((await slow('k', () => ({ n: 100 }))).value).toEqual({ n: 2 });
+    expect((await slow('l', fails)).value).toEqual({ n: 3 });
+    expect((await things.getOrThrow('a')).value).toEqual({ n: 3 });
+  });
+
+  it('returns the first result where a repeat has read it, and its own value is refused', async () => {
+    const Prices = defineState('price', { schema: z.object({ cents: z.int().min(0) }) });
+    await using storage = await openStorage(new MemoryProvider());
+    const prices = storage.store(Prices);
+    await prices.set('mug', { cents: 450 });
+    const lower = async () => {
+      const read = await prices.getOrThrow('mug');
+      return await prices.save(read.with({ cents: read.value.cents - 400 }), key);
+    };
+    expect([(await lower()).value, (await lower()).value]).toEqual([{ cents: 50 }, { cents: 50 }]);
+    await expect(prices.set('mug', { cents: -1 }, { idempotencyKey: 'l' })).rejects.toMatchObject({
+      code: 'INVALID_VALUE',
+    });
+  });
+
+  it('compares the value as it is at the call', async () => {
+    const Checked = defineState('checked', {
+      schema: z.object({ n: z.int() }).refine(async () => true),
+    });
+    await using storage = await openStorage(new MemoryProvider());
+    const given = { n: 1 };
+    const written = storage.store(Checked).set('a', given, key);
+    given.n = 2;
+    expect((await written).value).toEqual({ n: 1 });
+    expect((await storage.store(Checked).set('a', { n: 1 }, key)).value).toEqual({ n: 1 });
+  });
+
+  it.each([
+    ['a number', 5, 'INVALID_OPTION'],
+    ['a blank text', ' ', 'IDEMPOTENCY_KEY_REQUIRED'],
+    ['256 bytes', 'x'.repeat(256), 'LIMIT_EXCEEDED'],
+  ])('refuses %s as its key', async (_, idempotencyKey, code) => {
+    await using storage = await openStorage(new MemoryProvider());
+    const things = storage.store(Things);
+    const options = { idempotencyKey: idempotencyKey as string };
+    const calls = [
+      () => things.set('a', { n: 1 }, options),
+      () => things.update('a', () => ({ n: 1 }), options),
+      () => things.delete('a', options),
+    ];
+    for (const call of calls) await expect(call()).rejects.toMatchObject({ code, effect: 'none' });
+  });
+});
