@@ -53,6 +53,7 @@ interface Attack {
   readonly views: CounterStore;
   readonly likes: ShardedCounter;
   readonly diary: Diary;
+  readonly events: EventStore;
   readonly entry: Entry<Note, string>;
   readonly cursor: string;
   readonly previous: string;
@@ -220,6 +221,24 @@ const streamAttempts: Record<string, readonly Attempt[]> = {
   clearSnapshots: [({ diary }) => diary.clearSnapshots('d-1')],
 };
 
+/** The feed is one for all tenants: without `tenants`, only those of the current one are read. */
+const feedAttempts: Record<string, readonly Attempt[]> = {
+  readFeed: [
+    ({ events }) => events.readFeed({ streams: [Diary] }),
+    ({ events }) => events.readFeed({ streams: [Diary], deletions: true, limit: 1 }),
+    ({ events, loaded }) => events.readFeed({ streams: [Diary], after: loaded.id }),
+    ({ events }) => events.readFeed({ streams: [Diary], tenants: ['acme'] }),
+  ],
+  feed: [
+    async ({ events, diary }) => {
+      await diary.append('own', written('mine'), { expectedVersion: 'any' });
+      return await first(events.feed({ streams: [Diary] }));
+    },
+  ],
+};
+/** Methods of an event store that read and write no rows themselves. */
+const withoutRows = ['stream', 'idle', 'refuseSessions', 'close'];
+
 const batchAttempts: Record<string, readonly Attempt[]> = {
   check: [
     ({ storage, notes, entry }) =>
@@ -290,7 +309,7 @@ describe.each(storages)('The tenant globex, attacked by acme on $name', (given) 
     await likes.increment('l-1', victimsNumber);
     await likes.increment('l-1', victimsNumber, { idempotencyKey: 'once' });
     tenant = 'acme';
-    attack = { storage, notes, sliding, diary, views, likes, ...stolen };
+    attack = { storage, events, notes, sliding, diary, views, likes, ...stolen };
     before = await rowsOf(provider, 'tenant:globex');
   });
   afterAll(() => close());
@@ -298,6 +317,7 @@ describe.each(storages)('The tenant globex, attacked by acme on $name', (given) 
   for (const [kind, methods] of Object.entries({
     store: storeAttempts,
     stream: streamAttempts,
+    events: feedAttempts,
     batch: batchAttempts,
     counter: counterAttempts,
     sharded: shardedAttempts,
@@ -311,13 +331,14 @@ describe.each(storages)('The tenant globex, attacked by acme on $name', (given) 
       });
 
   it('is attacked through every method', () => {
-    const { notes, diary, storage, views, likes } = attack;
+    const { notes, diary, storage, views, likes, events } = attack;
     const missing = [
       ...methodsOf(notes).filter((name) => !(name in storeAttempts)),
       ...methodsOf(diary).filter((name) => !(name in streamAttempts)),
       ...methodsOf(storage.atomic()).filter((name) => !(name in batchAttempts)),
       ...methodsOf(views).filter((name) => !(name in counterAttempts)),
       ...methodsOf(likes).filter((name) => !(name in shardedAttempts)),
+      ...methodsOf(events).filter((name) => !(name in feedAttempts) && !withoutRows.includes(name)),
     ];
     expect(missing.filter((name) => !explicit.includes(name))).toEqual([]);
   });

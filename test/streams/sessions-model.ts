@@ -23,12 +23,13 @@ import {
   takeOverBatch,
   unlockBatch,
   type HeldStream,
-  type TableRows,
+  type FeedRows,
 } from '../../libs/event-store/src/core/rows/stream-batches.js';
 import { freeHead, headIn, type Head } from '../../libs/event-store/src/core/rows/head.js';
 
 const at = (container: string, key = ''): RowAddress => ({ container, entity: 's', key });
-const rows: TableRows = {
+const rows: FeedRows = {
+  inFeed: true,
   head: at('head'),
   lease: at('lease'),
   fence: at('fence'),

@@ -10,6 +10,8 @@ export {
   StreamSession,
   type Appended,
   type AppendOptions,
+  type AppendedPosition,
+  type AppendResult,
   type DecisionContext,
   type EventMetadata,
   type EventRange,
@@ -27,6 +29,15 @@ export {
   type VersionRange,
   type WriteEventsOptions,
 } from './core/definition/event-stream.js';
+export type {
+  EventFeedPage,
+  FeedDeletion,
+  FeedEvent,
+  FeedItem,
+  FeedReadOptions,
+  FeedSelection,
+  FeedWatchOptions,
+} from './core/feed/event-feed.js';
 export {
   defineStream,
   event,

@@ -43,7 +43,7 @@ export {
 } from './core/encoding/codec.js';
 export { EncodedJson } from './core/encoding/encoded-json.js';
 export { encodeRange } from './core/encoding/key-encoding.js';
-export { encodeText } from './core/encoding/text-encoding.js';
+export { decodeText, encodeText } from './core/encoding/text-encoding.js';
 export { faultOfDatabase, faultOfRow, placeOf } from './core/port/raw-row.js';
 export { readRowLine, rowLine } from './core/port/row-line.js';
 export { lockNameOf, rowNameOf } from './core/port/row-name.js';
@@ -57,6 +57,7 @@ export { joinedStore } from './core/store/joining.js';
 export { indexedStatesIn, rebuildIndexes } from './core/store/rebuild-indexes.js';
 export { locate, openKeyValueStorage } from './core/store/open-storage.js';
 export { databaseOf, sharedDatabase, tenantIn } from './core/store/tenant.js';
+export { FeedWatcher } from './core/watch/feed-watcher.js';
 export { unfinishedCopy } from './transfer/unfinished-copy.js';
 export { CopiedRows } from './transfer/copy-source.js';
 export { RowDigest, hashOfDatabases } from './transfer/row-digest.js';

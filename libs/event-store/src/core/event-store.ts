@@ -14,6 +14,8 @@ import {
   PendingWork,
 } from '@kvent/key-value-storage/internal';
 import type { EventStoreSettings, EventStream } from './definition/event-stream.js';
+import type { EventFeedPage, FeedItem, FeedReadOptions, FeedWatchOptions } from './feed/event-feed.js';
+import { readFeed, watchFeed } from './feed/read-feed.js';
 import { SessionRegistry } from './context/session-registry.js';
 import { assertSessionOptions, sessionDefaults, sessionOptionNames } from './sessions/session-options.js';
 import { StoredStream } from './stored-stream.js';
@@ -94,6 +96,32 @@ export class EventStore {
     let stream = this.#streams.get(resolved);
     if (stream === undefined) this.#streams.set(resolved, (stream = this.#create(resolved)));
     return stream as unknown as EventStream<D>;
+  }
+
+  /**
+   * A page of the feed: the events of several stream types, in the one order in which they were
+   * committed (law 15), each exactly once to a reader that goes on from `next`. By default those of
+   * the current tenant. Reads what is committed, also inside a transaction of the caller.
+   * `INVALID_OPTION`; `TENANT_MISSING` outside a tenant; `STORAGE_UNSUPPORTED` when the provider
+   * has no feed; `EVENT_UNKNOWN_TYPE` or `EVENT_UNREADABLE` when the first event cannot be decoded.
+   */
+  async readFeed<D extends AnyStream, Deletions extends boolean = false>(
+    options: FeedReadOptions<D, Deletions>,
+  ): Promise<EventFeedPage<D, Deletions>> {
+    // the codec has checked that the events are those of the definitions
+    return (await readFeed(this.#storage, options)) as EventFeedPage<D, Deletions>;
+  }
+
+  /**
+   * The feed from a position on, and then what comes, also from other processes: commits of this
+   * process at once, those of others by polling (200 ms, up to 1 s while nothing comes). Ends with
+   * its signal, with `break`, and when the storage closes. To continue after a restart, store the
+   * `position` of the last event that was handled. Throws as `readFeed` rejects.
+   */
+  feed<D extends AnyStream, Deletions extends boolean = false>(
+    options: FeedWatchOptions<D, Deletions>,
+  ): AsyncIterable<FeedItem<D, Deletions>> {
+    return watchFeed(this.#storage, options) as AsyncIterable<FeedItem<D, Deletions>>;
   }
 
   /**

@@ -16,11 +16,13 @@ import {
   outOfRange,
 } from '@kvent/key-value-storage/internal';
 import { AppendParticipant } from './append-participant.js';
+import { appendResult } from './events/append-result.js';
 import type { CallCounters, StreamContext } from './context/stream-context.js';
 import {
   EventStream,
   type Appended,
   type AppendOptions,
+  type AppendResult,
   type EventRange,
   type ExpectedVersion,
   type Loaded,
@@ -46,7 +48,7 @@ import { streamError } from './definition/stream-errors.js';
 import { deleteStream } from './delete-stream.js';
 import type { EncodedEvents } from './events/event-codec.js';
 import { loadedOf } from './events/loaded-stream.js';
-import { versionAt } from './events/event-rows.js';
+import { positionOf, versionAt } from './events/event-rows.js';
 import { loadStream, type LoadResult } from './events/load-stream.js';
 import { assertEventRange, readEvents } from './events/read-events.js';
 import { pageStreams } from './page-streams.js';
@@ -156,7 +158,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     id: string,
     events: readonly EventInputOf<D>[],
     options: AppendOptions,
-  ): Promise<{ readonly version: number; readonly replayed: boolean }> {
+  ): Promise<AppendResult> {
     assertOptions('append', options, appendNames);
     const rows = this.#rows(id);
     const expectation = expectationOf('append', options, rows);
@@ -165,7 +167,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     if (Array.isArray(events) && events.length === 0) {
       const head = await readHead(rows, signal);
       if (head.kind === 'deleted') throw deletedError(rows);
-      return { version: head.version, replayed: false };
+      return appendResult(head.version, false, undefined);
     }
     return await this.#context.observeCall('append', rows, (counters) => {
       // encoded once, as the events are now; each attempt sends the same
@@ -297,7 +299,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     expectation: Expectation,
     { idempotencyKey, signal }: AppendOptions,
     counters: CallCounters,
-  ): Promise<{ readonly version: number; readonly replayed: boolean }> {
+  ): Promise<AppendResult> {
     counters.attempts += 1;
     // the expected version is not part of the content: a repeat of the caller's work reads a later
     // one
@@ -316,9 +318,10 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
       retries: !isUnversioned(expectation),
       signal,
     });
-    if (outcome.outcome === 'committed') return { version: participant.versions.to, replayed: false };
-    if ((await readHead(rows, signal)).kind === 'deleted') throw deletedError(rows);
-    return { version: (idempotencyRecordIn(outcome.row).result as VersionRange).to, replayed: true };
+    if (outcome.outcome === 'committed')
+      return appendResult(participant.versions.to, false, outcome.position);
+    const { to: version } = idempotencyRecordIn(outcome.row).result as VersionRange;
+    return appendResult(version, true, await positionOf(rows, version, signal));
   }
 
   #participant(

@@ -3,7 +3,12 @@
  * it runs again, so that each decision is made on the state that its events are appended to.
  */
 import { isStorageError, type AtomicBatch } from '@kvent/key-value-storage/core';
-import { invalidOption, throwIfAborted, type Row } from '@kvent/key-value-storage/provider';
+import {
+  invalidOption,
+  throwIfAborted,
+  type FeedPosition,
+  type Row,
+} from '@kvent/key-value-storage/provider';
 import {
   assertOptions,
   commitAtomic,
@@ -25,6 +30,7 @@ import type {
 } from './definition/event-stream.js';
 import type { AnyEvent } from './definition/stream-definition.js';
 import { recordedEvents, type EncodedEvent } from './events/event-codec.js';
+import { positionOf } from './events/event-rows.js';
 import { evolveAll } from './events/fold.js';
 import { loadStream, type LoadResult } from './events/load-stream.js';
 import { loadedOf } from './events/loaded-stream.js';
@@ -188,20 +194,22 @@ class TransactAttempt {
     this.#versions = { from: loaded.version + 1, to: version };
     if (encoded.length > 0)
       sameCommit?.(batch, Object.freeze({ id: rows.id, state, version, events: folded }));
-    let recorded: readonly Recorded<AnyEvent>[] = [];
+    let appended: Pick<Result, 'events' | 'position'> = { events: [], position: undefined };
     // without events, writes that the decision put into the batch still check the version
     if (encoded.length > 0 || !isEmptyBatch(batch))
-      batch.include(this.#participant(loaded, encoded, state, (events) => (recorded = events)));
+      batch.include(
+        this.#participant(loaded, encoded, state, (events, position) => (appended = { events, position })),
+      );
     const outcome = await commitAtomic(batch, this.#record, signal, this.#onConflict);
     if (outcome?.outcome === 'replayed') return await this.#replay(outcome.row);
-    return resultOf(rows, state, version, recorded, false);
+    return resultOf(rows, state, version, appended, false);
   }
 
   #participant(
     loaded: LoadResult,
     encoded: readonly EncodedEvent[],
     state: unknown,
-    onRecorded: (events: readonly Recorded<AnyEvent>[]) => void,
+    onRecorded: (events: readonly Recorded<AnyEvent>[], position: FeedPosition | undefined) => void,
   ): AppendParticipant {
     const context = this.#context;
     const rows = this.#rows;
@@ -224,7 +232,7 @@ class TransactAttempt {
       committed: (append) => {
         if (encoded.length > 0) context.onAppended(rows, append);
         if (snapshots > 0) context.emit(rows, { event: 'snapshot created', version });
-        onRecorded(recordedEvents(rows, append));
+        onRecorded(recordedEvents(rows, append), encoded.length > 0 ? append.commit.position : undefined);
       },
     });
   }
@@ -239,7 +247,8 @@ class TransactAttempt {
       const loaded = await loadStream(rows, { observer, signal, atVersion: to });
       if (loaded.head.kind === 'deleted') throw deletedError(rows);
       const events = to < from ? [] : await readAllEvents(rows, { from, to, signal });
-      return resultOf(rows, loaded.state, to, events, true);
+      const position = to < from ? undefined : await positionOf(rows, to, signal);
+      return resultOf(rows, loaded.state, to, { events, position }, true);
     } catch (error) {
       // only a deleted stream is shorter than it was
       throw isStorageError(error, 'STREAM_VERSION_NOT_FOUND') ? deletedError(rows) : error;
@@ -251,6 +260,14 @@ const resultOf = (
   rows: StreamRows,
   state: unknown,
   version: number,
-  events: readonly Recorded<AnyEvent>[],
+  { events, position }: Pick<Result, 'events' | 'position'>,
   replayed: boolean,
-): Result => loadedOf(rows, { id: rows.id, state, version, events, replayed });
+): Result =>
+  loadedOf(rows, {
+    id: rows.id,
+    state,
+    version,
+    events,
+    replayed,
+    ...(position !== undefined && { position }),
+  });

@@ -93,8 +93,13 @@ describe('The streams of a request', () => {
         expect([data.by, metadata.tenant]).toEqual([tenant, tenant]);
     }
     await as('t10', 'get', '/tills').expect(200, { tills: [] });
-    await as('t0', 'post', '/rates').expect(201, { version: 1, replayed: false });
-    await as('t1', 'post', '/rates').expect(201, { version: 2, replayed: false });
+    for (const [tenant, version] of [
+      ['t0', 1],
+      ['t1', 2],
+    ] as const) {
+      const response = await as(tenant, 'post', '/rates').expect(201);
+      expect(response.body).toEqual({ version, replayed: false, position: expect.any(String) });
+    }
   });
 
   it('are refused without a tenant: 400 over HTTP, TENANT_MISSING in code, except with forTenant', async () => {

@@ -12,6 +12,7 @@ import type {
   Precondition,
   RetryOptions,
 } from '@kvent/key-value-storage/core';
+import type { FeedPosition } from '@kvent/key-value-storage/provider';
 import type { AnyStream, EventInputOf, EventOf, StateOf } from './stream-definition.js';
 
 type Awaitable<T> = T | Promise<T>;
@@ -50,8 +51,21 @@ export interface Loaded<S> {
   /** 0: the stream has no events. */
   readonly version: number;
 }
-export interface Appended<S, E> extends Loaded<S> {
+export interface Appended<S, E> extends Loaded<S>, AppendedPosition {
   readonly events: readonly Recorded<E>[];
+  /** true: the call was done before, and this is the result of that first call. */
+  readonly replayed: boolean;
+}
+export interface AppendedPosition {
+  /**
+   * Where the last appended event stands in the feed; absent when nothing was appended, when
+   * the stream is not in the feed, and on a provider without a feed.
+   */
+  readonly position?: FeedPosition | undefined;
+}
+/** The result of an append. */
+export interface AppendResult extends AppendedPosition {
+  readonly version: number;
   /** true: the call was done before, and this is the result of that first call. */
   readonly replayed: boolean;
 }
@@ -177,7 +191,7 @@ export abstract class EventStream<D extends AnyStream> {
     id: string,
     events: readonly EventInputOf<D>[],
     options: AppendOptions,
-  ): Promise<{ readonly version: number; readonly replayed: boolean }>;
+  ): Promise<AppendResult>;
   /**
    * An append that takes part in a larger commit: `storage.atomic().include(orders.appending(…))`.
    */
@@ -301,7 +315,7 @@ export abstract class StreamSession<D extends AnyStream> implements AsyncDisposa
         /** Closes the session in the same commit. @default false */
         readonly close?: boolean;
       },
-  ): Promise<{ readonly version: number; readonly replayed: boolean }>;
+  ): Promise<AppendResult>;
   /** An append of the session that takes part in a larger commit. */
   abstract appending(events: readonly EventInputOf<D>[]): CommitParticipant;
   /** Makes the lock valid for `sessionTimeoutMs` from now; returns when it expires. */

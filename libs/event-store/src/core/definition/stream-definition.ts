@@ -94,6 +94,8 @@ export interface ResolvedStream extends StreamDefinition<unknown, AnyEvent> {
   readonly snapshot: { readonly every: number | undefined; readonly schemaVersion: number };
   readonly scope: 'tenant' | 'shared' | undefined;
   readonly provider: string | undefined;
+  /** Whether its events are in the feed. */
+  readonly feed: boolean;
 }
 
 export interface SnapshotOptions {
@@ -164,6 +166,11 @@ export function defineStream<
     readonly scope?: 'tenant' | 'shared';
     /** The name of one of `forRoot({ providers })`. @default the main provider */
     readonly provider?: string;
+    /**
+     * Whether its events are in the feed of the provider, for `readFeed`. Events that were appended
+     * with `false` never enter it. @default true
+     */
+    readonly feed?: boolean;
   },
 ): StreamDefinition<State, EventsOf<M>, EventInputsOf<M>> {
   const resolved = located(callSiteOf(defineStream), () =>
@@ -176,19 +183,22 @@ export function defineStream<
 interface GivenStreamOptions extends Pick<ResolvedStream, 'initial' | 'evolve' | 'scope' | 'provider'> {
   readonly events: unknown;
   readonly snapshot?: SnapshotOptions;
+  readonly feed?: boolean;
 }
 
 function resolveStream(type: string, options: GivenStreamOptions): ResolvedStream {
   const owner = `defineStream (${inspect(type)})`;
   if (typeof type !== 'string' || type.trim() === '')
     throw invalidOption(`${owner}: type must be a string that is not blank; got ${inspect(type)}.`);
-  assertOptions(owner, options, ['events', 'initial', 'evolve', 'snapshot', 'scope', 'provider']);
-  const { events, initial, evolve, snapshot, scope, provider } = options;
+  assertOptions(owner, options, ['events', 'initial', 'evolve', 'snapshot', 'scope', 'provider', 'feed']);
+  const { events, initial, evolve, snapshot, scope, provider, feed = true } = options;
   for (const [name, value] of Object.entries({ initial, evolve }))
     if (typeof value !== 'function')
       throw invalidOption(`${owner}: ${name} must be a function; got ${inspect(value)}.`);
   if (scope !== undefined && scope !== 'tenant' && scope !== 'shared')
     throw invalidOption(`${owner}: scope must be 'tenant' or 'shared'; got ${inspect(scope)}.`);
+  if (typeof feed !== 'boolean')
+    throw invalidOption(`${owner}: feed must be true or false; got ${inspect(feed)}.`);
   const name = encodeText(type);
   assertWithin('containerBytesMax', `snapshot:${name}`, 'stream type');
   return Object.freeze({
@@ -203,6 +213,7 @@ function resolveStream(type: string, options: GivenStreamOptions): ResolvedStrea
     snapshot: resolveSnapshot(owner, snapshot),
     scope,
     provider,
+    feed,
   });
 }
 

@@ -1,7 +1,8 @@
 /** The rows of a stream's events: their range, their versions, and what a missing one means. */
-import type { Row, ScannedRow, ScanRange } from '@kvent/key-value-storage/provider';
-import { readHead, type Head } from '../rows/head.js';
+import type { FeedPosition, Row, ScannedRow, ScanRange } from '@kvent/key-value-storage/provider';
+import { headIn, readHead, type Head } from '../rows/head.js';
 import { corrupt, numbersIn, versionKey } from '../rows/stream-addresses.js';
+import { deletedError } from '../rows/stream-conflicts.js';
 import type { StreamRows } from '../rows/stream-rows.js';
 
 /**
@@ -47,6 +48,20 @@ export async function assertDeleted(
 ): Promise<void> {
   const head = await readHead(rows, signal);
   if (head.kind !== 'deleted') throw missingEventError(rows, version, head);
+}
+
+/** Where an event stands in the feed. `STREAM_DELETED`. */
+export async function positionOf(
+  rows: StreamRows,
+  version: number,
+  signal: AbortSignal | undefined,
+): Promise<FeedPosition | undefined> {
+  const { access, head } = rows;
+  const {
+    rows: [headRow, event],
+  } = await access.read([head, rows.event(version)], { signal });
+  if (headIn(head, headRow).kind === 'deleted') throw deletedError(rows);
+  return event?.position;
 }
 
 /** The number of versions read in one round trip to find a time. */

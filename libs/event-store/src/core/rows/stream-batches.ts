@@ -16,11 +16,16 @@ import type { Contribution } from '@kvent/key-value-storage/internal';
 import { deletedHead, freeHead, heldHead, type Head } from './head.js';
 
 /** The addresses that the table needs. */
-export interface TableRows {
+interface TableRows {
   readonly head: RowAddress;
   readonly lease: RowAddress;
   readonly fence: RowAddress;
   event(version: number): RowAddress;
+}
+
+/** The same, and whether what happens to the stream is in the feed. */
+export interface FeedRows extends TableRows {
+  readonly inFeed: boolean;
 }
 
 const check = (address: RowAddress, expected: Expected): Check => ({ address, expected });
@@ -30,6 +35,8 @@ const put = (address: RowAddress, value: StoredValue, ttl: number | 'never' = 'n
   value,
   ttl,
 });
+const putInFeed = ({ inFeed }: FeedRows, address: RowAddress, value: StoredValue): Change =>
+  inFeed ? { kind: 'put', address, value, ttl: 'never', feed: true } : put(address, value);
 const remove = (address: RowAddress): Change => ({ kind: 'delete', address });
 
 /** The head must be the row that was read, or still absent. */
@@ -42,17 +49,17 @@ const unchanged = ({ row }: Head): Expected => (row === undefined ? 'absent' : {
 const freeAt = (version: number, hasHead: boolean): Expected =>
   version === 0 && !hasHead ? 'absent' : { number: BigInt(version) };
 
-const putEvents = (rows: TableRows, version: number, events: readonly StoredValue[]): Contribution => {
+const putEvents = (rows: FeedRows, version: number, events: readonly StoredValue[]): Contribution => {
   const addresses = events.map((_, index) => rows.event(version + index + 1));
   return {
     checks: addresses.map((address) => check(address, 'absent')),
-    changes: events.map((value, index) => put(addresses[index] as RowAddress, value)),
+    changes: events.map((value, index) => putInFeed(rows, addresses[index] as RowAddress, value)),
   };
 };
 
 /** An append to a free stream at a version. Without events it only checks that version. */
 export function appendBatch(
-  rows: TableRows,
+  rows: FeedRows,
   version: number,
   hasHead: boolean,
   events: readonly StoredValue[],
@@ -69,7 +76,7 @@ export function appendBatch(
  * batch conflicts with a renewal in flight, and a clock that steps back cannot make the lease valid
  * again.
  */
-export function takeOverBatch(rows: TableRows, head: Head, events: readonly StoredValue[]): Contribution {
+export function takeOverBatch(rows: FeedRows, head: Head, events: readonly StoredValue[]): Contribution {
   const { checks, changes } = putEvents(rows, head.version, events);
   return {
     checks: [...freeChecks(rows, head), ...checks],
@@ -113,7 +120,7 @@ const holderChecks = (rows: TableRows, held: HeldStream): readonly Check[] => [
 
 /** An append of a session, which also renews the lease. */
 export function sessionAppendBatch(
-  rows: TableRows,
+  rows: FeedRows,
   held: HeldStream,
   events: readonly StoredValue[],
   ttlMs: number,
@@ -132,7 +139,7 @@ export function sessionAppendBatch(
 
 /** The last append of a session, which also frees the stream; without events it only frees it. */
 export function closeBatch(
-  rows: TableRows,
+  rows: FeedRows,
   held: HeldStream,
   events: readonly StoredValue[] = [],
 ): Contribution {
@@ -167,11 +174,16 @@ export function renewBatch(
 
 /**
  * Marks a stream as deleted; its other rows are removed later. Event 1 is removed here, so that a
- * load that is under way notices, and so that no snapshot is stored any more.
+ * load that is under way notices, and so that no snapshot is stored any more. The head enters the
+ * feed: its row says that the stream was deleted, when its events have left the feed.
  */
-export function deleteBatch(rows: TableRows, head: Head): Contribution {
+export function deleteBatch(rows: FeedRows, head: Head): Contribution {
   return {
     checks: freeChecks(rows, head),
-    changes: [put(rows.head, deletedHead(head.version)), remove(rows.lease), remove(rows.event(1))],
+    changes: [
+      putInFeed(rows, rows.head, deletedHead(head.version)),
+      remove(rows.lease),
+      remove(rows.event(1)),
+    ],
   };
 }

@@ -17,6 +17,9 @@ export class StreamRows extends StreamAddresses {
     this.definition = definition;
   }
 
+  get inFeed(): boolean {
+    return this.definition.feed;
+  }
   snapshot(version: number): Address {
     return this.at('snapshot', snapshotKey(this.definition.snapshot.schemaVersion, version));
   }

@@ -13,9 +13,11 @@ import {
   idempotencyRecordIn,
   SerialQueue,
 } from '@kvent/key-value-storage/internal';
+import { appendResult } from '../events/append-result.js';
 import type { StreamContext } from '../context/stream-context.js';
 import {
   StreamSession,
+  type AppendResult,
   type SameCommit,
   type VersionRange,
   type WriteEventsOptions,
@@ -23,6 +25,7 @@ import {
 import type { AnyEvent, AnyStream } from '../definition/stream-definition.js';
 import { streamError } from '../definition/stream-errors.js';
 import type { EncodedEvent } from '../events/event-codec.js';
+import { positionOf } from '../events/event-rows.js';
 import { catchUp } from '../events/load-stream.js';
 import { headIn, type Head } from '../rows/head.js';
 import { closeBatch, renewBatch, type HeldStream } from '../rows/stream-batches.js';
@@ -50,10 +53,6 @@ interface LeasedSessionOptions {
   readonly startedAt: number;
 }
 
-interface AppendResult {
-  readonly version: number;
-  readonly replayed: boolean;
-}
 type AppendOptions = WriteEventsOptions & SameCommit<unknown, AnyEvent> & { readonly close?: boolean };
 const appendNames = ['signal', 'idempotencyKey', 'metadata', 'sameCommit', 'close'];
 /** The signal is aborted this part of the timeout before the end, at most `warningMsMax`. */
@@ -219,13 +218,15 @@ export class LeasedSession extends StreamSession<AnyStream> {
     const replay = async (row: Row): Promise<AppendResult> => {
       if (close) await this.#close();
       else await this.#resolveOutcome(signal);
-      return { version: (idempotencyRecordIn(row).result as VersionRange).to, replayed: true };
+      const { from, to: version } = idempotencyRecordIn(row).result as VersionRange;
+      const position = version < from ? undefined : await positionOf(this.#rows, version, signal);
+      return appendResult(version, true, position);
     };
     this.#assertOpen();
     const earlier = this.#outcomeUnknown ? await context.findReplay(record, signal) : undefined;
     if (earlier !== undefined) return await replay(earlier);
     await this.#resolveOutcome(signal);
-    if (encoded.length === 0 && !close) return { version: this.version, replayed: false };
+    if (encoded.length === 0 && !close) return appendResult(this.version, false, undefined);
     await participant.prepare();
     const batch = context.atomic();
     if (encoded.length > 0) sameCommit?.(batch, participant.outcome);
@@ -233,7 +234,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
     try {
       const outcome = await commitAtomic(batch, record, signal);
       if (outcome?.outcome === 'replayed') return await replay(outcome.row);
-      return { version: this.version, replayed: false };
+      return appendResult(this.version, false, encoded.length > 0 ? outcome?.position : undefined);
     } catch (error) {
       this.#noteUnknown(error, close);
       throw error;

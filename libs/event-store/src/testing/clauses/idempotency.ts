@@ -12,7 +12,7 @@ import {
   concurrently,
   assertRejects,
 } from '@kvent/key-value-storage/testing';
-import { added, cleared, Ledger, many } from '../kit/ledger.js';
+import { added, cleared, Ledger, many, withoutPosition } from '../kit/ledger.js';
 import { breaksStream, throughProvider, type StreamClause } from '../kit/stream-clause.js';
 
 const forgets = throughProvider(
@@ -40,11 +40,13 @@ export const idempotencyClauses: readonly StreamClause[] = [
     name: 'A repeated append with the same key returns the first result at any later version, and appends nothing.',
     broken: forgets,
     async run({ ledger }) {
-      const once = () => ledger.append('a', many(2), { expectedVersion: 0, idempotencyKey: 'k' });
+      const once = async () =>
+        withoutPosition(await ledger.append('a', many(2), { expectedVersion: 0, idempotencyKey: 'k' }));
       assert.deepEqual(await once(), { version: 2, replayed: false });
       await ledger.append('a', many(3), { expectedVersion: 2 });
       assert.deepEqual(await once(), { version: 2, replayed: true });
-      const any = () => ledger.append('a', [cleared], { expectedVersion: 'any', idempotencyKey: 'l' });
+      const any = async () =>
+        withoutPosition(await ledger.append('a', [cleared], { expectedVersion: 'any', idempotencyKey: 'l' }));
       assert.deepEqual(
         [await any(), await any(), await ledger.version('a')],
         [{ version: 6, replayed: false }, { version: 6, replayed: true }, 6],
@@ -111,7 +113,9 @@ export const idempotencyClauses: readonly StreamClause[] = [
     async run({ ledger, storage, things }) {
       const add = async () => {
         const { version } = await ledger.load('a');
-        return await ledger.append('a', [added(7)], { expectedVersion: version, idempotencyKey: 'k' });
+        return withoutPosition(
+          await ledger.append('a', [added(7)], { expectedVersion: version, idempotencyKey: 'k' }),
+        );
       };
       assert.deepEqual(
         [await add(), await add()],

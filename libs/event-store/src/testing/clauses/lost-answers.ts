@@ -8,7 +8,7 @@ import assert from 'node:assert/strict';
 import { isStorageError, type StorageProvider } from '@kvent/key-value-storage/core';
 import { storageError, type Batch } from '@kvent/key-value-storage/provider';
 import { collect, assertRejects } from '@kvent/key-value-storage/testing';
-import { added, cleared, many } from '../kit/ledger.js';
+import { added, cleared, many, withoutPosition } from '../kit/ledger.js';
 import { breaksSessions, breaksStream, type StreamClause } from '../kit/stream-clause.js';
 
 /** What is lost: the answer of a commit that was done, or the request. */
@@ -79,7 +79,7 @@ export const lostAnswerClauses: readonly StreamClause[] = [
       for (const loss of losses) {
         const append = () => ledger.append(loss, many(3), { expectedVersion: 0, idempotencyKey: 'k' });
         await losing(provider, loss, 'head', append);
-        assert.deepEqual(await append(), { version: 3, replayed: loss === 'answer' });
+        assert.deepEqual(withoutPosition(await append()), { version: 3, replayed: loss === 'answer' });
         let runs = 0;
         const transact = () =>
           ledger.transact(loss, ({ sum }) => ((runs += 1), [added(sum)]), { idempotencyKey: 'l' });
@@ -104,7 +104,10 @@ export const lostAnswerClauses: readonly StreamClause[] = [
         const session = await ledger.openSession(loss);
         await session.append([added(1)]);
         await losing(provider, loss, 'head', () => session.append([added(10)]));
-        assert.deepEqual(await session.append([added(100)]), { version: 2 + done, replayed: false });
+        assert.deepEqual(withoutPosition(await session.append([added(100)])), {
+          version: 2 + done,
+          replayed: false,
+        });
         assert.deepEqual(session.state, { sum: 101 + 10 * done, count: 2 + done });
         // the same in a larger commit, of which the session gets no error
         await losing(provider, loss, 'head', () =>
@@ -142,11 +145,11 @@ export const lostAnswerClauses: readonly StreamClause[] = [
         const session = await ledger.openSession(loss);
         const append = () => session.append(many(2), { idempotencyKey: 'k' });
         await losing(provider, loss, 'head', append);
-        assert.deepEqual(await append(), { version: 2, replayed });
+        assert.deepEqual(withoutPosition(await append()), { version: 2, replayed });
         assert.deepEqual([session.version, session.state], [2, { sum: 2, count: 2 }]);
         const last = () => session.append([cleared], { idempotencyKey: 'l', close: true });
         await losing(provider, loss, 'head', last);
-        assert.deepEqual(await last(), { version: 3, replayed });
+        assert.deepEqual(withoutPosition(await last()), { version: 3, replayed });
         await assertRejects('SESSION_NOT_OPEN', 'append', () => session.append([cleared]));
         assert.equal((await ledger.append(loss, [added(1)], { expectedVersion: 3 })).version, 4);
       }

@@ -2,6 +2,7 @@
 import type { StreamClause } from '../kit/stream-clause.js';
 import { appendingClauses } from './appending.js';
 import { deletingClauses } from './deleting.js';
+import { feedClauses } from './feed.js';
 import { idempotencyClauses } from './idempotency.js';
 import { lostAnswerClauses } from './lost-answers.js';
 import { readingClauses } from './reading.js';
@@ -20,4 +21,5 @@ export const streamClauses: readonly StreamClause[] = [
   ...snapshotClauses,
   ...deletingClauses,
   ...withinClauses,
+  ...feedClauses,
 ];

@@ -8,7 +8,7 @@ import assert from 'node:assert/strict';
 import { EventStore } from '@kvent/event-store/core';
 import { collect, breaks, assertRejects, replacing, assertThrows } from '@kvent/key-value-storage/testing';
 import type { StorageProvider } from '@kvent/key-value-storage/core';
-import { added, cleared, KeptLedger, Ledger, many } from '../kit/ledger.js';
+import { added, cleared, KeptLedger, Ledger, many, withoutPosition } from '../kit/ledger.js';
 import { breaksStream, throughProvider, type StreamClause } from '../kit/stream-clause.js';
 
 const capability = 'transactions' as const;
@@ -170,7 +170,10 @@ export const withinClauses: readonly StreamClause[] = [
       );
       await assertRejects('STREAM_LOCKED', 'transact', () => inside.transact('held', () => [cleared]));
       await assertRejects('STORAGE_UNSUPPORTED', 'openSession', () => inside.openSession('a'));
-      assert.deepEqual(await inside.append('a', many(2), once), { version: 2, replayed: true });
+      assert.deepEqual(withoutPosition(await inside.append('a', many(2), once)), {
+        version: 2,
+        replayed: true,
+      });
       // the refused calls have not broken the transaction
       assert.equal((await inside.append('a', [added(9)], { expectedVersion: 'any' })).version, 3);
       await commit();

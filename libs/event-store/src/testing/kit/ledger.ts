@@ -2,6 +2,7 @@
 import {
   defineStream,
   event,
+  type AppendResult,
   type EventOf,
   type EventStream,
   type StreamSession,
@@ -56,3 +57,10 @@ export const added = (n: number): LedgerEvent => ({ type: 'added', data: { n } }
 export const cleared: LedgerEvent = { type: 'cleared' };
 export const many = (count: number, n = 1): readonly LedgerEvent[] =>
   Array.from({ length: count }, () => added(n));
+
+/** Another type of streams, and one whose events are not in the feed. */
+export const Journal = defineStream('journal', { events, initial, evolve });
+export const Quiet = defineStream('quiet', { events, initial, evolve, feed: false });
+
+/** The result of an append on any provider: only those with a feed have positions. */
+export const withoutPosition = ({ version, replayed }: AppendResult) => ({ version, replayed });

@@ -17,6 +17,8 @@ import type {
   CallerTransactions,
   CommitResult,
   CountRange,
+  FeedPage,
+  FeedRequest,
   ProviderReadOptions,
   ReadResult,
   Row,
@@ -188,8 +190,12 @@ export class StorageAccess {
     if (checks.length + changes.length > 2) assertBatchLimits(batch);
     const signal = options?.signal;
     const [result] = await this.provider.commit([batch], signal === undefined ? undefined : { signal });
-    if (result?.outcome === 'committed')
-      return { outcome: 'committed', time: result.time, rows: result.rows, version };
+    if (result?.outcome === 'committed') {
+      const { time, rows, position } = result;
+      if (position === undefined) return { outcome: 'committed', time, rows, version };
+      this.#reportFeed();
+      return { outcome: 'committed', time, rows, version, position };
+    }
     if (result?.outcome === 'conflict') return result;
     if (own !== undefined && result?.outcome === 'failed' && result.error.code === 'STORAGE_UNAVAILABLE')
       throw waitsForItself(own, this.inTransaction);
@@ -206,6 +212,30 @@ export class StorageAccess {
     if (own !== undefined) recordLocks(own, batch);
     const others = callers.open().filter((each) => each !== own);
     return others.length === 0 ? undefined : rowLockedBy(others, batch);
+  }
+
+  /** Readers of the feed in this process read on at once, and wait for no poll. */
+  #reportFeed(): void {
+    if (!this.inTransaction) this.watches.feedMoved();
+    else if (this.root.watches.followsFeed) this.afterCommit(() => this.root.watches.feedMoved());
+  }
+
+  /**
+   * A page of the feed, also of a provider inside a transaction: the feed has what is committed.
+   * `STORAGE_UNSUPPORTED` where the provider has none.
+   */
+  async feed(request: FeedRequest): Promise<FeedPage> {
+    this.assertOpen();
+    const { provider } = this.root;
+    this.assertFeed();
+    return await (provider.feed as NonNullable<typeof provider.feed>)(request);
+  }
+
+  /** `STORAGE_UNSUPPORTED` where the provider has no feed. */
+  assertFeed(): void {
+    const { features, feed } = this.root.provider;
+    if (!features.feed || feed === undefined)
+      throw storageError('STORAGE_UNSUPPORTED', `${this.root.#name} has no feed.`, {});
   }
 
   /**

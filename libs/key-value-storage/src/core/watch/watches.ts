@@ -6,14 +6,18 @@
 import { backgroundClock, type Clock } from '../base/clock.js';
 import { storageError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
+import { feedStart } from '../port/feed-position.js';
 import { lockNameOf } from '../port/row-name.js';
 import type {
   Address,
+  FeedPage,
+  FeedRequest,
   ProviderReadOptions,
   ReadResult,
   StorageProvider,
   Version,
 } from '../port/storage-provider.js';
+import { FeedWatcher } from './feed-watcher.js';
 import { RangeWatcher } from './range-watcher.js';
 import { RowsWatcher } from './rows-watcher.js';
 import type { StartedWatcher, WatchRoom } from './watcher.js';
@@ -22,6 +26,7 @@ import type { StartedWatcher, WatchRoom } from './watcher.js';
 interface WatchSource {
   readonly provider: StorageProvider;
   read(addresses: readonly Address[], options?: ProviderReadOptions): Promise<ReadResult>;
+  feed(request: FeedRequest): Promise<FeedPage>;
   assertOpen(): void;
   detached<R>(database: undefined, work: () => R): R;
 }
@@ -37,6 +42,7 @@ interface PolledRow {
 export class Watches implements WatchRoom {
   readonly #source: WatchSource;
   readonly #active = new Set<StartedWatcher>();
+  readonly #feeds = new Set<FeedWatcher<unknown>>();
   /** Reads of single rows that began in this microtask: watchers of one row share one. */
   readonly #reads = new Map<string, Promise<ReadResult>>();
   #polling: AbortController | undefined;
@@ -55,17 +61,28 @@ export class Watches implements WatchRoom {
     if (this.#isEnded)
       throw storageError('STORAGE_NOT_OPEN', 'The storage is about to close: no further watch begins.', {});
     this.#active.add(watcher);
+    if (watcher instanceof FeedWatcher) this.#feeds.add(watcher);
     const { provider } = this.#source;
-    if (provider.hints !== undefined)
+    if (provider.hints !== undefined && watcher.targets.length > 0)
       void this.#follow(watcher, provider.hints(watcher.targets, watcher.ended));
     if (this.#polls && this.#polling === undefined) this.#startPolling();
   }
 
   stop(watcher: StartedWatcher): void {
     this.#active.delete(watcher);
+    if (watcher instanceof FeedWatcher) this.#feeds.delete(watcher);
     if (this.#active.size > 0) return;
     this.#polling?.abort();
     this.#polling = undefined;
+  }
+
+  get followsFeed(): boolean {
+    return this.#feeds.size > 0;
+  }
+
+  /** A commit of this process has put rows into the feed. */
+  feedMoved(): void {
+    for (const watcher of this.#feeds) watcher.mark();
   }
 
   /** Ends every watch; a further one is `STORAGE_NOT_OPEN`. */
@@ -127,7 +144,17 @@ export class Watches implements WatchRoom {
       for (let from = 0; from < all.length; from += limits.readAddressesMax)
         polls.push(this.#pollRows(all.slice(from, from + limits.readAddressesMax)));
     }
+    const feeds = [...this.#feeds].filter(({ isMarked }) => !isMarked);
+    if (feeds.length > 0) polls.push(failing(feeds, this.#pollFeed(feeds)));
     return (await Promise.all(polls)).includes(true);
+  }
+
+  /** One read for all readers that wait: whether a row stands behind the first of them. */
+  async #pollFeed(feeds: readonly FeedWatcher<unknown>[]): Promise<boolean> {
+    const after = feeds.map(({ next }) => next ?? feedStart).sort()[0];
+    const { entries } = await this.#source.feed({ after, limit: 1 });
+    const last = entries.at(-1)?.position;
+    return feeds.map((watcher) => watcher.compare(last)).includes(true);
   }
 
   #pollRows(polled: readonly PolledRow[]): Promise<boolean> {
