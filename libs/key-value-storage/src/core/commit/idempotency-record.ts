@@ -65,6 +65,8 @@ interface IdempotencyRecordOptions {
   readonly address: Address;
   readonly idempotency: Idempotency;
   readonly retentionMs: number;
+  /** In place of the content, where it is JSON already: it needs no encoding. */
+  readonly json?: unknown;
   /** What a replay returns; called when the batch is sent. */
   readonly result: () => unknown;
 }
@@ -90,7 +92,8 @@ export class IdempotencyRecord extends Participant {
     this.subject = `record ${rowNameOf(options.address)}`;
     this.#options = options;
     try {
-      this.#digest = digestOf(options.idempotency.content);
+      const { json, idempotency } = options;
+      this.#digest = json === undefined ? digestOf(idempotency.content) : digestOfJson(json);
     } catch (error) {
       this.#digest = (async () => {
         throw error;
@@ -110,9 +113,8 @@ export class IdempotencyRecord extends Participant {
   contribution(): Contribution {
     const { address, retentionMs, result } = this.#options;
     const what = 'the record of an idempotency key';
-    const { text } = encodeValue({ content: this.#content ?? null, answer: result() ?? null }, () => what, {
-      schemaVersion: 1,
-    });
+    const answer = encodeValue(result() ?? null, () => what, { schemaVersion: 1 }).text;
+    const text = `{"content":${this.#content === undefined ? 'null' : `"${this.#content}"`},"answer":${answer}}`;
     assertWithin('valueBytesMax', text, what);
     return {
       checks: [{ address, expected: 'absent' }],
@@ -162,25 +164,32 @@ function isSameContent(first: string | null, now: string | undefined): boolean {
 }
 
 /** Change the name when the content of calls changes: other names are not compared. */
-const digestName = 'sha256-2';
+const digestName = 'sha256-3';
 
 function digestOf(content: unknown): string | undefined | Promise<string> {
   if (content === undefined) return undefined;
   const encoded = encodeValue(content, () => 'The content of an idempotent call', { schemaVersion: 1 });
-  const hash = sha256(canonical(jsonOf(encoded)));
+  return digestOfJson(jsonOf(encoded));
+}
+
+function digestOfJson(json: unknown): string | Promise<string> {
+  const hash = sha256(JSON.stringify(sorted(json)));
   return isPromise(hash) ? hash.then((hex) => `${digestName}:${hex}`) : `${digestName}:${hash}`;
 }
 
-/** JSON with sorted properties: their order does not count. */
-function canonical(json: unknown): string {
-  if (typeof json !== 'object' || json === null) return JSON.stringify(json);
-  let text = '';
-  if (Array.isArray(json)) {
-    for (const item of json) text += `${text === '' ? '' : ','}${canonical(item)}`;
-    return `[${text}]`;
-  }
+/**
+ * With sorted properties: their order does not count. A copy, because one JSON.stringify of it
+ * takes half the time of a text that is put together.
+ */
+function sorted(json: unknown): unknown {
+  if (typeof json !== 'object' || json === null) return json;
+  if (Array.isArray(json)) return json.map(sorted);
   const record = json as Record<string, unknown>;
-  for (const name of Object.keys(record).sort())
-    text += `${text === '' ? '' : ','}${JSON.stringify(name)}:${canonical(record[name])}`;
-  return `{${text}}`;
+  const copy: Record<string, unknown> = {};
+  for (const name of Object.keys(record).sort()) {
+    const value = sorted(record[name]);
+    if (name === '__proto__') Object.defineProperty(copy, name, { value, enumerable: true });
+    else copy[name] = value;
+  }
+  return copy;
 }

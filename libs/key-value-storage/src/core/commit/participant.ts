@@ -9,7 +9,7 @@ import { systemClock } from '../base/clock.js';
 import { HeldLocks, type OnConflict } from '../contention/held-locks.js';
 import { retrying } from '../contention/retry-on-conflict.js';
 import { lockNameOf, rowNameOf } from '../port/row-name.js';
-import type { Address, Row } from '../port/storage-provider.js';
+import type { Address, Change, Check, Row } from '../port/storage-provider.js';
 import { conflictError, type CommittedBatch, type ConflictedBatch, type Contribution } from './commit.js';
 import type { RefusalError, StorageAccess } from './storage-access.js';
 
@@ -189,11 +189,15 @@ class ParticipantCommit {
     const [first] = contributions;
     if (contributions.length === 1 && first !== undefined && own.checks.length + own.changes.length === 0)
       return first;
-    contributions.push(own);
-    return {
-      checks: contributions.flatMap(({ checks }) => checks),
-      changes: contributions.flatMap(({ changes }) => changes),
-    };
+    const checks: Check[] = [];
+    const changes: Change[] = [];
+    for (const each of contributions) {
+      checks.push(...each.checks);
+      changes.push(...each.changes);
+    }
+    checks.push(...own.checks);
+    changes.push(...own.changes);
+    return { checks, changes };
   }
 
   /**

@@ -69,7 +69,7 @@ export function encodeValue(
 }
 
 /** The JSON of an encoded value; without tags, that is the value. */
-export const jsonOf = ({ text, value }: EncodedValue): unknown =>
+export const jsonOf = ({ text, value }: Pick<EncodedValue, 'text' | 'value'>): unknown =>
   mayHoldTags(text) ? (JSON.parse(text) as unknown) : value;
 
 /**

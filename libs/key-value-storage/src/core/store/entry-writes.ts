@@ -272,12 +272,15 @@ export class EntryWrites<T, K extends Key, I> {
     options: KeyedWriteOptions,
   ): Promise<Entry<T, K>> {
     const rows = this.#rows;
-    const encoding = (async () => await rows.codec.encode(key, value))();
-    // thrown where it is awaited; the key may be refused first
-    encoding.catch(() => undefined);
+    const encoding = encodedOrRejected(() => rows.codec.encode(key, value));
     // a repeat of work that reads and saves has read its own result
     const intent =
-      read === undefined ? () => [rows.codec.given(key, value), options.ttlMs ?? null] : undefined;
+      read === undefined
+        ? () => [
+            rows.codec.given(key, value, isPromise(encoding) ? undefined : encoding),
+            options.ttlMs ?? null,
+          ]
+        : undefined;
     const write = this.#entryWrite(verb, address, key, options, intent);
     const kept = (encoded: Encoded<T>, row: ReadExpiry | undefined): KeptResult => ({
       ...keptValue(encoded),
@@ -299,7 +302,7 @@ export class EntryWrites<T, K extends Key, I> {
     let encoded: Encoded<T>;
     const record = recordOfWrite(rows, write, () => kept(encoded, read)) as IdempotencyRecord;
     try {
-      encoded = await encoding;
+      encoded = isPromise(encoding) ? await encoding : encoding;
     } catch (error) {
       return await replayOrThrow(rows, write, record, error);
     }
@@ -364,6 +367,21 @@ export class EntryWrites<T, K extends Key, I> {
 
 const callerConflict = (conflict: ConflictedBatch): Error => conflictError(conflict, 'caller');
 const ownConflict = (conflict: ConflictedBatch): Error => conflictError(conflict, 'own');
+
+/** An error is thrown where the promise is awaited: the key may be refused first. */
+function encodedOrRejected<E>(encode: () => E | Promise<E>): E | Promise<E> {
+  try {
+    const encoded = encode();
+    if (isPromise(encoded)) encoded.catch(() => undefined);
+    return encoded;
+  } catch (error) {
+    const rejected = (async () => {
+      throw error;
+    })();
+    rejected.catch(() => undefined);
+    return rejected;
+  }
+}
 
 /** Throws where a row is not as the condition requires. */
 function assertCondition(

@@ -16,7 +16,7 @@ interface KeyedCall {
   /** Compared too: the result of one verb is no result of another. */
   readonly verb: string;
   readonly given: string | IdempotentCall;
-  /** The arguments of the caller. */
+  /** The arguments of the caller, as JSON. */
   readonly intent: unknown;
   /** What a repeat returns; called when the batch is sent. */
   readonly result: () => unknown;
@@ -29,6 +29,7 @@ export function recordOf({ access, address, verb, given, intent, result }: Keyed
     access,
     address: recordAddress(address, key),
     idempotency: { key, content: [verb, content ?? null] },
+    ...(typeof given === 'string' && { json: [verb, content ?? null] }),
     retentionMs: defaultIdempotencyRetentionMs,
     result,
   });

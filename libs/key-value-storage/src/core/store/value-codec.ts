@@ -57,10 +57,13 @@ export class ValueCodec<T> {
 
   /**
    * A value as JSON, for the comparison of repeats: as it was given, before the schema adds to it,
-   * because a new default must not refuse a repeat.
+   * because a new default must not refuse a repeat. `encoded`: where it is at hand, and says the
+   * same, the value is not encoded twice.
    */
-  given(key: Key, value: unknown): unknown {
-    const { prototype } = this.#state;
+  given(key: Key, value: unknown, encoded?: Encoded<T>): unknown {
+    const { prototype, schema, schemaVersion } = this.#state;
+    if (encoded?.stored.kind === 'json' && schema === undefined && schemaVersion === 1)
+      return jsonOf({ text: encoded.stored.text, value: encoded.value });
     return jsonOf(encodeValue(value, () => this.#name(key), { prototype, schemaVersion: 1 }));
   }
 
