@@ -279,6 +279,11 @@ const startRows: readonly Row[] = [
     make: () => InjectStream(Product as never),
   },
   {
+    mistake: '`@InjectStream` names a counter.',
+    remedy: 'use KeyValueStorageModule.forFeature and @InjectStore',
+    make: () => InjectStream(Views as never),
+  },
+  {
     mistake: '`@InjectStore` names a counter, and the parameter is a `KeyValueStore`.',
     remedy: 'declare it as CounterStore',
     make: () => {
@@ -428,6 +433,27 @@ const callRows: readonly Row[] = [
       const app = await start(root(), features());
       (await batchOf(app)).increment(storeOf(app, Product) as never, 'mug');
     },
+  },
+  {
+    mistake: 'A batch takes a definition in place of a store.',
+    remedy: 'pass its store, storage.store(…)',
+    make: () => start(root()).then(async (app) => (await batchOf(app)).increment(Views as never, 'mug')),
+  },
+  {
+    mistake: 'A counter is set, as if it were a state.',
+    remedy: 'use increment, decrement, raiseTo or lowerTo, or declare it with defineState',
+    make: () =>
+      start(root(), features()).then((app) =>
+        (storeOf(app, Views) as unknown as KeyValueStore<number>).set('mug', 1),
+      ),
+  },
+  {
+    mistake: 'A state is incremented, as if it were a counter.',
+    remedy: 'use set, add or replace, or declare it with defineCounter',
+    make: () =>
+      start(root(), features()).then((app) =>
+        (storeOf(app, Product) as unknown as CounterStore).increment('mug'),
+      ),
   },
   {
     mistake: 'A batch takes a store of another copy of the package.',

@@ -232,16 +232,18 @@ export function streamDefinitionOf(definition: unknown): ResolvedStream {
   throw invalidOption(`A stream definition must come from defineStream; got ${describeWrong(definition)}.`);
 }
 
+const kindsOfStores: readonly unknown[] = ['state', 'counter', 'sharded counter'];
+
 function describeWrong(definition: unknown): string {
   if (definition === undefined)
     return 'undefined: its file exports no such name, or two files import each other (move the definition into a file of its own)';
-  const isState =
+  const isOfStore =
     typeof definition === 'object' &&
     definition !== null &&
     'kind' in definition &&
-    definition.kind === 'state';
-  return isState || typeof definition === 'function'
-    ? 'a class or a state: use KeyValueStorageModule.forFeature and @InjectStore, or storage.store(…)'
+    kindsOfStores.includes(definition.kind);
+  return isOfStore || typeof definition === 'function'
+    ? 'a class, a state or a counter: use KeyValueStorageModule.forFeature and @InjectStore, or storage.store(…)'
     : inspect(definition);
 }
 

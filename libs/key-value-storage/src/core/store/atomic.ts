@@ -18,9 +18,9 @@ import {
 import type { RefusedBatch, StorageAccess } from '../commit/storage-access.js';
 import type { OnConflict } from '../contention/held-locks.js';
 import { rowNameOf } from '../port/row-name.js';
+import { counterRowsOf, rowsOf, type AnyCounterStore } from './batch-stores.js';
 import { CounterParticipant, type CountedRow } from './counter-participant.js';
-import type { CounterRows, CounterVerb } from './counter-rows.js';
-import type { CounterStore } from './counter-store.js';
+import type { CounterVerb } from './counter-rows.js';
 import type { DefinitionRows } from './definition-rows.js';
 import { EntryInfo, type Entry } from './entry.js';
 import { decodeKey } from '../encoding/key-encoding.js';
@@ -49,12 +49,10 @@ import {
 import { assertOptions, invalidOption, invalidState } from '../base/options.js';
 import type { IndexedState } from './indexed-commit.js';
 import { commitIndexedParticipants } from './indexed-participants.js';
-import type { StateRows } from './state-rows.js';
 import type { Address, Change, Check, Expected, RowAddress, TimeToLive } from '../port/storage-provider.js';
-import { counterRows, TypedCounterStore } from './typed-counter-store.js';
-import { TypedShardedCounter } from './typed-sharded-counter.js';
-import { storeRows, TypedStore } from './typed-store.js';
 import { conditionOf, etagIn, isOneOf, ttlOf, type OneOf } from './write-options.js';
+
+type AnyRows = Pick<DefinitionRows<unknown>, 'access' | 'definition' | 'address' | 'indexed'>;
 
 /**
  * Whose check a row has. 'own': by what was read, so a conflict is retried with the reading. The
@@ -533,37 +531,3 @@ function ownBatch(batch: AtomicBatch): Atomic {
 
 const isRead = (given: Key | KeyWithEtag): given is KeyWithEtag =>
   typeof given === 'object' && given !== null && 'etag' in given;
-
-function rowsOf(store: AnyStore): StateRows<unknown> {
-  if (store instanceof TypedStore) return (store as TypedStore<unknown>)[storeRows];
-  throw notOfBatch('stores', store, TypedStore);
-}
-
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- CounterStore is invariant
-type AnyCounterStore = CounterStore<any, any>;
-type AnyRows = Pick<DefinitionRows<unknown>, 'access' | 'definition' | 'address' | 'indexed'>;
-
-function counterRowsOf(store: AnyCounterStore): CounterRows<number | bigint> {
-  if (store instanceof TypedCounterStore) return (store as TypedCounterStore<number | bigint>)[counterRows];
-  throw notOfBatch('counters', store, TypedCounterStore);
-}
-
-function notOfBatch(what: string, given: unknown, known: { readonly name: string }): unknown {
-  if (isOfAnotherCopy(given, known)) return withCaller(anotherCopy('This store'));
-  return withCaller(invalidOption(`A batch takes ${what} of its own storage; got ${otherKind(given)}.`));
-}
-
-/** With the verbs of its kind, for a counter in place of a store and the reverse. */
-function otherKind(given: unknown): string {
-  if (given instanceof TypedCounterStore) {
-    const { name } = (given as TypedCounterStore<number | bigint>)[counterRows].definition;
-    return `the counter '${name}': use increment, decrement, raiseTo or lowerTo`;
-  }
-  if (given instanceof TypedShardedCounter)
-    return `the sharded counter '${given.name}': change it outside of a batch, or use defineCounter`;
-  if (given instanceof TypedStore) {
-    const { name } = (given as TypedStore<unknown>)[storeRows].state;
-    return `the store of the state '${name}': use set, add or replace, or declare it with defineCounter`;
-  }
-  return inspect(given);
-}
