@@ -13,6 +13,12 @@ export const Slots = defineState<{ readonly doctor: string }, string>('slot', {
   indexes: { byDoctor: (slot) => slot.doctor },
 });
 
+/** A module for `kvent migrate`: this file. */
+export const Prices = defineState<{ readonly cents: number }>('price', {
+  schemaVersion: 2,
+  upcast: { 1: ({ cents }: { readonly cents: string }) => ({ cents: Number(cents) }) },
+});
+
 /** The output of a process. `closed`: its reader has gone. */
 export class Stream implements OutputStream {
   written = '';

@@ -57,6 +57,13 @@ export {
   type ShardedCounterDefinition,
   type ShardedCounterOptions,
 } from './core/store/counter-definition.js';
+export {
+  StateMigration,
+  type MigrationCounts,
+  type MigrationResult,
+  type StateMigrationOptions,
+  type StoredVersion,
+} from './core/store/state-migration.js';
 export { Store } from './core/store/store.js';
 export { openStorage } from './core/store/open-storage.js';
 export { retryOnConflict, type RetryOptions } from './core/contention/retry-on-conflict.js';

@@ -54,7 +54,7 @@ export { assertPageLimit } from './core/store/range-reader.js';
 export { representation } from './core/store/entry.js';
 export { etagOf, isPrecondition, versionIn } from './core/store/etag.js';
 export { joinedStore } from './core/store/joining.js';
-export { indexedStatesIn, rebuildIndexes } from './core/store/rebuild-indexes.js';
+export { rebuildIndexes, statesIn, storeOn } from './core/store/states-of-module.js';
 export { locate, openKeyValueStorage } from './core/store/open-storage.js';
 export { databaseOf, sharedDatabase, tenantIn } from './core/store/tenant.js';
 export { FeedWatcher } from './core/watch/feed-watcher.js';

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { defineBigCounter, defineState } from '@kvent/key-value-storage';
 import type { RawRow } from '@kvent/key-value-storage/provider';
-import { Folder, kvent, kventJson, Slots } from '../spec-support.js';
+import { Folder, kvent, kventJson, Prices, Slots } from '../spec-support.js';
 
 const Products = defineState<unknown>('product');
 let folder: Folder;
@@ -125,6 +125,55 @@ describe('kvent and indexes', () => {
       2,
       expect.stringContaining('exports no state with indexes'),
     ]);
+  });
+});
+
+describe('kvent migrate', () => {
+  const module = fileURLToPath(new URL('../spec-support.ts', import.meta.url));
+  const counted = (schemaVersion: number, values: number) => ({
+    database: 'tenant:acme',
+    state: 'price',
+    schemaVersion,
+    values,
+  });
+
+  beforeEach(() =>
+    folder.store(async (storage) => {
+      const older = storage.store(defineState<{ cents: string }>('price'));
+      await older.setMany(['p-1', 'p-2', 'p-3'].map((key) => ({ key, value: { cents: '5' } })));
+      await storage.store(Prices).set('p-2', { cents: 7 });
+    }),
+  );
+
+  it('counts the values of each version, and changes nothing', async () => {
+    const before = contents();
+    expect(await kventJson('migrate', data, '--module', module)).toMatchObject({
+      items: [counted(1, 2), counted(2, 1)],
+      older: 2,
+    });
+    expect((await kvent(['migrate', data, '--module', module])).stdout).toMatch(
+      /^database +state +schema version +values\ntenant:acme +price +1 +2 +older\ntenant:acme +price +2 +1\nJSON file \S+: 2 values have an older schema version\.\n$/,
+    );
+    expect(contents()).toBe(before);
+  });
+
+  it('rewrites older values with --write', async () => {
+    const args = ['--module', module, '--state', 'price', '--write', '--concurrency', '2'];
+    expect(await kventJson('migrate', data, ...args, '--rows-per-second', '1000')).toMatchObject({
+      items: [counted(2, 3)],
+      written: 2,
+      older: 0,
+    });
+    await folder.store(async (storage) => {
+      expect(
+        (await storage.store(Prices).getMany(['p-1', 'p-2', 'p-3'])).map((entry) => entry?.value.cents),
+      ).toEqual([5, 7, 5]);
+    });
+  });
+
+  it('refuses a state that the module does not export', async () => {
+    const { exitCode, stderr } = await kvent(['migrate', data, '--module', module, '--state', 'cart']);
+    expect([exitCode, stderr]).toEqual([2, expect.stringContaining("exports no state 'cart'")]);
   });
 });
 

@@ -1,9 +1,8 @@
 /** `kvent reindex`: builds the indexes of states again, by the definitions in a module. */
-import { resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import { indexedStatesIn, rebuildIndexes } from '@kvent/key-value-storage/internal';
+import { rebuildIndexes } from '@kvent/key-value-storage/internal';
 import { tenantIn } from '@kvent/key-value-storage/internal/rows';
 import { chosenDatabases, type TenantOptions } from '../input/database.js';
+import { exportedStates, statesWithRows } from '../input/exported-states.js';
 import { UsageError } from '../input/usage-error.js';
 import { counted, type Report } from '../output/report.js';
 import { assertWrite, withStorage, type CommandContext, type StorageOptions } from './command.js';
@@ -16,19 +15,14 @@ interface Options extends StorageOptions, TenantOptions {
 
 export async function reindex(options: Options, context: CommandContext): Promise<Report> {
   assertWrite('reindex', options);
-  const states = indexedStatesIn(await exportsOf(options.module));
+  const states = (await exportedStates(options.module)).filter(({ indexes }) => indexes !== undefined);
   if (states.length === 0)
     throw new UsageError(`The module ${options.module} exports no state with indexes.`);
   return await withStorage('existing', options, context, async (provider) => {
     const { name, administration } = provider;
     const items: { readonly database: string; readonly state: string; readonly index: string }[] = [];
     for (const database of await chosenDatabases({ name, administration }, options)) {
-      const spaces = await administration.spaces(database);
-      for (const state of states) {
-        const isThere = spaces.some(
-          ({ container, entity }) => container === state.container && entity === state.entity,
-        );
-        if (!isThere) continue;
+      for (const state of statesWithRows(states, await administration.spaces(database))) {
         context.signal.throwIfAborted();
         context.progress.note(`Building the indexes of ${state.name} in ${database} …`);
         for (const index of await rebuildIndexes(provider, state, database))
@@ -43,13 +37,4 @@ export async function reindex(options: Options, context: CommandContext): Promis
       ],
     };
   });
-}
-
-async function exportsOf(path: string): Promise<object> {
-  try {
-    return (await import(pathToFileURL(resolve(path)).href)) as object;
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new UsageError(`The module ${path} cannot be loaded: ${why}`, error);
-  }
 }

@@ -303,6 +303,37 @@ export const commands: readonly CommandSpec[] = [
     load: async () => (await import('./reindex.js')).reindex,
   },
   {
+    name: 'migrate',
+    summary:
+      'Counts the values of each schema version; with --write it rewrites older ones to the present version.',
+    arguments: [storage],
+    options: [
+      {
+        flags: '--module <path>',
+        text: 'the compiled module that exports the states with schemaVersion and upcast',
+        required: true,
+      },
+      { flags: '--state <name>', text: 'only this state' },
+      { flags: '--write', text: 'rewrites the values; an interrupted run continues where it stopped' },
+      {
+        flags: '--rows-per-second <number>',
+        text: 'writes at most this many values in a second',
+        parse: wholeNumberFrom(1, 1_000_000),
+      },
+      {
+        flags: '--concurrency <number>',
+        text: 'how many values are written at the same time',
+        parse: wholeNumberFrom(1, 1_000),
+        default: 16,
+      },
+      ...tenant,
+      ...opening,
+    ],
+    writes: true,
+    example: 'kvent migrate ./data --module ./dist/states.js --write',
+    load: async () => (await import('./migrate.js')).migrate,
+  },
+  {
     name: 'init',
     summary: 'Adds Kvent to an existing Nest application: packages, root module, settings of Jest.',
     arguments: [{ name: 'folder', text: 'the folder of the application (default: .)', optional: true }],

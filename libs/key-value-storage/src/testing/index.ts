@@ -48,4 +48,5 @@ export { temporaryJsonFile, type TemporaryJsonFile } from './temporary-json-file
 export { DurableMemory } from './kit/durable-memory.js';
 export { hostileKeys, orderedKeys } from './kit/hostile-keys.js';
 
+export { expectReadable, writeFixture, type ReadFixture } from './state-fixtures.js';
 export { overrideStorage } from './override-storage.js';

@@ -21,11 +21,13 @@ import { IndexedCommit, type IndexedRows, type IndexedState } from './indexed-co
 import { commitIndexedParticipants } from './indexed-participants.js';
 import { indexStatuses } from './index-status.js';
 import type { ResolvedState } from './state-definition.js';
-import type { Address, Change, Expected, Row } from '../port/storage-provider.js';
+import type { Address, Change, Expected, Row, Version } from '../port/storage-provider.js';
 import { ValueCodec, type Encoded } from './value-codec.js';
 
 interface StateCommitOptions extends CallOptions {
   readonly noWait?: boolean;
+  /** @default the next version of the database */
+  readonly version?: Version;
 }
 
 interface RecordedCommitOptions extends CallOptions {

@@ -9,6 +9,7 @@ import { readingClauses } from './stores/reading.js';
 import { counterClauses } from './stores/counters.js';
 import { shardedCounterClauses } from './stores/sharded-counters.js';
 import { changingClauses } from './stores/changing.js';
+import { migrationClauses } from './stores/migrating.js';
 import { storeKeyClauses } from './stores/keys.js';
 import { storePagingClauses } from './stores/paging.js';
 import { valueClauses } from './stores/values.js';
@@ -30,4 +31,5 @@ export const storeClauses: readonly StoreClause[] = [
   ...idempotencyClauses,
   ...boundaryClauses,
   ...indexClauses,
+  ...migrationClauses,
 ].sort((a, b) => a.law - b.law);

@@ -1,0 +1,398 @@
+/**
+ * Rewrites the values of a store to the present schema version, or copies them into another store,
+ * page by page, while others read and write.
+ */
+import { throwIfAborted } from '../base/abort.js';
+import { systemClock } from '../base/clock.js';
+import { isStorageError, storageError } from '../base/errors.js';
+import { inspect } from '../base/inspect.js';
+import type { Key } from '../base/key.js';
+import { limits } from '../base/limits.js';
+import { assertOptions, invalidOption, outOfRange } from '../base/options.js';
+import type { ConflictedBatch } from '../commit/commit.js';
+import { parseStored } from '../encoding/codec.js';
+import { decodeKey } from '../encoding/key-encoding.js';
+import { textDigest } from '../encoding/text-digest.js';
+import type { Address, Row, ScannedRow } from '../port/storage-provider.js';
+import type { RangePage } from '../watch/range-watcher.js';
+import type { CallOptions } from './call-options.js';
+import { frozenKey } from './entry.js';
+import type { KeyValueStore } from './key-value-store.js';
+import { MigrationPosition } from './migration-position.js';
+import { boundedPages } from './range-reader.js';
+import type { Input } from './state-definition.js';
+import type { StateRows } from './state-rows.js';
+import { storeRows } from './typed-store.js';
+
+export interface StateMigrationOptions<T, K extends Key = Key, I = Input<T>> {
+  /**
+   * The store that gets the values; also of another state, tenant, container or storage. @default
+   * the store itself: its values are rewritten to the present schema version
+   */
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- KeyValueStore is invariant
+  readonly to?: KeyValueStore<any, K, I>;
+  /**
+   * The value for the other store; `undefined` leaves the entry out. @default the value as it is
+   */
+  readonly change?: (value: T, key: K) => I | undefined | Promise<I | undefined>;
+  /** At most so many entries are written in a second. @default no limit */
+  readonly rowsPerSecond?: number;
+  /** Entries that are written at the same time, from 1 to 1,000. @default 16 */
+  readonly concurrency?: number;
+  /**
+   * Entries that are read at once, from 1 to 1,000. The position is stored after each page.
+   * @default 200
+   */
+  readonly pageRows?: number;
+  /**
+   * 'continue': an entry that cannot be read or written is left as it is, and reported in
+   * `failures`. @default 'stop'
+   */
+  readonly onError?: 'stop' | 'continue';
+  /** Called after each page with the counts so far. */
+  readonly onProgress?: (counts: MigrationCounts) => void;
+}
+
+export interface MigrationCounts {
+  /** Entries that were read. */
+  readonly read: number;
+  /** Entries that were rewritten, or copied. */
+  readonly written: number;
+  /** Entries with the present schema version, or that the other store has as they are. */
+  readonly unchanged: number;
+  /**
+   * Entries that were not touched because they are newer: a later schema version wrote them, or in
+   * the other store they were written later.
+   */
+  readonly newer: number;
+  /** Entries that `change` left out, or that were deleted before they were written. */
+  readonly skipped: number;
+  readonly failed: number;
+}
+
+export interface MigrationResult<K extends Key = Key> extends MigrationCounts {
+  /** Whether the run continued where an interrupted one had stopped; the counts are its own. */
+  readonly resumed: boolean;
+  /** The first 100 entries that failed, with `onError: 'continue'`. */
+  readonly failures: readonly { readonly key: K; readonly error: unknown }[];
+}
+
+/** How many entries a schema version has written. */
+export interface StoredVersion {
+  readonly schemaVersion: number;
+  readonly entries: number;
+}
+
+type Outcome = Exclude<keyof MigrationCounts, 'read' | 'failed'>;
+
+const optionNames = [
+  'to',
+  'change',
+  'rowsPerSecond',
+  'concurrency',
+  'pageRows',
+  'onError',
+  'onProgress',
+] as const;
+const failuresMax = 100;
+
+/**
+ * A migration of one store in the background. A run may be interrupted at any time, and repeated:
+ * it continues at the position that is stored beside the entries, in the same database. Two runs at
+ * a time do no harm.
+ */
+export class StateMigration<T, K extends Key = Key, I = Input<T>> {
+  readonly #from: StateRows<T, K>;
+  readonly #to: StateRows<unknown, K> | undefined;
+  readonly #options: StateMigrationOptions<T, K, I>;
+  readonly #concurrency: number;
+  readonly #pageRows: number;
+
+  /**
+   * `store`: of the current tenant, or of one: `products.forTenant('acme')`. `INVALID_OPTION` for
+   * an invalid option, and for a store inside a transaction.
+   */
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the input of the store is not used
+  constructor(store: KeyValueStore<T, K, any>, options: StateMigrationOptions<T, K, I> = {}) {
+    assertOptions('StateMigration', options, optionNames);
+    const {
+      to,
+      change,
+      rowsPerSecond,
+      concurrency = 16,
+      pageRows = 200,
+      onError = 'stop',
+      onProgress,
+    } = options;
+    this.#from = rowsOf<T, K>('store', store);
+    this.#to = to === undefined ? undefined : rowsOf('to', to);
+    for (const [name, given] of Object.entries({ change, onProgress }))
+      if (given !== undefined && typeof given !== 'function')
+        throw invalidOption(`StateMigration: ${name} must be a function; got ${inspect(given)}.`);
+    if (change !== undefined && to === undefined)
+      throw invalidOption('StateMigration: change is for another store; to rewrite values, use upcast.');
+    if (!['stop', 'continue'].includes(onError))
+      throw invalidOption(`StateMigration: onError must be 'stop' or 'continue'; got ${inspect(onError)}.`);
+    if (rowsPerSecond !== undefined && !(typeof rowsPerSecond === 'number' && rowsPerSecond > 0))
+      throw outOfRange(
+        `StateMigration: rowsPerSecond must be a number above 0; got ${inspect(rowsPerSecond)}.`,
+      );
+    this.#concurrency = countOf('concurrency', concurrency);
+    // at most the writes of a second follow each other without a pause
+    this.#pageRows = Math.min(countOf('pageRows', pageRows), Math.ceil(rowsPerSecond ?? limits.pageItemsMax));
+    this.#options = options;
+  }
+
+  /**
+   * Reads every entry, and returns how many each schema version has written, in the order of the
+   * versions. Nothing is changed. `STORAGE_CORRUPT` for a damaged value.
+   */
+  async versions(options?: CallOptions): Promise<readonly StoredVersion[]> {
+    assertOptions('versions', options, ['signal']);
+    const counts = new Map<number, number>();
+    const { database, pages } = this.#pages(undefined, options?.signal);
+    for await (const { rows } of pages)
+      for (const { key, row } of rows) {
+        const version = schemaVersionOf(this.#addressOf(database, key), row);
+        counts.set(version, (counts.get(version) ?? 0) + 1);
+      }
+    return Array.from(counts, ([schemaVersion, entries]) => ({ schemaVersion, entries })).sort(
+      (a, b) => a.schemaVersion - b.schemaVersion,
+    );
+  }
+
+  /**
+   * Migrates every entry that is there when it begins, and returns the counts. Each entry is written
+   * under the check of the version that was read: one that was written since is read again.
+   * Rewritten entries keep their expiry, and get a new etag. A copy keeps expiry and etag; it
+   * replaces a row of the other store only where that was last written before the entry, so it may
+   * be repeated. Rejects with the error of the first entry that cannot be read or written, and with
+   * `ABORTED`; what is written stays written.
+   */
+  async run(options?: CallOptions): Promise<MigrationResult<K>> {
+    assertOptions('run', options, ['signal']);
+    const signal = options?.signal;
+    const database = this.#from.database();
+    const target = this.#to?.database();
+    const { access } = this.#from;
+    this.#assertOtherStore(database, target);
+    const position = new MigrationPosition(access, this.#from.state, database, this.#nameOf(target), signal);
+    const after = await position.read();
+    const counts = { read: 0, written: 0, unchanged: 0, newer: 0, skipped: 0, failed: 0 };
+    const failures: { readonly key: K; readonly error: unknown }[] = [];
+    const pause = this.#pacer(signal);
+    for await (const page of this.#pages(after, signal, database).pages) {
+      const written = counts.written;
+      await this.#eachOf(page.rows, async ({ key, row }) => {
+        throwIfAborted('A migration', signal);
+        const address = this.#addressOf(database, key);
+        counts.read += 1;
+        try {
+          counts[await this.#migrate(address, row, page.time, target, signal)] += 1;
+        } catch (error) {
+          if (this.#options.onError !== 'continue' || !isOfEntry(error)) throw error;
+          counts.failed += 1;
+          if (failures.length < failuresMax) failures.push({ key: keyIn<K>(address), error });
+        }
+      });
+      const last = page.rows.at(-1);
+      // a page without a write is read again in no time
+      if (counts.written > written && last !== undefined) await position.save(last.key);
+      this.#options.onProgress?.({ ...counts });
+      await pause(counts.written);
+    }
+    await position.remove();
+    return { ...counts, resumed: after !== undefined, failures };
+  }
+
+  /** A copy onto itself would find every entry as it is. */
+  #assertOtherStore(database: string, target: string | undefined): void {
+    if (this.#to === undefined || database !== target) return;
+    const [one, other] = [this.#from, this.#to];
+    const isSame =
+      one.access.provider === other.access.provider &&
+      one.state.container === other.state.container &&
+      one.state.entity === other.state.entity;
+    if (isSame) throw invalidOption('StateMigration: to must be another store; got the store itself.');
+  }
+
+  /** Whatever is migrated to the same target has the same position. */
+  #nameOf(target: string | undefined): string {
+    if (this.#to === undefined) return `v${this.#from.state.schemaVersion}`;
+    const { access, state } = this.#to;
+    return textDigest(JSON.stringify([access.provider.name, target, state.container, state.entity]));
+  }
+
+  #pages(
+    after: string | undefined,
+    signal: AbortSignal | undefined,
+    database = this.#from.database(),
+  ): { readonly database: string; readonly pages: AsyncIterable<RangePage> } {
+    const { access, state } = this.#from;
+    const range = {
+      database,
+      container: state.container,
+      entity: state.entity,
+      limit: this.#pageRows,
+      // the last entry of the former run is read again: its position is inclusive here
+      ...(after !== undefined && { start: after }),
+    };
+    return { database, pages: boundedPages(access, range, signal && { signal }) };
+  }
+
+  #addressOf(database: string, key: string): Address {
+    const { container, entity } = this.#from.state;
+    return { database, container, entity, key };
+  }
+
+  async #migrate(
+    address: Address,
+    row: Row,
+    time: number,
+    target: string | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<Outcome> {
+    return this.#to === undefined
+      ? await this.#rewrite(address, row, signal)
+      : await this.#copy(this.#to, address, row, time, target as string, signal);
+  }
+
+  async #rewrite(address: Address, scanned: Row, signal: AbortSignal | undefined): Promise<Outcome> {
+    const { access, codec, state } = this.#from;
+    let current: Row | undefined = scanned;
+    let isFirst = true;
+    return await this.#from.retry<Outcome>(
+      address,
+      { ...access.retry, ...(signal && { signal }) },
+      async () => {
+        if (!isFirst) current = (await access.readOne(address, { signal })).row;
+        isFirst = false;
+        if (current === undefined) return 'skipped';
+        const version = schemaVersionOf(address, current);
+        if (version === state.schemaVersion) return 'unchanged';
+        if (version > state.schemaVersion) return 'newer';
+        const value = await codec.decode(address, current.value);
+        const { stored } = await codec.encode(keyIn<K>(address), value);
+        const change = { kind: 'put', address, value: stored, ttl: { keepElse: 'never' } } as const;
+        const result = await this.#from.change(change, { version: current.version }, { signal }, current);
+        return result.outcome === 'conflict' ? result : 'written';
+      },
+    );
+  }
+
+  async #copy(
+    to: StateRows<unknown, K>,
+    from: Address,
+    row: Row,
+    time: number,
+    database: string,
+    signal: AbortSignal | undefined,
+  ): Promise<Outcome> {
+    const key = keyIn<K>(from);
+    const address = to.address(key, database);
+    const ttl = row.expiresAt === undefined ? ('never' as const) : row.expiresAt - time;
+    const value = await this.#from.codec.decode(from, row.value);
+    const changed = this.#options.change === undefined ? value : await this.#options.change(value, key);
+    if (changed === undefined) return 'skipped';
+    const { stored } = await to.codec.encode(key, changed);
+    const policy = { ...to.access.retry, ...(signal && { signal }) };
+    return await to.retry<Outcome>(address, policy, async (): Promise<Outcome | ConflictedBatch> => {
+      const { row: there } = await to.access.readOne(address, { signal });
+      // a copy has the version of its entry
+      if (there?.version === row.version) return 'unchanged';
+      if (there !== undefined && there.updatedAt >= row.updatedAt) return 'newer';
+      const expected = there === undefined ? ('absent' as const) : { version: there.version };
+      const change = { kind: 'put', address, value: stored, ttl } as const;
+      const result = await to.change(change, expected, { signal, version: row.version }, there);
+      return result.outcome === 'conflict' ? result : 'written';
+    });
+  }
+
+  /** Calls the work for each row, `concurrency` at a time; the first error ends all. */
+  async #eachOf(rows: readonly ScannedRow[], work: (row: ScannedRow) => Promise<void>): Promise<void> {
+    const remaining = rows[Symbol.iterator]();
+    let isStopped = false;
+    const worker = async (): Promise<void> => {
+      for (let next = remaining.next(); next.done !== true && !isStopped; next = remaining.next())
+        try {
+          await work(next.value);
+        } catch (error) {
+          isStopped = true;
+          throw error;
+        }
+    };
+    const workers = Array.from({ length: Math.min(this.#concurrency, rows.length) }, worker);
+    const failed = (await Promise.allSettled(workers)).find(({ status }) => status === 'rejected');
+    if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
+  }
+
+  /** Waits until so many writes are allowed since the run began. */
+  #pacer(signal: AbortSignal | undefined): (written: number) => Promise<void> {
+    const { rowsPerSecond } = this.#options;
+    const clock = this.#from.access.provider.clock ?? systemClock;
+    const begun = clock.monotonic();
+    return async (written) => {
+      throwIfAborted('A migration', signal);
+      if (rowsPerSecond === undefined) return;
+      const ms = begun + (written / rowsPerSecond) * 1_000 - clock.monotonic();
+      try {
+        if (ms > 0) await clock.wait(ms, signal);
+      } catch (error) {
+        throwIfAborted('A migration', signal);
+        throw error;
+      }
+    };
+  }
+}
+
+function rowsOf<T, K extends Key>(name: string, store: unknown): StateRows<T, K> {
+  const rows = (store as { readonly [storeRows]?: StateRows<T, K> } | null | undefined)?.[storeRows];
+  if (rows === undefined)
+    throw invalidOption(`StateMigration: ${name} must be the store of a state; got ${inspect(store)}.`);
+  if (rows.access.inTransaction)
+    throw invalidOption(
+      `StateMigration: ${name} must not be inside a transaction, because it commits each page.`,
+    );
+  return rows;
+}
+
+function countOf(name: string, given: unknown): number {
+  if (typeof given === 'number' && Number.isInteger(given) && given >= 1 && given <= limits.pageItemsMax)
+    return given;
+  throw outOfRange(
+    `StateMigration: ${name} must be a whole number from 1 to ${limits.pageItemsMax}; got ${inspect(given)}.`,
+  );
+}
+
+/** `STORAGE_CORRUPT` for what is no value of a state. */
+function schemaVersionOf(address: Address, { value }: Row): number {
+  try {
+    if (value.kind === 'json') return parseStored(value.text).schemaVersion;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  throw corruptAt(address, 'is not JSON that Kvent wrote');
+}
+
+function corruptAt({ database, container, entity, key }: Address, why: string): Error {
+  const place = `${database}/${container}/${entity}/${key}`;
+  return storageError('STORAGE_CORRUPT', `The row at ${place} ${why}.`, { place });
+}
+
+function keyIn<K extends Key>(address: Address): K {
+  const key = decodeKey(address.key);
+  if (key === undefined) throw corruptAt(address, 'has a key that Kvent did not write');
+  return frozenKey(key) as K;
+}
+
+/** Whether an error is one of the entry alone: the others may be fine. */
+const isOfEntry = (error: unknown): boolean =>
+  !isStorageError(error) ||
+  [
+    'STORAGE_CORRUPT',
+    'INVALID_VALUE',
+    'INVALID_KEY',
+    'UNIQUE_TAKEN',
+    'LIMIT_EXCEEDED',
+    'STORAGE_CONFLICT',
+  ].includes(error.code as string);
