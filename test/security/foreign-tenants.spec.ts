@@ -11,6 +11,7 @@ import {
   defineCounter,
   defineShardedCounter,
   defineState,
+  StateMigration,
   type CounterStore,
   type Entry,
   type IndexedStore,
@@ -239,6 +240,23 @@ const feedAttempts: Record<string, readonly Attempt[]> = {
 /** Methods of an event store that read and write no rows themselves. */
 const withoutRows = ['stream', 'idle', 'refuseSessions', 'close'];
 
+const migrationAttempts: Record<string, readonly Attempt[]> = {
+  versions: [
+    async ({ notes }) => {
+      const versions = await new StateMigration(notes).versions();
+      const entries = versions.reduce((sum, each) => sum + each.entries, 0);
+      return entries !== (await notes.count()) && secret;
+    },
+  ],
+  run: [
+    ({ notes }) => new StateMigration(notes).run(),
+    async ({ notes, sliding }) => {
+      await new StateMigration(notes, { to: sliding }).run();
+      return await everything(sliding.list());
+    },
+  ],
+};
+
 const batchAttempts: Record<string, readonly Attempt[]> = {
   check: [
     ({ storage, notes, entry }) =>
@@ -321,6 +339,7 @@ describe.each(storages)('The tenant globex, attacked by acme on $name', (given) 
     batch: batchAttempts,
     counter: counterAttempts,
     sharded: shardedAttempts,
+    migration: migrationAttempts,
   }))
     for (const [method, attempts] of Object.entries(methods))
       it(`shows nothing and keeps every row: ${kind}.${method}`, async () => {
@@ -337,6 +356,7 @@ describe.each(storages)('The tenant globex, attacked by acme on $name', (given) 
       ...methodsOf(diary).filter((name) => !(name in streamAttempts)),
       ...methodsOf(storage.atomic()).filter((name) => !(name in batchAttempts)),
       ...methodsOf(views).filter((name) => !(name in counterAttempts)),
+      ...methodsOf(new StateMigration(notes)).filter((name) => !(name in migrationAttempts)),
       ...methodsOf(likes).filter((name) => !(name in shardedAttempts)),
       ...methodsOf(events).filter((name) => !(name in feedAttempts) && !withoutRows.includes(name)),
     ];

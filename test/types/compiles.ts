@@ -45,13 +45,15 @@ import {
   retryOnConflict,
   RetryOnConflictInterceptor,
   State,
+  StateMigration,
   StorageExceptionFilter,
   TenantContext,
   TenantMiddleware,
   type Key,
+  type MigrationResult,
   type StateOf,
 } from '@kvent/key-value-storage';
-import { ManualClock, overrideStorage } from '@kvent/key-value-storage/testing';
+import { expectReadable, ManualClock, overrideStorage, writeFixture } from '@kvent/key-value-storage/testing';
 import { z } from 'zod';
 
 // States
@@ -359,3 +361,21 @@ export class Counting {
 }
 export const CountingModule = KeyValueStorageModule.forFeature([Views, Bytes, Seats, Product]);
 export { Bytes, Seats, Views };
+
+// migrations
+const Addresses = defineState<{ readonly street: string }, string>('address');
+const Places = defineState<{ readonly name: string }, string>('place');
+export async function migrations(storage: KeyValueStorage): Promise<void> {
+  const addresses = storage.store(Addresses);
+  const migration = new StateMigration(addresses, { rowsPerSecond: 5, onProgress: ({ read }) => void read });
+  const { failures, resumed }: MigrationResult<string> = await migration.run();
+  await new StateMigration(addresses, {
+    to: storage.store(Places),
+    change: ({ street }, key) => (key === '' ? undefined : { name: street }),
+  }).run();
+  await new StateMigration(addresses, { to: addresses.forTenant('acme') }).run();
+  const [fixture] = await expectReadable(Addresses, 'fixtures');
+  const street: string | undefined = fixture?.value.street;
+  await writeFixture(Addresses, 'fixtures', { home: { street: 'Main Street' } });
+  void [failures.map(({ key }) => key.length), resumed, street];
+}

@@ -12,9 +12,11 @@ import {
   KeyValueStorageModule,
   KeyValueStore,
   RetryOnConflict,
+  StateMigration,
   State,
   type KeyValueStorage,
 } from '@kvent/key-value-storage';
+import { writeFixture } from '@kvent/key-value-storage/testing';
 import { z } from 'zod';
 import { Bytes, Product, Seats, Tags, Views, type Tag } from './compiles.js';
 
@@ -165,4 +167,13 @@ export async function counters(views: CounterStore): Promise<void> {
   void [after, raise];
   // @ts-expect-error  the bound of another counter
   defineCounter('views', { floor: 0n });
+}
+
+export function migrations(tags: KeyValueStore<Tag>, views: CounterStore): void {
+  // @ts-expect-error  a counter has no schema version
+  new StateMigration(views);
+  // @ts-expect-error  a value that the other store does not take
+  new StateMigration(products, { to: tags, change: () => 5 });
+  // @ts-expect-error  the present version has no such value
+  void writeFixture(Tags, 'fixtures', { one: 5 });
 }

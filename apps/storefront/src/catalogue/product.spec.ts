@@ -1,5 +1,7 @@
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from '@jest/globals';
-import { fromV1, ProductSchema } from './product.js';
+import { expectReadable } from '@kvent/key-value-storage/testing';
+import { fromV1, Product, ProductSchema } from './product.js';
 
 describe('a product of version 1', () => {
   it('is lifted to cents, exactly', () => {
@@ -17,6 +19,17 @@ describe('a product of version 1', () => {
     const lifted = fromV1({ sku: 'mug', name: 'Mug', price: 8.29 });
     expect(ProductSchema.parse(lifted)).toEqual(lifted);
   });
+});
+
+const fixtures = fileURLToPath(new URL('../../fixtures', import.meta.url));
+
+it('products of every release are read', async () => {
+  const read = await expectReadable(Product, fixtures);
+  expect(read.map(({ schemaVersion, value }) => [schemaVersion, value.priceCents])).toEqual([
+    [1, 829],
+    [1, 110],
+    [2, 829],
+  ]);
 });
 
 describe('a product', () => {

@@ -24,8 +24,8 @@ export interface ReadFixture<T> {
 /**
  * Writes the fixture of the present schema version, `<state>.v<version>.json`, and returns its
  * path. `values`: by a name of your choice. A file with the same content stays as it is;
- * `INVALID_STATE` for one with another content: what an earlier release has written does not change.
- * `INVALID_VALUE` for a value that the schema refuses.
+ * `INVALID_STATE` for one with another content: what an earlier release has written does not
+ * change. `INVALID_VALUE` for a value that the schema refuses.
  */
 export async function writeFixture<D extends AnyState>(
   state: D,

@@ -162,8 +162,8 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
   }
 
   /**
-   * Migrates every entry that is there when it begins, and returns the counts. Each entry is written
-   * under the check of the version that was read: one that was written since is read again.
+   * Migrates every entry that is there when it begins, and returns the counts. Each entry is
+   * written under the check of the version that was read: one that was written since is read again.
    * Rewritten entries keep their expiry, and get a new etag. A copy keeps expiry and etag; it
    * replaces a row of the other store only where that was last written before the entry, so it may
    * be repeated. Rejects with the error of the first entry that cannot be read or written, and with
