@@ -395,4 +395,4 @@ const isOfEntry = (error: unknown): boolean =>
     'UNIQUE_TAKEN',
     'LIMIT_EXCEEDED',
     'STORAGE_CONFLICT',
-  ].includes(error.code as string);
+  ].includes(error.code);

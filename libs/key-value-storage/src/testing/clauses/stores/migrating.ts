@@ -66,7 +66,7 @@ async function setLater<T>(
 ): Promise<Entry<T, string>> {
   for (;;) {
     await clock.advance(1);
-    const entry = await store.set(than.key as string, value as never);
+    const entry = await store.set(than.key as string, value);
     if (entry.updatedAt > than.updatedAt) return entry;
   }
 }
