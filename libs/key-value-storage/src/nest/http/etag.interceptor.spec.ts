@@ -12,7 +12,6 @@ import {
   type ExecutionContext,
   type INestApplication,
 } from '@nestjs/common';
-import { Test } from '@nestjs/testing';
 import { request as send, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -23,13 +22,10 @@ import { representation } from '../../core/store/entry.js';
 import { Precondition } from '../../core/store/etag.js';
 import { KeyValueStorage, KeyValueStore } from '../../core/store/key-value-store.js';
 import { defineState, State } from '../../core/store/state-definition.js';
-import { MemoryProvider } from '../../providers/memory/memory-provider.js';
 import { InjectStore } from '../inject-store.decorator.js';
-import { KeyValueStorageModule } from '../key-value-storage.module.js';
 import { EtagInterceptor } from './etag.interceptor.js';
 import { IfMatch } from './if-match.decorator.js';
-import { httpAdapters, startOn } from './spec-support.js';
-import { StorageExceptionFilter } from './storage-exception.filter.js';
+import { httpAdapters, startWith, type Received } from './spec-support.js';
 
 @State('note')
 class Note {
@@ -80,25 +76,11 @@ class Notes {
   }
 }
 
-/** What supertest answers, without its `any`. */
-interface Answer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: unknown;
-}
-
 describe.each(httpAdapters)('on %s', (adapter) => {
   let app: INestApplication<App>;
   let etag: string;
   beforeAll(async () => {
-    const module = await Test.createTestingModule({
-      imports: [
-        KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }),
-        KeyValueStorageModule.forFeature([Note]),
-      ],
-      controllers: [Notes],
-    }).compile();
-    app = await startOn(adapter, module, (created) => created.useGlobalFilters(new StorageExceptionFilter()));
+    app = await startWith(adapter, Note, Notes);
     const added = await request(app.getHttpServer())
       .post('/notes/a')
       .send({ text: 'one' })
@@ -157,7 +139,7 @@ describe.each(httpAdapters)('on %s', (adapter) => {
     });
 
     it('leaves other answers as they are, entries within them too', async () => {
-      const { headers, body } = (await http().get('/notes').expect(200)) as Answer;
+      const { headers, body } = (await http().get('/notes').expect(200)) as Received;
       expect(headers['etag']).toBeUndefined();
       expect(body).toMatchObject({ items: [{ key: 'a', value: { text: 'one' } }] });
     });
@@ -174,7 +156,7 @@ describe.each(httpAdapters)('on %s', (adapter) => {
         .put('/notes/b')
         .set('If-Match', before)
         .send({ text: 'three' })
-        .expect(412)) as Answer;
+        .expect(412)) as Received;
       expect(body).toMatchObject({ code: 'STORAGE_CONFLICT' });
       await http().delete('/notes/b').set('If-Match', '*').expect(204);
       await http().put('/notes/b').set('If-Match', before).send({ text: 'three' }).expect(412);
@@ -198,7 +180,7 @@ describe.each(httpAdapters)('on %s', (adapter) => {
       const call = http().put('/notes/a').send({ text: 'two' });
       const { body } = (await (given === undefined ? call : call.set('If-Match', given)).expect(
         status,
-      )) as Answer;
+      )) as Received;
       expect(body).toMatchObject({ code });
       await http().get('/notes/a').expect(200, { text: 'one' });
     });
@@ -297,7 +279,7 @@ describe.each(httpAdapters)('on %s', (adapter) => {
     it('creates with If-None-Match: *, and sends 201 with the ETag; 412 if it exists', async () => {
       const { headers } = await create('new').expect(201, { text: 'one' });
       expect(headers['etag']).toBe((await http().get('/notes/new')).headers['etag']);
-      const { body } = (await create('new', 'two').expect(412)) as Answer;
+      const { body } = (await create('new', 'two').expect(412)) as Received;
       expect(body).toMatchObject({ code: 'STORAGE_CONFLICT', expected: 'absent' });
       await http().get('/notes/new').expect(200, { text: 'one' });
       await http().delete('/notes/new/created').set('If-None-Match', '*').expect(412);
@@ -337,7 +319,7 @@ describe.each(httpAdapters)('on %s', (adapter) => {
         .put('/notes/refused/created')
         .set(headers)
         .send({ text: 'two' })
-        .expect(status)) as Answer;
+        .expect(status)) as Received;
       expect(body).toMatchObject({ code });
       await http().get('/notes/refused').expect(404);
     });

@@ -1,18 +1,14 @@
 import 'reflect-metadata';
 import { Controller, Get, Res, UseInterceptors, type INestApplication } from '@nestjs/common';
-import { Test } from '@nestjs/testing';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import request from 'supertest';
 import type { App } from 'supertest/types.js';
 import { KeyValueStore } from '../../core/store/key-value-store.js';
 import { State } from '../../core/store/state-definition.js';
-import { MemoryProvider } from '../../providers/memory/memory-provider.js';
 import { InjectStore } from '../inject-store.decorator.js';
-import { KeyValueStorageModule } from '../key-value-storage.module.js';
 import { EtagInterceptor } from './etag.interceptor.js';
 import { Paged, type PagedRequest } from './paged.decorator.js';
-import { httpAdapters, startOn } from './spec-support.js';
-import { StorageExceptionFilter } from './storage-exception.filter.js';
+import { httpAdapters, startWith, type Received } from './spec-support.js';
 
 @State('note')
 class Note {
@@ -38,29 +34,16 @@ class Notes {
   }
 }
 
-interface Answer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: unknown;
-}
-
 describe.each(httpAdapters)('@Paged() on %s', (adapter) => {
   let app: INestApplication<App>;
   beforeAll(async () => {
-    const module = await Test.createTestingModule({
-      imports: [
-        KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }),
-        KeyValueStorageModule.forFeature([Note]),
-      ],
-      controllers: [Notes],
-    }).compile();
-    app = await startOn(adapter, module, (created) => created.useGlobalFilters(new StorageExceptionFilter()));
+    app = await startWith(adapter, Note, Notes);
     const notes = app.get(Notes)['notes'];
     await notes.setMany(['a', 'b', 'c', 'd', 'e'].map((text) => ({ key: text, value: { text } })));
   });
   afterAll(() => app.close());
-  const get = async (path: string): Promise<Answer> => await request(app.getHttpServer()).get(path);
-  const linkIn = ({ headers }: Answer, relation: 'next' | 'prev' = 'next'): string | undefined =>
+  const get = async (path: string): Promise<Received> => await request(app.getHttpServer()).get(path);
+  const linkIn = ({ headers }: Received, relation: 'next' | 'prev' = 'next'): string | undefined =>
     new RegExp(`<([^>]*)>; rel="${relation}"`).exec(headers['link'] ?? '')?.[1];
 
   /** Follows the links, which are resolved as a client does. */
