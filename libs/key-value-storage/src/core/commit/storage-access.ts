@@ -3,6 +3,7 @@
  * through here, and is refused with `STORAGE_NOT_OPEN` once the storage is closed. It owns the
  * versions, the retry policy and the locks.
  */
+import { systemClock, type Clock } from '../base/clock.js';
 import { storageError } from '../base/errors.js';
 import { invalidOption, invalidState } from '../base/options.js';
 import type { OnConflict } from '../contention/held-locks.js';
@@ -114,6 +115,13 @@ export class StorageAccess {
   /** This access outside of any transaction. */
   get root(): StorageAccess {
     return this.#outside?.access ?? this;
+  }
+
+  /**
+   * By which leases of indexes are kept: that of the provider's options, so that a test moves it.
+   */
+  get clock(): Clock {
+    return this.root.provider.clock ?? systemClock;
   }
 
   assertOpen(): void {

@@ -400,8 +400,8 @@ export interface StorageProvider {
   readonly name: string;
   readonly features: ProviderFeatures;
   /**
-   * The clock in its options, where that is not the system's: watches wait by it, so that a test
-   * can move their time too.
+   * The clock in its options, where that is not the system's: watches and indexes wait by it, so
+   * that a test can move their time too.
    */
   readonly clock?: Clock | undefined;
 

@@ -11,7 +11,7 @@
  *   writes, and leaves a row with a time to live. While that row is there, the index stays unready.
  */
 import { throwIfAborted } from '../base/abort.js';
-import { systemClock } from '../base/clock.js';
+import type { Clock } from '../base/clock.js';
 import { isStorageError, storageError } from '../base/errors.js';
 import type { StorageAccess } from '../commit/storage-access.js';
 import { buildIndex } from './index-build.js';
@@ -38,6 +38,7 @@ interface Known {
 
 export class IndexStatuses<T> {
   readonly #access: StorageAccess;
+  readonly #clock: Clock;
   readonly #state: ResolvedState<T>;
   readonly #indexes: readonly ResolvedIndex[];
   readonly #codec: ValueCodec<T>;
@@ -55,6 +56,7 @@ export class IndexStatuses<T> {
     codec: ValueCodec<T>,
   ) {
     this.#access = access;
+    this.#clock = access.clock;
     this.#state = state;
     this.#indexes = indexes;
     this.#codec = codec;
@@ -66,7 +68,7 @@ export class IndexStatuses<T> {
    */
   beforeWrite(database: string, signal: AbortSignal | undefined): Promise<void> | undefined {
     const known = this.#known.get(database);
-    if (known !== undefined && known.until > systemClock.monotonic() && this.#mayWrite(known))
+    if (known !== undefined && known.until > this.#clock.monotonic() && this.#mayWrite(known))
       return undefined;
     return this.#prepareWrite(database, signal);
   }
@@ -76,7 +78,7 @@ export class IndexStatuses<T> {
    * may have been missed by the build of another definition.
    */
   afterWrite(database: string, begun: number): Promise<void> | undefined {
-    if (systemClock.monotonic() - begun < leaseMs) return undefined;
+    if (this.#clock.monotonic() - begun < leaseMs) return undefined;
     this.#known.delete(database);
     return this.#prepareWrite(database, undefined);
   }
@@ -100,7 +102,7 @@ export class IndexStatuses<T> {
     const { rowVersion } = status;
     const isStillReady = async (): Promise<boolean> =>
       (await this.#statusOf(index, database)).status.rowVersion === rowVersion;
-    return { isStillReady: () => (systemClock.monotonic() < until ? true : isStillReady()) };
+    return { isStillReady: () => (this.#clock.monotonic() < until ? true : isStillReady()) };
   }
 
   /** Builds every index of the state again. `INDEX_NOT_READY` where that was not possible. */
@@ -119,7 +121,7 @@ export class IndexStatuses<T> {
         if (result.outcome === 'committed') break;
         if (attempt === attemptsMax) throw this.#notReady(index, status);
       }
-      if (this.#access.provider.features.shared) await systemClock.wait(leaveMs);
+      await this.#waitToLeave();
       await this.#build(index, database);
       this.#known.delete(database);
       const { status } = await this.#statusOf(index, database);
@@ -137,7 +139,7 @@ export class IndexStatuses<T> {
 
   async #current(database: string): Promise<Known> {
     const known = this.#known.get(database);
-    if (known !== undefined && known.until > systemClock.monotonic()) return known;
+    if (known !== undefined && known.until > this.#clock.monotonic()) return known;
     let reading = this.#reading.get(database);
     if (reading === undefined) {
       reading = this.#access
@@ -150,7 +152,7 @@ export class IndexStatuses<T> {
 
   async #read(database: string): Promise<Known> {
     for (let attempt = 1; ; attempt += 1) {
-      const begun = systemClock.monotonic();
+      const begun = this.#clock.monotonic();
       const addresses = this.#indexes.map(({ statusRow }) => ({ database, ...statusRow }));
       const { rows, time } = await this.#access.read(addresses);
       const statuses = new Map<ResolvedIndex, ReadStatus>();
@@ -183,7 +185,7 @@ export class IndexStatuses<T> {
       const isAgain = read.status === 'failed' && isFirst;
       if (read.status !== 'claimed' && !isAgain) return false;
       // the process that claimed it may have stopped: every process with the definition continues
-      if (!isAgain) await systemClock.wait(Math.max(0, leaveMs - read.ageMs));
+      if (!isAgain) await this.#clock.wait(Math.max(0, leaveMs - read.ageMs));
       const { hash, old } = read;
       await this.#write(index, database, read.rowVersion, { hash, status: 'building', old });
       return true;
@@ -254,6 +256,24 @@ export class IndexStatuses<T> {
 
   /** Makes an index unready that the writes of this process do not change. */
   async #leave(index: ResolvedIndex, database: string, status: ReadStatus): Promise<void> {
+    let left: ReadStatus | undefined = status;
+    for (let attempt = 1; left !== undefined; attempt += 1) {
+      try {
+        return await this.#tryLeave(index, database, left);
+      } catch (error) {
+        if (!isStorageError(error, 'STORAGE_OUTCOME_UNKNOWN')) throw error;
+        // the entry was not tried: the lost answer is not the outcome of its write
+        if (attempt === attemptsMax) throw this.#unleft(index, error);
+      }
+      // the index may be unready by now, and readers may rely on it as before
+      await this.#waitToLeave();
+      this.#known.delete(database);
+      const { status: now } = await this.#statusOf(index, database);
+      left = isMine(index, now) ? undefined : now;
+    }
+  }
+
+  async #tryLeave(index: ResolvedIndex, database: string, status: ReadStatus): Promise<void> {
     const isRead = status.status === 'ready';
     const { hash, old } = status;
     const value = { kind: 'json', text: '1' } as const;
@@ -264,9 +284,14 @@ export class IndexStatuses<T> {
     const result = await this.#access.commit(database, { checks, changes });
     if (result.outcome === 'conflict') throw this.#notReady(index, status);
     if (!isRead) return;
-    if (this.#access.provider.features.shared) await systemClock.wait(leaveMs);
+    await this.#waitToLeave();
     this.#known.delete(database);
     await this.#current(database);
+  }
+
+  /** Afterwards no process relies on a status that it read before. */
+  async #waitToLeave(): Promise<void> {
+    if (this.#access.provider.features.shared) await this.#clock.wait(leaveMs);
   }
 
   async #waitForBuild(
@@ -280,7 +305,7 @@ export class IndexStatuses<T> {
     try {
       await Promise.race([
         this.#build(index, database),
-        systemClock.wait(buildWaitMs, AbortSignal.any(signals)),
+        this.#clock.wait(buildWaitMs, AbortSignal.any(signals)),
       ]);
     } catch (error) {
       throwIfAborted('A call that waited for an index', signal);
@@ -304,6 +329,11 @@ export class IndexStatuses<T> {
       build.catch(() => undefined);
     }
     await build;
+  }
+
+  #unleft(index: ResolvedIndex, cause: unknown): Error {
+    const message = `Nothing was written: the answers to the status of the index '${index.name}' of '${this.#state.name}' were lost.`;
+    return storageError('STORAGE_UNAVAILABLE', message, {}, { cause });
   }
 
   #notReady(index: ResolvedIndex, status: ReadStatus): Error {

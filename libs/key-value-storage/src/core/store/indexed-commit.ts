@@ -98,7 +98,7 @@ export class IndexedCommit {
     const policy = { ...access.retry, ...attempts, ...(signal && { signal }) };
     const isRetryable = (error: unknown): boolean => repeated.has(error as Error);
     const work = async (): Promise<R | ConflictedBatch> => {
-      const begun = systemClock.monotonic();
+      const begun = access.clock.monotonic();
       const result = await attempt(await this.#prepare());
       if (!isConflict(result)) {
         await this.#observeEnd(begun);
