@@ -50,6 +50,23 @@ onEachStorage('Stock', (shop) => {
     expect(await stockOf(client)).toEqual({ onHand: 15, reserved: 0, available: 15, version: 2 });
   });
 
+  it('grows once by repeats of a receipt with one key', async () => {
+    const client = await tenantWithStock(10);
+    const receive = async (quantity = 5) =>
+      await client.post('/stock/mug/receipts', { quantity }, { 'Idempotency-Key': 'r-1' });
+    const first = await receive();
+    expect(first).toMatchObject({ status: 201, body: { onHand: 15, version: 2 } });
+    await client.post('/stock/mug/receipts', { quantity: 1 });
+    const again = await receive();
+    expect([again.status, again.body, again.headers.get('idempotency-replayed')]).toEqual([
+      201,
+      first.body,
+      'true',
+    ]);
+    expect(await receive(6)).toMatchObject({ status: 422, body: { code: 'IDEMPOTENCY_CONFLICT' } });
+    expect(await stockOf(client)).toMatchObject({ onHand: 16 });
+  });
+
   it('is received only for existing products, in whole numbers', async () => {
     const client = await tenantWithStock(0);
     expect(await client.post('/stock/unicorn/receipts', { quantity: 1 })).toMatchObject({

@@ -132,6 +132,10 @@ export { EtagInterceptor } from './nest/http/etag.interceptor.js';
 export { IfMatch } from './nest/http/if-match.decorator.js';
 export { Paged, referenceTo, type PagedOptions, type PagedRequest } from './nest/http/paged.decorator.js';
 export { IdempotencyKey } from './nest/http/idempotency-key.decorator.js';
+export {
+  IdempotencyInterceptor,
+  type IdempotencyInterceptorOptions,
+} from './nest/idempotency/idempotency.interceptor.js';
 export { invalidValue } from './nest/http/invalid-value.js';
 export type { ProblemDetails } from './nest/http/problem-details.js';
 export { ProblemDetailsFilter } from './nest/http/problem-details.filter.js';

@@ -1,6 +1,7 @@
-import { Controller, Delete, Get, HttpCode, Param, Post, Req, Res } from '@nestjs/common';
+import { Controller, Delete, Get, HttpCode, Param, Post, Req, Res, UseInterceptors } from '@nestjs/common';
 import { ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { Loaded } from '@kvent/event-store';
+import { IdempotencyInterceptor } from '@kvent/key-value-storage';
 import { z } from 'zod';
 import { CheckedBody, CheckedParam, CheckedQuery } from '../http/checked.js';
 import type { ShopRequest, ShopResponse } from '../http/exchange.js';
@@ -51,8 +52,10 @@ export class StockController {
     return answerEvents(this.stock.stocks, sku, query, request, response);
   }
 
+  // a scanner in the warehouse sends a receipt again when it got no answer
   @Post('receipts')
-  @ApiOperation({ summary: 'Goods arrive' })
+  @UseInterceptors(IdempotencyInterceptor.with({ required: false }))
+  @ApiOperation({ summary: 'Goods arrive; repeats with a key change nothing' })
   @ApiResponse({ status: 201, standardSchema: ShownStock })
   @ApiResponse({ status: 422, description: '`INVALID_VALUE`, with issues' })
   async receive(

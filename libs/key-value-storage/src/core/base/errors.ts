@@ -44,6 +44,12 @@ const kinds = {
     title: 'Idempotency key already used for another request',
     retryable: false,
   },
+  IDEMPOTENCY_IN_PROGRESS: { status: 409, title: 'First request still in progress', retryable: true },
+  IDEMPOTENCY_RESPONSE_TOO_LARGE: {
+    status: 409,
+    title: 'Response of the first request not kept',
+    retryable: false,
+  },
   STORAGE_NOT_OPEN: { status: 503, title: 'Storage not open', retryable: false },
   STORAGE_UNAVAILABLE: { status: 503, title: 'Storage unavailable', retryable: true },
   INDEX_NOT_READY: { status: 503, title: 'Index not ready', retryable: true },
@@ -91,6 +97,9 @@ export interface StorageErrorDetails {
   PRECONDITION_REQUIRED: object;
   IDEMPOTENCY_KEY_REQUIRED: object;
   IDEMPOTENCY_CONFLICT: { readonly idempotencyKey: string };
+  IDEMPOTENCY_IN_PROGRESS: { readonly idempotencyKey: string };
+  /** `firstStatus`: the HTTP status of the response that was not kept. */
+  IDEMPOTENCY_RESPONSE_TOO_LARGE: { readonly idempotencyKey: string; readonly firstStatus: number };
   STORAGE_NOT_OPEN: object;
   STORAGE_UNAVAILABLE: object;
   INDEX_NOT_READY: { readonly state: string; readonly index: string };

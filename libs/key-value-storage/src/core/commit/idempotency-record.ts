@@ -93,7 +93,7 @@ export class IdempotencyRecord extends Participant {
     this.#options = options;
     try {
       const { json, idempotency } = options;
-      this.#digest = json === undefined ? digestOf(idempotency.content) : digestOfJson(json);
+      this.#digest = json === undefined ? digestOfContent(idempotency.content) : digestOfJson(json);
     } catch (error) {
       this.#digest = (async () => {
         throw error;
@@ -157,7 +157,7 @@ export function idempotencyRecordIn(row: Row): { readonly content: string | null
 }
 
 /** Digests of another algorithm are not compared, so that a new release refuses no repeat. */
-function isSameContent(first: string | null, now: string | undefined): boolean {
+export function isSameContent(first: string | null, now: string | undefined): boolean {
   if (first === null || now === undefined) return true;
   const algorithmOf = (digest: string): string => digest.slice(0, digest.indexOf(':'));
   return algorithmOf(first) !== algorithmOf(now) || first === now;
@@ -166,7 +166,8 @@ function isSameContent(first: string | null, now: string | undefined): boolean {
 /** Change the name when the content of calls changes: other names are not compared. */
 const digestName = 'sha256-3';
 
-function digestOf(content: unknown): string | undefined | Promise<string> {
+/** The digest of what a repeat is compared by; `INVALID_VALUE` for what cannot be stored. */
+export function digestOfContent(content: unknown): string | undefined | Promise<string> {
   if (content === undefined) return undefined;
   const encoded = encodeValue(content, () => 'The content of an idempotent call', { schemaVersion: 1 });
   return digestOfJson(jsonOf(encoded));

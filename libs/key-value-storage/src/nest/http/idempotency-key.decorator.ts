@@ -17,12 +17,17 @@ export interface IdempotencyKeyOptions {
 }
 type Principal = string | number | bigint;
 
-type Request = AnyRequest & { readonly body?: unknown; readonly user?: unknown; readonly auth?: unknown };
+export type IdempotentRequest = AnyRequest & {
+  readonly body?: unknown;
+  readonly user?: unknown;
+  readonly auth?: unknown;
+};
 
 export const idempotencyKeyFactory = (
   options: IdempotencyKeyOptions | undefined,
   context: ExecutionContext,
-): IdempotentCall | undefined => idempotentCallOf(context.switchToHttp().getRequest<Request>(), options);
+): IdempotentCall | undefined =>
+  idempotentCallOf(context.switchToHttp().getRequest<IdempotentRequest>(), options);
 
 const idempotencyKey = createParamDecorator(idempotencyKeyFactory);
 
@@ -39,7 +44,7 @@ export const IdempotencyKey = (options?: IdempotencyKeyOptions): ParameterDecora
 class RequestedCall extends IdempotentCall {}
 
 export function idempotentCallOf(
-  request: Request,
+  request: IdempotentRequest,
   { required = true, principal = principalOf }: IdempotencyKeyOptions = {},
 ): IdempotentCall | undefined {
   const key = headerOf(request, 'idempotency-key')?.trim() ?? '';
@@ -63,7 +68,7 @@ export function idempotentCallOf(
  */
 const names = ['sub', 'id', 'userId', 'username', 'email'] as const;
 
-function principalOf({ user, auth }: Request): Principal | undefined {
+function principalOf({ user, auth }: IdempotentRequest): Principal | undefined {
   return nameIn(user) ?? nameIn(auth);
 }
 

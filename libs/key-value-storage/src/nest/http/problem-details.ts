@@ -96,14 +96,16 @@ const shorten = (text: unknown): unknown =>
 
 /**
  * `Retry-After`, in whole seconds from 1, when the same request may succeed later: after a conflict
- * that was retried already, a lock, or an unavailable storage.
+ * that was retried already, a first request in progress, a lock, or an unavailable storage.
  */
 function retryAfter(
   error: StorageError & { readonly until?: unknown },
   status: number,
 ): Record<string, string> {
   const maySucceedLater =
-    (status === 409 && error.attempts !== undefined) || status === 423 || status === 503;
+    (status === 409 && (error.attempts !== undefined || error.code === 'IDEMPOTENCY_IN_PROGRESS')) ||
+    status === 423 ||
+    status === 503;
   if (!maySucceedLater) return {};
   const left = isDate(error.until) ? Math.ceil((error.until.getTime() - Date.now()) / 1_000) : retryAfterS;
   return { 'Retry-After': String(Math.max(left, retryAfterS)) };

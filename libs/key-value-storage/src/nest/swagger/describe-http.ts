@@ -11,6 +11,7 @@ import { tenantHeaderOf } from '../tenancy/tenant-resolution.js';
 import { TenantGuard } from '../tenancy/tenant.guard.js';
 import { TenantInterceptor } from '../tenancy/tenant.interceptor.js';
 import { EtagInterceptor } from '../http/etag.interceptor.js';
+import { IdempotencyInterceptor } from '../idempotency/idempotency.interceptor.js';
 import { idempotencyKeyFactory, type IdempotencyKeyOptions } from '../http/idempotency-key.decorator.js';
 import { ifMatchFactory, type IfMatchOptions } from '../http/if-match.decorator.js';
 import { pagedFactory } from '../http/paged.decorator.js';
@@ -74,10 +75,10 @@ const problem = {
 
 /**
  * Describes the headers, query parameters and problems of `@IfMatch`, `@IdempotencyKey`, `@Paged`,
- * `EtagInterceptor`, `RetryOnConflictInterceptor` and the tenant, for `@nestjs/swagger` from
- * version 11 on. Call it before `SwaggerModule.createDocument`. What your own decorators say is
- * kept; every error response without a content gets the schema of problem details. Interceptors and
- * guards are found on controllers and methods.
+ * `EtagInterceptor`, `IdempotencyInterceptor`, `RetryOnConflictInterceptor` and the tenant, for
+ * `@nestjs/swagger` from version 11 on. Call it before `SwaggerModule.createDocument`. What your
+ * own decorators say is kept; every error response without a content gets the schema of problem
+ * details. Interceptors and guards are found on controllers and methods.
  */
 export function describeHttp(app: INestApplicationContext, options: DescribeHttpOptions = {}): void {
   assertOptions('describeHttp', options, ['isOfTenant']);
@@ -132,8 +133,11 @@ function describeParameters(route: Route, { parameters, responses }: Description
   const ifMatch = optionsOf<IfMatchOptions>(route, ifMatchFactory);
   if (ifMatch !== undefined) describeIfMatch(ifMatch, { parameters, responses });
   const key = optionsOf<IdempotencyKeyOptions>(route, idempotencyKeyFactory);
-  if (key !== undefined) {
-    const required = key.required ?? true;
+  const interceptor = enhancerOf(route, IdempotencyInterceptor) as typeof IdempotencyInterceptor | undefined;
+  if (interceptor !== undefined)
+    add(responses, 409, '`IDEMPOTENCY_IN_PROGRESS`, with Retry-After; `IDEMPOTENCY_RESPONSE_TOO_LARGE`');
+  if (key !== undefined || interceptor !== undefined) {
+    const required = (key !== undefined && (key.required ?? true)) || interceptor?.required === true;
     parameters.push(parameter('header', 'Idempotency-Key', required, 'The same value in every repeat.'));
     if (required) add(responses, 400, '`IDEMPOTENCY_KEY_REQUIRED`');
     add(responses, 422, '`IDEMPOTENCY_CONFLICT`: the key was used for another request.');
@@ -197,15 +201,18 @@ function describeTenant(tenancy: TenancyOptions | null, { parameters, responses 
 const headerNameOf = (tenancy: TenancyOptions): string =>
   tenantHeaderOf(tenancy).replace(/(^|-)[a-z]/g, (begin) => begin.toUpperCase());
 
-/** Whether a class, or a class that extends it, is among the interceptors or guards of a route. */
-function has({ controller, method }: Route, kind: abstract new (...args: never[]) => unknown): boolean {
+type Kind = abstract new (...args: never[]) => unknown;
+
+const has = (route: Route, kind: Kind): boolean => enhancerOf(route, kind) !== undefined;
+
+/** A class, or one that extends it, if it is among the interceptors or guards of a route. */
+function enhancerOf({ controller, method }: Route, kind: Kind): unknown {
   const found = ['__interceptors__', '__guards__'].flatMap((key) =>
     [controller, method].flatMap((target) => (Reflect.getMetadata(key, target) ?? []) as unknown[]),
   );
-  return found.some(
-    (each) =>
-      each instanceof kind ||
-      (typeof each === 'function' && (each === kind || each.prototype instanceof kind)),
+  const classes = found.map((each): unknown => (each instanceof kind ? (each as object).constructor : each));
+  return classes.find(
+    (each) => typeof each === 'function' && (each === kind || each.prototype instanceof kind),
   );
 }
 

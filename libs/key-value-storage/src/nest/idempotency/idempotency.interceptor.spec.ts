@@ -1,0 +1,290 @@
+import 'reflect-metadata';
+import { Readable } from 'node:stream';
+import {
+  Body,
+  ConflictException,
+  Controller,
+  HttpCode,
+  HttpException,
+  Injectable,
+  Param,
+  Post,
+  Res,
+  StreamableFile,
+  UseGuards,
+  UseInterceptors,
+  type CanActivate,
+  type ExecutionContext,
+  type INestApplication,
+} from '@nestjs/common';
+import { Test } from '@nestjs/testing';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import request from 'supertest';
+import type { App } from 'supertest/types.js';
+import { KeyValueStorage } from '../../core/store/key-value-store.js';
+import { MemoryProvider } from '../../providers/memory/memory-provider.js';
+import { ManualClock } from '../../testing/kit/manual-clock.js';
+import { KeyValueStorageModule } from '../key-value-storage.module.js';
+import { TenantInterceptor } from '../tenancy/tenant.interceptor.js';
+import { IdempotencyInterceptor } from './idempotency.interceptor.js';
+import { httpAdapters, startOn } from '../http/spec-support.js';
+import { StorageExceptionFilter } from '../http/storage-exception.filter.js';
+
+interface Reply {
+  header(name: string, value: string): unknown;
+}
+/** What the handlers have done, by the id of the request. */
+const runs = new Map<string, number>();
+const gates = new Map<string, { readonly reached: () => void; readonly open: Promise<void> }>();
+
+function count(id: string): number {
+  const run = (runs.get(id) ?? 0) + 1;
+  runs.set(id, run);
+  return run;
+}
+
+/** As authentication would. */
+@Injectable()
+class Users implements CanActivate {
+  canActivate(context: ExecutionContext): boolean {
+    const incoming = context.switchToHttp().getRequest<{ user?: object; headers: Record<string, string> }>();
+    if (incoming.headers['x-user'] !== undefined) incoming.user = { id: incoming.headers['x-user'] };
+    return true;
+  }
+}
+
+@Controller('payments')
+@UseGuards(Users)
+@UseInterceptors(TenantInterceptor, IdempotencyInterceptor)
+class Payments {
+  @Post(':id') pay(
+    @Param('id') id: string,
+    @Body() body: object,
+    @Res({ passthrough: true }) response: Reply,
+  ) {
+    response.header('Location', `/payments/${id}`);
+    response.header('X-Run', 'not kept');
+    return { run: count(id), ...body };
+  }
+  @Post(':id/slow') async slow(@Param('id') id: string) {
+    const run = count(id);
+    const gate = gates.get(id);
+    if (run === 1) gate?.reached();
+    if (run === 1) await gate?.open;
+    return { run };
+  }
+  @Post(':id/nothing') @HttpCode(204) nothing(@Param('id') id: string): void {
+    count(id);
+  }
+  @Post(':id/file') file(@Param('id') id: string): StreamableFile {
+    return new StreamableFile(Readable.from([`run ${count(id)}`, ' in parts']), { type: 'text/plain' });
+  }
+  @Post(':id/failing/:status') fail(@Param('id') id: string, @Param('status') status: string): never {
+    throw new HttpException({ message: `run ${count(id)}` }, Number(status));
+  }
+  @Post(':id/later') later(@Param('id') id: string, @Res({ passthrough: true }) response: Reply): never {
+    response.header('Retry-After', '1');
+    throw new ConflictException(`run ${count(id)}`);
+  }
+}
+
+@Controller('optional')
+@UseInterceptors(TenantInterceptor)
+class Optional {
+  @Post(':id')
+  @UseInterceptors(IdempotencyInterceptor.with({ required: false, bodyBytesMax: 10, headers: ['X-Run'] }))
+  run(
+    @Param('id') id: string,
+    @Body() { text }: { text: string },
+    @Res({ passthrough: true }) response: Reply,
+  ) {
+    response.header('X-Run', String(count(id)));
+    return text;
+  }
+}
+
+const day = 24 * 60 * 60 * 1_000;
+
+describe.each(httpAdapters)('IdempotencyInterceptor on %s', (adapter) => {
+  const clock = new ManualClock();
+  let app: INestApplication<App>;
+  beforeAll(async () => {
+    const module = await Test.createTestingModule({
+      imports: [
+        KeyValueStorageModule.forRoot({
+          provider: () => new MemoryProvider({ clock }),
+          tenancy: { isKnown: () => true },
+          sweepEveryMs: 'never',
+        }),
+      ],
+      controllers: [Payments, Optional],
+    }).compile();
+    app = await startOn(adapter, module, (each) => {
+      each.useGlobalFilters(new StorageExceptionFilter());
+    });
+  });
+  afterAll(async () => await app.close());
+
+  const post = (
+    path: string,
+    key: string | undefined,
+    body: object = {},
+    headers: Record<string, string> = {},
+  ) => {
+    const sent = request(app.getHttpServer()).post(path).set('X-Tenant-Id', 'acme').set(headers);
+    return (key === undefined ? sent : sent.set('Idempotency-Key', key)).send(body);
+  };
+  const id = (name: string) => `${adapter}-${name}`;
+
+  it('runs a request once, and sends the first response to each repeat', async () => {
+    const pay = () => post(`/payments/${id('one')}`, 'k-1', { cents: 5 });
+    const [first, second] = [await pay(), await pay()];
+    expect([first.status, first.body, first.headers['x-run']]).toEqual([
+      201,
+      { run: 1, cents: 5 },
+      'not kept',
+    ]);
+    expect([second.status, second.body]).toEqual([201, first.body]);
+    expect(second.headers).toMatchObject({
+      location: `/payments/${id('one')}`,
+      'content-type': first.headers['content-type'],
+      'content-length': first.headers['content-length'],
+      'idempotency-replayed': 'true',
+    });
+    expect(first.headers['idempotency-replayed']).toBeUndefined();
+  });
+
+  it('keeps a response without a body, one in parts, and one of another status', async () => {
+    for (const [path, status, text] of [
+      ['nothing', 204, ''],
+      ['file', 201, 'run 1 in parts'],
+      ['failing/404', 404, undefined],
+    ] as const) {
+      const send = () => post(`/payments/${id(path.slice(0, 4))}/${path}`, `k-${path}`);
+      const [first, second] = [await send(), await send()];
+      expect([first.status, second.status, second.text]).toEqual([status, status, first.text]);
+      expect(second.headers['idempotency-replayed']).toBe('true');
+      if (text !== undefined) expect(first.text).toBe(text);
+    }
+  });
+
+  it('runs a request again after a response from 500 on, and after one with Retry-After', async () => {
+    for (const [name, path] of [
+      ['fault', 'failing/503'],
+      ['later', 'later'],
+    ] as const) {
+      const send = () => post(`/payments/${id(name)}/${path}`, `k-${name}`);
+      for (const run of [1, 2, 3]) {
+        expect((await send()).headers['idempotency-replayed']).toBeUndefined();
+        expect(runs.get(id(name))).toBe(run);
+      }
+    }
+  });
+
+  it('refuses a repeat while the first request runs, and keeps its response after the end', async () => {
+    let open = (): void => undefined;
+    const reached = new Promise<void>((resolve) => {
+      gates.set(id('slow'), { reached: resolve, open: new Promise((end) => (open = end)) });
+    });
+    const send = () => post(`/payments/${id('slow')}/slow`, 'k-slow');
+    const first = send().then((response) => response);
+    await reached;
+    const second = await send();
+    expect([second.status, (second.body as { code: string }).code, second.headers['retry-after']]).toEqual([
+      409,
+      'IDEMPOTENCY_IN_PROGRESS',
+      '1',
+    ]);
+    open();
+    expect([(await first).body, (await send()).body]).toEqual([{ run: 1 }, { run: 1 }]);
+  });
+
+  it('runs a request again once the lease of one that has died is over', async () => {
+    let open = (): void => undefined;
+    const reached = new Promise<void>((resolve) => {
+      gates.set(id('dead'), { reached: resolve, open: new Promise((end) => (open = end)) });
+    });
+    const send = () => post(`/payments/${id('dead')}/slow`, 'k-dead');
+    const first = send().then((response) => response);
+    await reached;
+    await clock.advance(59_999);
+    expect((await send()).status).toBe(409);
+    await clock.advance(1);
+    expect((await send()).body).toEqual({ run: 2 });
+    open();
+    // it has lost its claim, so its response is not kept
+    expect([(await first).body, (await send()).body]).toEqual([{ run: 1 }, { run: 2 }]);
+  });
+
+  it('refuses a key without its request, and another request with the key', async () => {
+    const path = `/payments/${id('other')}`;
+    expect((await post(path, undefined)).body).toMatchObject({
+      status: 400,
+      code: 'IDEMPOTENCY_KEY_REQUIRED',
+    });
+    await post(path, 'k-other', { cents: 1 });
+    for (const other of [post(path, 'k-other', { cents: 2 }), post(`${path}?a=1`, 'k-other', { cents: 1 })])
+      expect((await other).body).toMatchObject({ status: 422, code: 'IDEMPOTENCY_CONFLICT' });
+    expect((await post(path, 'x'.repeat(256))).body).toMatchObject({ status: 413, code: 'LIMIT_EXCEEDED' });
+    expect(runs.get(id('other'))).toBe(1);
+  });
+
+  it('keeps keys of tenants and of users apart', async () => {
+    const path = `/payments/${id('apart')}`;
+    const of: Record<string, string>[] = [
+      {},
+      { 'X-Tenant-Id': 'globex' },
+      { 'X-User': 'ada' },
+      { 'X-User': 'bob' },
+    ];
+    const bodies: unknown[] = [];
+    for (const headers of [...of, ...of]) bodies.push((await post(path, 'k-apart', {}, headers)).body);
+    expect(bodies).toEqual([1, 2, 3, 4, 1, 2, 3, 4].map((run) => ({ run })));
+  });
+
+  it('says so where a response was too large to be kept', async () => {
+    const send = (text: string, key: string | undefined = `k-${text}`) =>
+      post(`/optional/${id(text)}`, key, { text });
+    expect([(await send('small')).headers['x-run'], (await send('small')).headers['x-run']]).toEqual([
+      '1',
+      '1',
+    ]);
+    expect((await send('more than ten bytes')).text).toBe('more than ten bytes');
+    expect((await send('more than ten bytes')).body).toMatchObject({
+      status: 409,
+      code: 'IDEMPOTENCY_RESPONSE_TOO_LARGE',
+      firstStatus: 201,
+    });
+    const without = () =>
+      request(app.getHttpServer())
+        .post(`/optional/${id('none')}`)
+        .set('X-Tenant-Id', 'acme')
+        .send({ text: 'a' });
+    expect([(await without()).headers['x-run'], (await without()).headers['x-run']]).toEqual(['1', '2']);
+  });
+
+  it('forgets a response after a day, and its row is swept', async () => {
+    const pay = () => post(`/payments/${id('day')}`, 'k-day');
+    await clock.advance(day);
+    await app.get(KeyValueStorage).sweep();
+    await pay();
+    await clock.advance(day - 1);
+    expect((await pay()).body).toEqual({ run: 1 });
+    await clock.advance(1);
+    expect(await app.get(KeyValueStorage).sweep()).toBe(1);
+    expect((await pay()).body).toEqual({ run: 2 });
+  });
+});
+
+it('refuses options of IdempotencyInterceptor that are not allowed', () => {
+  for (const options of [
+    { leaseMs: 0 },
+    { retentionMs: -1 },
+    { bodyBytesMax: 600_001 },
+    { headers: [1] },
+    { ttl: 1 },
+  ])
+    expect(() => IdempotencyInterceptor.with(options as never)).toThrow(
+      expect.objectContaining({ code: 'INVALID_OPTION' }),
+    );
+});

@@ -1,0 +1,216 @@
+import {
+  Injectable,
+  Logger,
+  type CallHandler,
+  type ExecutionContext,
+  type NestInterceptor,
+} from '@nestjs/common';
+import { finalize, of, type Observable } from 'rxjs';
+import { isStorageError, storageError } from '../../core/base/errors.js';
+import { inspect } from '../../core/base/inspect.js';
+import { isError } from '../../core/base/kinds.js';
+import { assertOptions, assertTtl, invalidOption } from '../../core/base/options.js';
+import {
+  digestOfContent,
+  idempotencyOf,
+  isSameContent,
+  type IdempotentCall,
+} from '../../core/commit/idempotency-record.js';
+import type { Entry } from '../../core/store/entry.js';
+import { KeyValueStorage, type KeyValueStore } from '../../core/store/key-value-store.js';
+import { defineState } from '../../core/store/state-definition.js';
+import { outsideRequests } from '../host/outside-requests.js';
+import { TenantContext } from '../tenancy/tenant-context.js';
+import { rawOf, type AnyResponse } from '../http/http-exchange.js';
+import {
+  idempotentCallOf,
+  type IdempotencyKeyOptions,
+  type IdempotentRequest,
+} from '../http/idempotency-key.decorator.js';
+import { captureResponse, replaceResponse, type CapturedResponse } from './response-capture.js';
+
+export interface IdempotencyInterceptorOptions extends IdempotencyKeyOptions {
+  /**
+   * The response headers that are kept with the response; `Content-Type` always is.
+   * @default ['Location', 'ETag']
+   */
+  readonly headers?: readonly string[];
+  /**
+   * The bytes of a body that is kept. A repeat of a request with a larger response is
+   * `IDEMPOTENCY_RESPONSE_TOO_LARGE`. At most 600,000. @default 65_536
+   */
+  readonly bodyBytesMax?: number;
+  /** Milliseconds that a response is kept. @default 86_400_000 */
+  readonly retentionMs?: number;
+  /**
+   * Milliseconds until another process may run the request after the first one has died. A running
+   * request renews it. @default 60_000
+   */
+  readonly leaseMs?: number;
+}
+
+/** The request of a key: in progress while it has no status. */
+interface KeptResponse {
+  readonly digest: string;
+  readonly status?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Left out where it was too large. */
+  readonly body?: Uint8Array;
+}
+/** By the principal (`false`: none) and the idempotency key. */
+type RequestKey = readonly [string | number | bigint | false, string];
+
+const Responses = defineState<KeptResponse, RequestKey>('idempotent-response');
+type ResponseStore = KeyValueStore<KeptResponse, RequestKey>;
+
+const bodyBytesMaxOfAll = 600_000;
+const defaults = {
+  headers: ['Location', 'ETag'],
+  bodyBytesMax: 65_536,
+  retentionMs: 24 * 60 * 60 * 1_000,
+  leaseMs: 60_000,
+} as const;
+const replayedHeader = 'Idempotency-Replayed';
+
+/** What the kept response of a key says. */
+type Found =
+  | { readonly outcome: 'claimed'; readonly claim: Entry<KeptResponse, RequestKey> }
+  | { readonly outcome: 'kept'; readonly kept: KeptResponse };
+
+/**
+ * Runs a request with the header `Idempotency-Key` once. A repeat gets the first response: status,
+ * body, `Content-Type`, `Location` and `ETag`, with `Idempotency-Replayed: true`. While the first
+ * request runs, a repeat is 409 `IDEMPOTENCY_IN_PROGRESS` with `Retry-After`. Another request with
+ * the same key is 422 `IDEMPOTENCY_CONFLICT`, a missing header 400 `IDEMPOTENCY_KEY_REQUIRED`. Keys
+ * belong to the tenant and the principal. Responses from 500 on, and those with `Retry-After`, are
+ * not kept: the same request runs again. Streams and stores do single work once with
+ * `@IdempotencyKey()`, which needs no stored response.
+ */
+@Injectable()
+export class IdempotencyInterceptor implements NestInterceptor {
+  /** For the description of the route. */
+  static readonly required: boolean = true;
+  protected readonly options: IdempotencyInterceptorOptions = {};
+  readonly #storage: KeyValueStorage;
+  readonly #tenants: TenantContext;
+  readonly #logger = new Logger('IdempotencyInterceptor');
+
+  constructor(storage: KeyValueStorage, tenants: TenantContext) {
+    this.#storage = storage;
+    this.#tenants = tenants;
+  }
+
+  /**
+   * `@UseInterceptors(IdempotencyInterceptor.with({ required: false }))`. Throws `INVALID_OPTION`
+   * for options that are not allowed.
+   */
+  static with(options: IdempotencyInterceptorOptions): typeof IdempotencyInterceptor {
+    assertInterceptorOptions(options);
+    @Injectable()
+    class IdempotencyInterceptorWith extends IdempotencyInterceptor {
+      static override readonly required = options.required ?? true;
+      protected override readonly options = options;
+    }
+    return IdempotencyInterceptorWith;
+  }
+
+  async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
+    if (context.getType() !== 'http') return next.handle();
+    const request = context.switchToHttp().getRequest<IdempotentRequest>();
+    const call = idempotentCallOf(request, this.options);
+    if (call === undefined) return next.handle();
+    idempotencyOf(call);
+    const raw = rawOf(context.switchToHttp().getResponse<AnyResponse>());
+    const tenant = this.#tenants.current();
+    const all = this.#storage.store(Responses) as ResponseStore;
+    // fixed now: the end of a response may have another context
+    const store = tenant === undefined ? all : all.forTenant(tenant);
+    const found = await this.#claim(store, call);
+    if (found.outcome === 'kept') {
+      const { status = 200, headers = {}, body = new Uint8Array() } = found.kept;
+      replaceResponse(raw, { status, headers: { ...headers, [replayedHeader]: 'true' }, body });
+      return of(undefined);
+    }
+    const stop = this.#renew(store, found.claim);
+    const { bodyBytesMax = defaults.bodyBytesMax } = this.options;
+    captureResponse(raw, bodyBytesMax, async (captured) => await this.#keep(store, found.claim, captured));
+    return next.handle().pipe(finalize(stop));
+  }
+
+  async #claim(store: ResponseStore, call: IdempotentCall): Promise<Found> {
+    const { principal } = call.content as { readonly principal: RequestKey[0] | null };
+    const key: RequestKey = [principal ?? false, call.key];
+    const digest = (await digestOfContent(call.content)) ?? '';
+    const { leaseMs = defaults.leaseMs } = this.options;
+    const { entry, added } = await store.getOrAdd(key, () => ({ digest }), { ttlMs: leaseMs });
+    if (added) return { outcome: 'claimed', claim: entry };
+    const { value } = entry;
+    const idempotencyKey = call.key;
+    if (!isSameContent(value.digest, digest))
+      throw storageError(
+        'IDEMPOTENCY_CONFLICT',
+        `The idempotency key ${inspect(call.key)} was used for another request; a repeat must be the same request.`,
+        { idempotencyKey },
+      );
+    if (value.status === undefined)
+      throw storageError(
+        'IDEMPOTENCY_IN_PROGRESS',
+        `The first request with the idempotency key ${inspect(call.key)} is in progress.`,
+        { idempotencyKey },
+      );
+    if (value.body === undefined)
+      throw storageError(
+        'IDEMPOTENCY_RESPONSE_TOO_LARGE',
+        `The request with the idempotency key ${inspect(call.key)} was done with status ${value.status}; its response was too large to be kept.`,
+        { idempotencyKey, firstStatus: value.status },
+      );
+    return { outcome: 'kept', kept: value };
+  }
+
+  /** Renews the lease while the handler runs. A failure is no failure of the request. */
+  #renew(store: ResponseStore, { key }: Entry<KeptResponse, RequestKey>): () => void {
+    const { leaseMs = defaults.leaseMs } = this.options;
+    const renew = (): void => void store.touch(key, { ttlMs: leaseMs }).catch(() => undefined);
+    const timer = outsideRequests(() => setInterval(renew, Math.ceil(leaseMs / 3)).unref());
+    return () => clearInterval(timer);
+  }
+
+  /** The response is sent also where it cannot be kept. */
+  async #keep(
+    store: ResponseStore,
+    claim: Entry<KeptResponse, RequestKey>,
+    { status, headers, body }: CapturedResponse,
+  ): Promise<void> {
+    const { retentionMs = defaults.retentionMs, headers: names = defaults.headers } = this.options;
+    try {
+      if (status >= 500 || headers['retry-after'] !== undefined) {
+        await store.delete(claim.key, { ifMatch: claim });
+        return;
+      }
+      const kept: Record<string, string> = {};
+      for (const name of ['Content-Type', ...names]) {
+        const value = headers[name.toLowerCase()];
+        if (value !== undefined) kept[name] = String(value);
+      }
+      const response = { status, headers: kept, ...(body && { body }) };
+      await store.save(claim.with(response), { ttlMs: retentionMs });
+    } catch (error) {
+      // the lease of a request that stood still may have ended; another one has its claim
+      if (isStorageError(error, 'STORAGE_CONFLICT')) return;
+      this.#logger.error('A response could not be kept.', isError(error) ? error.stack : String(error));
+    }
+  }
+}
+
+function assertInterceptorOptions(options: IdempotencyInterceptorOptions): void {
+  const owner = 'IdempotencyInterceptor.with';
+  assertOptions(owner, options, ['required', 'principal', ...Object.keys(defaults)]);
+  const { retentionMs, leaseMs, bodyBytesMax = 0, headers = [] } = options;
+  for (const ttlMs of [retentionMs, leaseMs]) if (ttlMs !== undefined) assertTtl(owner, ttlMs);
+  if (!Number.isInteger(bodyBytesMax) || bodyBytesMax < 0 || bodyBytesMax > bodyBytesMaxOfAll)
+    throw invalidOption(
+      `${owner}: bodyBytesMax must be a whole number from 0 to ${bodyBytesMaxOfAll}; got ${inspect(bodyBytesMax)}.`,
+    );
+  if (!Array.isArray(headers) || headers.some((name) => typeof name !== 'string'))
+    throw invalidOption(`${owner}: headers must be an array of names; got ${inspect(headers)}.`);
+}

@@ -1,0 +1,120 @@
+/**
+ * Reads and replaces what is sent as a response, below Express and Fastify: what filters, other
+ * interceptors and the serialization have made of the result of a handler.
+ */
+import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
+
+/** A response as it was sent. */
+export interface CapturedResponse {
+  readonly status: number;
+  /** By lower-case names. */
+  readonly headers: Readonly<OutgoingHttpHeaders>;
+  /** `undefined` where it has more bytes than the limit. */
+  readonly body: Uint8Array | undefined;
+}
+
+/** A response to be sent in place of the one that the framework makes. */
+interface ReplacingResponse {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+}
+
+/** They describe the body, so those of the replaced one do not apply. */
+const bodyHeaders = ['content-type', 'content-length', 'content-encoding', 'transfer-encoding', 'etag'];
+
+/**
+ * Calls `onEnd` with the response before its end is sent, and sends the end when `onEnd` has ended.
+ * A body that is written in parts is sent as it is written.
+ */
+export function captureResponse(
+  response: ServerResponse,
+  bodyBytesMax: number,
+  onEnd: (captured: CapturedResponse) => Promise<void>,
+): void {
+  const { write, end } = response;
+  const written = new WrittenHead(response);
+  let parts: Uint8Array[] | undefined = [];
+  let bytes = 0;
+  let ending = false;
+  const add = (chunk: unknown, encoding: unknown): void => {
+    const part = bytesOf(chunk, encoding);
+    if (part === undefined || parts === undefined) return;
+    bytes += part.length;
+    if (bytes > bodyBytesMax) parts = undefined;
+    else parts.push(part);
+  };
+  response.write = ((...given: readonly unknown[]): boolean => {
+    add(given[0], given[1]);
+    return Reflect.apply(write, response, given) as boolean;
+  }) as typeof write;
+  response.end = ((...given: readonly unknown[]): ServerResponse => {
+    if (ending) return response;
+    ending = true;
+    add(given[0], given[1]);
+    const body = parts && new Uint8Array(Buffer.concat(parts));
+    const captured = { status: response.statusCode, headers: written.headers, body };
+    void onEnd(captured).finally(() => {
+      Object.assign(response, { write, end });
+      Reflect.apply(end, response, given);
+    });
+    return response;
+  }) as typeof end;
+}
+
+/** Sends a response in place of the one that the framework is about to send. */
+export function replaceResponse(
+  response: ServerResponse,
+  { status, headers, body }: ReplacingResponse,
+): void {
+  const { write, end, writeHead } = response;
+  const written = new WrittenHead(response, 'held');
+  response.write = (() => true) as typeof write;
+  response.end = ((): ServerResponse => {
+    const others = Object.entries(written.headers);
+    Object.assign(response, { write, end, writeHead });
+    for (const [name, value] of others) if (value !== undefined) response.setHeader(name, value);
+    for (const name of bodyHeaders) response.removeHeader(name);
+    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+    response.statusCode = status;
+    // Node does not add it to a response from which it was removed
+    if (status !== 204 && status !== 304) response.setHeader('Content-Length', body.length);
+    return response.end(body.length === 0 ? undefined : body);
+  }) as typeof end;
+}
+
+/** Fastify gives its headers to `writeHead`, Express sets them before. */
+class WrittenHead {
+  readonly #response: ServerResponse;
+  readonly #given: OutgoingHttpHeaders = {};
+
+  constructor(response: ServerResponse, head: 'sent' | 'held' = 'sent') {
+    this.#response = response;
+    const { writeHead } = response;
+    response.writeHead = (...given: readonly unknown[]): ServerResponse => {
+      this.#note(given.find((each) => typeof each === 'object' && each !== null) ?? {});
+      return head === 'held' ? response : (Reflect.apply(writeHead, response, given) as ServerResponse);
+    };
+  }
+
+  get headers(): OutgoingHttpHeaders {
+    return { ...this.#response.getHeaders(), ...this.#given };
+  }
+
+  #note(given: object): void {
+    const pairs = Array.isArray(given) ? pairsIn(given) : Object.entries(given);
+    for (const [name, value] of pairs) this.#given[name.toLowerCase()] = value as string;
+  }
+}
+
+/** Names and values in turn, or pairs of them. */
+function pairsIn(list: readonly unknown[]): readonly (readonly [string, unknown])[] {
+  if (Array.isArray(list[0])) return list as readonly (readonly [string, unknown])[];
+  return list.flatMap((name, index) => (index % 2 === 0 ? [[name as string, list[index + 1]] as const] : []));
+}
+
+function bytesOf(chunk: unknown, encoding: unknown): Uint8Array | undefined {
+  if (typeof chunk === 'string')
+    return Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8');
+  return chunk instanceof Uint8Array ? chunk : undefined;
+}
