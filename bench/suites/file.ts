@@ -1,6 +1,7 @@
 import { openGroupLog, openLineLog } from '../contenders/bare-log.js';
 import { openLevelSync, openLevelUnsynced } from '../contenders/classic-level.js';
 import { openKeyvFile } from '../contenders/keyv.js';
+import { openKeyedFile } from '../contenders/kvent-keyed.js';
 import { openJsonFile } from '../contenders/json-file.js';
 import { openLowdb } from '../contenders/lowdb.js';
 import { openUnstorage } from '../contenders/unstorage.js';
@@ -15,6 +16,7 @@ export const file: Suite = {
   ours: ['kvent, JSON file'],
   openings: [
     openJsonFile,
+    openKeyedFile,
     openWriteAndRename,
     openLineLog,
     openGroupLog,

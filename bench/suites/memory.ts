@@ -2,6 +2,7 @@ import { MemoryProvider } from '@kvent/key-value-storage';
 import { openKeyv } from '../contenders/keyv.js';
 import { openProvider, openStore } from '../contenders/kvent.js';
 import { openIndexedStore } from '../contenders/kvent-indexed.js';
+import { openKeyedStore } from '../contenders/kvent-keyed.js';
 import { openWatchedStore } from '../contenders/kvent-watched.js';
 import { openLruCache } from '../contenders/lru-cache.js';
 import type { Suite } from '../suite.js';
@@ -15,6 +16,7 @@ export const memory: Suite = {
     (setup) => openProvider('kvent, bare provider', new MemoryProvider(), setup),
     (setup) => openIndexedStore(new MemoryProvider(), setup),
     (setup) => openWatchedStore(new MemoryProvider(), setup),
+    (setup) => openKeyedStore(new MemoryProvider(), setup),
     openKeyv,
     openLruCache,
   ],

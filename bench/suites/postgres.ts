@@ -6,6 +6,7 @@ import {
   openTypedStore,
 } from '../contenders/kvent-postgres-store.js';
 import { openIndexedOnPostgres } from '../contenders/kvent-indexed.js';
+import { openKeyedOnPostgres } from '../contenders/kvent-keyed.js';
 import { openWatchedOnPostgres } from '../contenders/kvent-watched.js';
 import { openPgByHand } from '../contenders/pg-by-hand.js';
 import { openTypeorm } from '../contenders/typeorm.js';
@@ -39,6 +40,7 @@ export const postgres: Suite = {
     openTypedStore,
     openIndexedOnPostgres,
     openWatchedOnPostgres,
+    openKeyedOnPostgres,
     openPort,
     openPortOnDataSource,
     openTypeorm,
