@@ -51,6 +51,7 @@ export const rooms = {
       'nest',
       'testing',
       'postgres',
+      'projections',
       'streams',
       'streams-nest',
       'streams-testing',
@@ -111,13 +112,13 @@ export const rooms = {
   },
   'event-store': {
     files: 'libs/event-store/src/index.ts',
-    rooms: ['key-value-storage', 'streams', 'streams-nest'],
+    rooms: ['key-value-storage', 'projections', 'streams', 'streams-nest'],
     packages: [],
     node: false,
   },
   'event-store/core': {
     files: 'libs/event-store/src/core.ts',
-    rooms: ['streams'],
+    rooms: ['projections', 'streams'],
     packages: [],
     node: false,
   },
@@ -186,6 +187,12 @@ export const rooms = {
     node: true,
   },
 
+  projections: {
+    files: 'libs/event-store/src/core/projections/**',
+    rooms: ['key-value-storage/core', 'key-value-storage/provider', 'key-value-storage/internal', 'streams'],
+    packages: [],
+    node: false,
+  },
   streams: {
     files: 'libs/event-store/src/core/**',
     rooms: [

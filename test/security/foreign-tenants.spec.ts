@@ -6,7 +6,15 @@
  */
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { defineStream, event, EventStore, type EventStream, type StreamSession } from '@kvent/event-store';
+import {
+  defineProjection,
+  defineStream,
+  event,
+  EventStore,
+  ProjectionRunner,
+  type EventStream,
+  type StreamSession,
+} from '@kvent/event-store';
 import {
   defineCounter,
   defineShardedCounter,
@@ -237,6 +245,36 @@ const feedAttempts: Record<string, readonly Attempt[]> = {
     },
   ],
 };
+/** Events of the attacker, in streams whose ids are keys of the victim. */
+const Copies = defineProjection('copies', {
+  streams: [Diary],
+  into: Notes,
+  key: ({ tenant, stream }) => (tenant === 'acme' ? stream : undefined),
+  initial: () => ({ text: 'mine' }),
+  evolve: (_note, { data }) => data,
+});
+const running =
+  (work: (runner: ProjectionRunner) => unknown): Attempt =>
+  async ({ storage, diary, notes }) => {
+    const runner = new ProjectionRunner(storage, Copies);
+    await diary.append('n-1', written('mine'), { expectedVersion: 'any' });
+    await runner.start();
+    try {
+      await runner.whenCaughtUp({ tenant: 'acme' });
+      return [await work(runner), await notes.get('n-1')];
+    } finally {
+      await runner.stop();
+    }
+  };
+/** A projection reads the events of all tenants; each has effects in its own. */
+const projectionAttempts: Record<string, readonly Attempt[]> = {
+  start: [running((runner) => runner.start())],
+  whenCaughtUp: [running((runner) => runner.whenCaughtUp())],
+  lag: [running((runner) => runner.lag())],
+  health: [running((runner) => runner.health())],
+  retry: [running((runner) => runner.retry({ tenant: 'globex' }))],
+  stop: [running((runner) => runner.stop())],
+};
 /** Methods of an event store that read and write no rows themselves. */
 const withoutRows = ['stream', 'idle', 'refuseSessions', 'close'];
 
@@ -337,6 +375,7 @@ describe.each(storages)('The tenant globex, attacked by acme on $name', (given) 
     stream: streamAttempts,
     events: feedAttempts,
     batch: batchAttempts,
+    projection: projectionAttempts,
     counter: counterAttempts,
     sharded: shardedAttempts,
     migration: migrationAttempts,
@@ -360,6 +399,7 @@ describe.each(storages)('The tenant globex, attacked by acme on $name', (given) 
       ...methodsOf(likes).filter((name) => !(name in shardedAttempts)),
       ...methodsOf(events).filter((name) => !(name in feedAttempts) && !withoutRows.includes(name)),
     ];
+    missing.push(...methodsOf(ProjectionRunner.prototype).filter((name) => !(name in projectionAttempts)));
     expect(missing.filter((name) => !explicit.includes(name))).toEqual([]);
   });
 

@@ -53,6 +53,24 @@ export {
   type StateOf,
   type StreamDefinition,
 } from './core/definition/stream-definition.js';
+export {
+  defineProjection,
+  type ProjectionContext,
+  type ProjectionDefinition,
+  type ProjectionOptions,
+} from './core/projections/projection-definition.js';
+export type {
+  BehindTenant,
+  PartitionHealth,
+  ProjectionHealth,
+  ProjectionLag,
+} from './core/projections/projection-health.js';
+export type { ProjectionRetry } from './core/projections/partition-reader.js';
+export {
+  ProjectionRunner,
+  type CaughtUpOptions,
+  type ProjectionRunnerOptions,
+} from './core/projections/projection-runner.js';
 export type { StreamErrorCode } from './core/definition/stream-errors.js';
 export type {
   CommittedEvents,

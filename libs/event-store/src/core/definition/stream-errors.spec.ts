@@ -4,6 +4,7 @@
  */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import {
+  defineState,
   isStorageError,
   MemoryProvider,
   openStorage,
@@ -13,9 +14,11 @@ import {
 import { ManualClock } from '@kvent/key-value-storage/testing';
 import { z } from 'zod';
 import {
+  defineProjection,
   defineStream,
   event,
   EventStore,
+  ProjectionRunner,
   type EventMap,
   type EventStream,
   type StreamErrorCode,
@@ -30,6 +33,15 @@ const Newer = ledgerOf({
   noted: event(z.object({ text: z.string() }), { schemaVersion: 2, upcast: { 1: (old: object) => old } }),
 });
 const noted = { type: 'noted', data: { secret: 'hunter2' } } as const;
+const failing = defineProjection('failing', {
+  streams: [Ledger],
+  into: defineState<object>('none'),
+  key: () => 'k',
+  initial: () => ({}),
+  evolve: (_, { data }) => {
+    throw new Error(JSON.stringify(data));
+  },
+});
 
 let clock: ManualClock;
 let provider: MemoryProvider;
@@ -121,6 +133,17 @@ const cases: Record<StreamErrorCode, () => Promise<readonly [work: Promise<unkno
     await damage('{"type":{"$date":"hunter2"}}');
     return [ledger.load('a'), { stream, version: 1 }];
   },
+  PROJECTION_STOPPED: async () => {
+    await write();
+    const runner = new ProjectionRunner(storage, failing, { retry: { attempts: 1 } });
+    await runner.start();
+    return [runner.whenCaughtUp(), { projection: 'failing', tenant: undefined }];
+  },
+  PROJECTION_BEHIND: async () => {
+    await write();
+    const runner = new ProjectionRunner(storage, failing);
+    return [runner.whenCaughtUp({ timeoutMs: 0 }), { projection: 'failing' }];
+  },
 };
 async function errorOf(work: Promise<unknown>): Promise<StorageError> {
   const error: unknown = await work.then(
@@ -138,7 +161,7 @@ describe('An error of a stream', () => {
       const [work, fields] = await cases[code]();
       const error = await errorOf(work);
       expect(error).toMatchObject({ code, effect: 'none', ...fields });
-      expect(error.message).toContain('ledger "a"');
+      expect(error.message).toContain(code === 'PROJECTION_BEHIND' ? "'failing'" : 'ledger "a"');
       expect(error.help).toMatch(new RegExp(`^https://.*/docs/reference/errors\\.md#${code.toLowerCase()}$`));
       expect(error.message).not.toContain('docs/');
       expect(JSON.stringify(error) + error.message).not.toContain('hunter2');

@@ -32,6 +32,9 @@ interface StreamErrorDetails {
   EVENT_UNKNOWN_TYPE: { readonly stream: string; readonly version: number; readonly type: string };
   /** `type`: undefined when it cannot be read either. `version`: 0 when `initial` has thrown. */
   EVENT_UNREADABLE: { readonly stream: string; readonly version: number; readonly type: string | undefined };
+  /** `tenant`: undefined for shared streams. */
+  PROJECTION_STOPPED: { readonly projection: string; readonly tenant: string | undefined };
+  PROJECTION_BEHIND: { readonly projection: string; readonly position: string };
 }
 
 declare module '@kvent/key-value-storage/core' {
@@ -64,6 +67,8 @@ const kinds = {
     retryable: false,
   },
   EVENT_UNREADABLE: { status: 500, title: 'Unreadable event', retryable: false },
+  PROJECTION_STOPPED: { status: 500, title: 'Projection stopped at an event', retryable: false },
+  PROJECTION_BEHIND: { status: 503, title: 'Projection not caught up in time', retryable: true },
 } as const satisfies Record<StreamErrorCode, ErrorKind>;
 
 /** An error of the table. The message may hold ids, never data. */

@@ -27,7 +27,7 @@ import type {
 import { FeedSource, type FeedContainer } from './feed-source.js';
 
 /** Any stream, with events as the codec returns them. */
-type UntypedStream = StreamDefinition<unknown, AnyEvent>;
+export type UntypedStream = StreamDefinition<unknown, AnyEvent>;
 type AnyItem = FeedItem<UntypedStream, true>;
 type AnyPage = EventFeedPage<UntypedStream, true>;
 
@@ -65,7 +65,7 @@ export function watchFeed(
 }
 
 /** Reads one page; events of one stream share what they have in common. */
-class FeedReader {
+export class FeedReader {
   readonly #source: FeedSource;
   readonly #streams = new Map<string, StreamRows>();
 
@@ -83,7 +83,7 @@ class FeedReader {
     let last = after;
     for (const entry of entries) {
       try {
-        const item = this.#item(entry);
+        const item = this.item(entry);
         if (item !== undefined) events.push(isPromise(item) ? await item : item);
       } catch (error) {
         // what stands before an event that cannot be read is returned first
@@ -95,8 +95,8 @@ class FeedReader {
     return { events, next, upToDate, ...(heldBackMs !== undefined && { heldBackMs }) };
   }
 
-  /** `undefined` for a row that does not belong to what was asked for. */
-  #item(entry: FeedEntry): AnyItem | Promise<AnyItem> | undefined {
+  /** An entry, decoded; `undefined` for a row that does not belong to what was asked for. */
+  item(entry: FeedEntry): AnyItem | Promise<AnyItem> | undefined {
     const { database, container } = entry.address;
     const of = this.#source.containers.get(container);
     if (of?.isOf(database) !== true) return undefined;

@@ -1,0 +1,88 @@
+/**
+ * The rows of a projection. A checkpoint is in the database of its tenant, so that it is moved in
+ * the same batch as the effects. The position of a reader is shared: it says from where on the feed
+ * is read after a restart, for all tenants. It may lag behind the checkpoints, and is never ahead
+ * of them, except for the tenants that it names.
+ */
+import {
+  defineState,
+  type Key,
+  type KeyValueStorage,
+  type KeyValueStore,
+} from '@kvent/key-value-storage/core';
+import { invalidState, type FeedPosition } from '@kvent/key-value-storage/provider';
+import { tenantIn } from '@kvent/key-value-storage/internal';
+import { streamDefinitionOf } from '../definition/stream-definition.js';
+import type { ResolvedProjection } from './projection-definition.js';
+
+/** All events of the tenant and the partition up to the position have had their effects. */
+export interface Checkpoint {
+  readonly position: FeedPosition;
+}
+
+/**
+ * The same for every tenant except those `behind`, which stopped at their checkpoints. It is a
+ * statement about rows that only move forward: once true, it stays true, so it may be written
+ * without a check, by any process, in any order.
+ */
+interface ReaderPosition {
+  readonly position: FeedPosition;
+  /** Databases. */
+  readonly behind: readonly string[];
+}
+
+/** What the checkpoints of a version depend on. */
+interface Layout {
+  readonly partitions: number;
+  readonly streams: readonly string[];
+}
+
+export const container = 'kvent.projections';
+
+export class Checkpoints {
+  readonly readers: KeyValueStore<ReaderPosition>;
+  readonly #projection: ResolvedProjection;
+  readonly #layouts: KeyValueStore<Layout>;
+  readonly #ofTenants: KeyValueStore<Checkpoint>;
+  readonly #shared: KeyValueStore<Checkpoint>;
+
+  constructor(storage: KeyValueStorage, projection: ResolvedProjection) {
+    const { name, provider } = projection;
+    const options = { container, ...(provider !== undefined && { provider }) };
+    const shared = { ...options, scope: 'shared' } as const;
+    this.#projection = projection;
+    this.#ofTenants = storage.store(defineState<Checkpoint>(name, { ...options, scope: 'tenant' }));
+    this.#shared = storage.store(defineState<Checkpoint>(name, shared));
+    this.readers = storage.store(defineState<ReaderPosition>(name, shared));
+    this.#layouts = storage.store(defineState<Layout>(name, shared));
+  }
+
+  storeOf(database: string): KeyValueStore<Checkpoint> {
+    const tenant = tenantIn(database);
+    return tenant === undefined ? this.#shared : this.#ofTenants.forTenant(tenant);
+  }
+
+  key(kind: 'checkpoint' | 'reader', partition: number): Key {
+    return [kind, this.#projection.version, partition];
+  }
+
+  /**
+   * Written before the first effect of a version. `INVALID_STATE` when the same version was run
+   * with other streams or partitions: its checkpoints would be wrong.
+   */
+  async assertLayout(): Promise<void> {
+    const { name, version, partitions, streams } = this.#projection;
+    const layout: Layout = {
+      partitions,
+      streams: streams.map((each) => streamDefinitionOf(each).type).sort(),
+    };
+    const { entry } = await this.#layouts.getOrAdd(['layout', version], () => layout);
+    const stored = entry.value;
+    if (stored.partitions === partitions && stored.streams.join('\0') === layout.streams.join('\0')) return;
+    const describe = (each: Layout): string =>
+      `streams ${each.streams.join(', ')} in ${each.partitions} partitions`;
+    throw invalidState(
+      `The version ${version} of the projection '${name}' was run with ${describe(stored)}; got ${describe(layout)}. Raise its version: the new one begins with the first event.`,
+    );
+  }
+}

@@ -1,0 +1,117 @@
+/** The changes that the handlers of some events ask for: read once, folded in memory. */
+import type { AtomicBatch, Entry, Key, KeyValueStore } from '@kvent/key-value-storage/core';
+import { limits, storageError } from '@kvent/key-value-storage/provider';
+import { inspect, rowNameOf, storeRowsOf } from '@kvent/key-value-storage/internal';
+import type { ProjectionContext } from './projection-definition.js';
+
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- KeyValueStore is invariant
+type AnyStore = KeyValueStore<any, any, any>;
+
+/** No entry: before the first event, and after a removal. */
+const absent = Symbol('absent');
+type Fold = (value: unknown) => unknown;
+
+interface AffectedRow {
+  readonly key: Key;
+  readonly folds: Fold[];
+}
+
+/** A store of the tenant, and its affected rows by their names. */
+interface AffectedStore {
+  readonly store: AnyStore;
+  readonly rows: Map<string, AffectedRow>;
+}
+
+export class Effects {
+  readonly #tenant: string | undefined;
+  /**
+   * By the store that the handler has, and by the state: two stores of one state share its rows.
+   */
+  readonly #stores = new Map<AnyStore, AffectedStore>();
+  readonly #states = new Map<unknown, AffectedStore>();
+
+  constructor(tenant: string | undefined) {
+    this.#tenant = tenant;
+  }
+
+  readonly context: ProjectionContext = {
+    change: (store, key, fold, options) => {
+      const initial = options?.initial;
+      this.#add(store, key, (value) => {
+        if (value !== absent) return fold(value as never);
+        if (initial === undefined)
+          throw storageError(
+            'KEY_NOT_FOUND',
+            `There is no entry ${inspect(key)} to change, and no initial value.`,
+            { key },
+          );
+        return fold((typeof initial === 'function' ? (initial as () => unknown)() : initial) as never);
+      });
+    },
+    remove: (store, key) => this.#add(store as AnyStore, key, () => absent),
+  };
+
+  /**
+   * Reads the rows, applies the changes, and adds what differs to the batch; returns its number.
+   */
+  async addTo(batch: AtomicBatch, signal: AbortSignal): Promise<number> {
+    const counts = await Promise.all(
+      [...this.#states.values()].map((each) => this.#addStore(batch, each, signal)),
+    );
+    return counts.reduce((sum, count) => sum + count, 0);
+  }
+
+  #add(given: AnyStore, key: Key, fold: Fold): void {
+    const { store, rows } = this.#storeOf(given);
+    const name = rowNameOf(storeRowsOf(store).address(key));
+    let row = rows.get(name);
+    if (row === undefined) rows.set(name, (row = { key, folds: [] }));
+    row.folds.push(fold);
+  }
+
+  #storeOf(given: AnyStore): AffectedStore {
+    let affected = this.#stores.get(given);
+    if (affected !== undefined) return affected;
+    const store: AnyStore = this.#tenant === undefined ? given : given.forTenant(this.#tenant);
+    const { definition } = storeRowsOf(store);
+    affected = this.#states.get(definition) ?? { store, rows: new Map<string, AffectedRow>() };
+    this.#stores.set(given, affected);
+    this.#states.set(definition, affected);
+    return affected;
+  }
+
+  async #addStore(batch: AtomicBatch, { store, rows }: AffectedStore, signal: AbortSignal): Promise<number> {
+    const affected = [...rows.values()];
+    let changes = 0;
+    for (let from = 0; from < affected.length; from += limits.readAddressesMax) {
+      const part = affected.slice(from, from + limits.readAddressesMax);
+      const entries = await store.getMany(
+        part.map(({ key }) => key as never),
+        { signal },
+      );
+      for (const [index, row] of part.entries())
+        if (addRow(batch, store, row, entries[index] as Entry<unknown> | undefined)) changes += 1;
+    }
+    return changes;
+  }
+}
+
+/**
+ * What was read is checked too, so that an entry that the application itself writes is not
+ * overwritten. Returns whether there is a change.
+ */
+function addRow(
+  batch: AtomicBatch,
+  store: AnyStore,
+  { key, folds }: AffectedRow,
+  entry: Entry<unknown> | undefined,
+): boolean {
+  const before: unknown = entry === undefined ? absent : entry.value;
+  const after = folds.reduce((value, fold) => fold(value), before);
+  if (after === before) return false;
+  if (entry === undefined) batch.checkAbsent(store, key);
+  else batch.check(store, entry);
+  if (after === absent) batch.delete(store, key);
+  else batch.set(store, key, after);
+  return true;
+}

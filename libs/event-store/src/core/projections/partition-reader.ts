@@ -1,0 +1,287 @@
+/**
+ * Reads the feed for one partition, all tenants together, and passes the events of each tenant to
+ * its writer. A tenant whose events cannot be applied is left behind: it is read by itself, from
+ * its checkpoint, and holds up no other tenant.
+ */
+import type { Clock, FeedEntry, FeedPage, FeedPosition } from '@kvent/key-value-storage/provider';
+import {
+  backoffMs,
+  decodeText,
+  FeedWatcher,
+  messageOf,
+  PendingWork,
+  tenantIn,
+} from '@kvent/key-value-storage/internal';
+import { FeedSource } from '../feed/feed-source.js';
+import { numbersIn } from '../rows/stream-addresses.js';
+import { partitionOf } from './partition-of.js';
+import type { ResolvedProjection } from './projection-definition.js';
+import type { BehindTenant } from './projection-health.js';
+import { EventFailure, isTransient, TenantWriter, type WriterContext } from './tenant-writer.js';
+
+export interface ReaderContext extends WriterContext {
+  readonly projection: ResolvedProjection;
+  readonly clock: Clock;
+  readonly retry: ProjectionRetry;
+  /** Called when the position moves, and when a tenant falls behind, stops or catches up. */
+  readonly moved: () => void;
+}
+
+/** How often an event is tried again, and how long after: the delay doubles with each attempt. */
+export interface ProjectionRetry {
+  /** How often an event is tried in total, before its tenant stops. @default 5 */
+  readonly attempts: number;
+  /** Milliseconds of the first delay at most. @default 100 */
+  readonly delayMs: number;
+  /** Milliseconds of each delay at most. @default 5_000 */
+  readonly delayMsMax: number;
+}
+
+const pageEvents = 1_000;
+/** Attempts of a storage that fails, before the tenant is read by itself. */
+const inlineAttempts = 3;
+const tenantsAtOnce = 16;
+const writersMax = 10_000;
+/** With more, the position waits for them: the row would not hold their names. */
+const behindMax = 1_000;
+/** What a reader reads again after a crash, at most. */
+const savedAfter = { entries: 10_000, pages: 100, idleMs: 1_000 };
+
+interface LeftBehind {
+  readonly writer: TenantWriter;
+  state: BehindTenant['state'];
+  error: unknown;
+}
+
+export class PartitionReader {
+  readonly partition: number;
+  readonly #context: ReaderContext;
+  readonly #writers = new Map<string, TenantWriter>();
+  readonly #behind = new Map<string, LeftBehind>();
+  #position: FeedPosition | undefined;
+  /** The end of the page that is being applied: its events of tenants left behind are not. */
+  #dispatched: FeedPosition | undefined;
+  #saved: string | undefined;
+  #unsaved = { entries: 0, pages: 0 };
+  #isLoaded = false;
+  #isSaving = false;
+  readonly #work = new PendingWork();
+
+  constructor(context: ReaderContext, partition: number) {
+    this.#context = context;
+    this.partition = partition;
+  }
+
+  get position(): FeedPosition | undefined {
+    return this.#position;
+  }
+
+  get behind(): readonly BehindTenant[] {
+    return Array.from(this.#behind, ([database, { state, error }]) => behindTenant(database, state, error));
+  }
+
+  /** Reads on until the signal aborts; rejects where the feed cannot be read. */
+  async run(): Promise<void> {
+    const { signal } = this.#context;
+    if (!this.#isLoaded) await this.#load();
+    this.#isLoaded = true;
+    const { watches } = this.#context.source.access;
+    const feed = { after: this.#position, page: this.#page };
+    const pages = new FeedWatcher<FeedPage>(watches, feed, { signal, recover: true }).iterator();
+    // the next page is read while this one is applied
+    let next = pages.next();
+    try {
+      for (;;) {
+        const { value: page, done } = await next;
+        if (done === true) return;
+        next = pages.next();
+        next.catch(() => undefined);
+        await this.#apply(page);
+      }
+    } finally {
+      await pages.return?.();
+      if (signal.aborted) await this.#work.settled();
+    }
+  }
+
+  /** Writes where it is, for the next start. */
+  async save(): Promise<void> {
+    const position = this.#position;
+    const behind = [...this.#behind.keys()];
+    if (position === undefined || behind.length > behindMax) return;
+    const state = [position, ...behind].join('\0');
+    if (state === this.#saved) return;
+    this.#unsaved = { entries: 0, pages: 0 };
+    const { checkpoints } = this.#context;
+    await checkpoints.readers.set(checkpoints.key('reader', this.partition), { position, behind });
+    this.#saved = state;
+  }
+
+  /** Tries tenants that are stopped again, from their checkpoints. */
+  retry(database?: string): void {
+    for (const [each, left] of this.#behind)
+      if (left.state === 'stopped' && (database === undefined || each === database)) {
+        left.state = 'retrying';
+        left.error = undefined;
+        void this.#work.track(this.#catchUp(each, left));
+      }
+  }
+
+  readonly #page = async (after: FeedPosition | undefined, ended: AbortSignal) => {
+    const page = await this.#context.source.page(after, pageEvents, ended);
+    return { items: [page], next: page.next, upToDate: page.upToDate };
+  };
+
+  async #load(): Promise<void> {
+    const { checkpoints, signal } = this.#context;
+    const stored = await checkpoints.readers.get(checkpoints.key('reader', this.partition), { signal });
+    if (stored === undefined) return;
+    this.#position = this.#dispatched = stored.value.position;
+    for (const database of stored.value.behind) this.#leaveBehind(database, undefined);
+  }
+
+  async #apply({ entries, next, upToDate }: FeedPage): Promise<void> {
+    this.#dispatched = next;
+    const groups = this.#byTenant(entries);
+    for (let from = 0; from < groups.length; from += tenantsAtOnce)
+      await Promise.all(
+        groups
+          .slice(from, from + tenantsAtOnce)
+          .map(async ([database, own]) => await this.#applyTenant(database, own)),
+      );
+    if (this.#context.signal.aborted) return;
+    this.#position = next;
+    this.#context.moved();
+    this.#unsaved.entries += entries.length;
+    this.#unsaved.pages += 1;
+    if (this.#unsaved.entries >= savedAfter.entries || this.#unsaved.pages >= savedAfter.pages)
+      await this.save().catch(() => undefined);
+    else if (upToDate) this.#saveWhenIdle();
+  }
+
+  /** Other processes wait for the position; one write for what comes within a second. */
+  #saveWhenIdle(): void {
+    const { clock, signal } = this.#context;
+    if (this.#isSaving) return;
+    this.#isSaving = true;
+    const save = async (): Promise<void> => {
+      await clock.wait(savedAfter.idleMs, signal);
+      this.#isSaving = false;
+      await this.save();
+    };
+    void this.#work.track(save().catch(() => (this.#isSaving = false)));
+  }
+
+  #byTenant(entries: readonly FeedEntry[]): readonly (readonly [string, readonly FeedEntry[]])[] {
+    const { partitions } = this.#context.projection;
+    const groups = new Map<string, FeedEntry[]>();
+    for (const entry of entries) {
+      const { database } = entry.address;
+      if (this.#behind.has(database) || partitionOf(entry.address, partitions) !== this.partition) continue;
+      const group = groups.get(database);
+      if (group === undefined) groups.set(database, [entry]);
+      else group.push(entry);
+    }
+    return [...groups];
+  }
+
+  async #applyTenant(database: string, entries: readonly FeedEntry[]): Promise<void> {
+    const { signal } = this.#context;
+    const writer = this.#writerOf(database);
+    for (let attempt = 1; ; attempt += 1)
+      try {
+        return await writer.apply(entries);
+      } catch (error) {
+        if (signal.aborted) return;
+        if (!isTransient(error) || attempt >= inlineAttempts) return this.#leaveBehind(database, error);
+        await this.#wait(attempt);
+      }
+  }
+
+  #writerOf(database: string): TenantWriter {
+    let writer = this.#writers.get(database);
+    if (writer === undefined) {
+      // a writer holds what it knows of its checkpoint only
+      if (this.#writers.size >= writersMax) this.#writers.clear();
+      writer = new TenantWriter(this.#context, database, this.partition);
+      this.#writers.set(database, writer);
+    }
+    return writer;
+  }
+
+  #leaveBehind(database: string, error: unknown): void {
+    const left: LeftBehind = { writer: this.#writerOf(database), state: 'retrying', error };
+    this.#behind.set(database, left);
+    this.#context.moved();
+    void this.#work.track(this.#catchUp(database, left));
+  }
+
+  /** Reads one tenant from its checkpoint until it is where the reader of all tenants is. */
+  async #catchUp(database: string, left: LeftBehind): Promise<void> {
+    const { signal, retry, moved } = this.#context;
+    let last: FeedPosition | undefined;
+    for (let attempt = left.error === undefined ? 0 : 1; !signal.aborted;) {
+      if (attempt >= retry.attempts && !isTransient(left.error)) {
+        left.state = 'stopped';
+        return moved();
+      }
+      try {
+        if (attempt > 0) await this.#wait(attempt);
+        await this.#readTenant(database, left.writer);
+        this.#behind.delete(database);
+        this.#saveWhenIdle();
+        return moved();
+      } catch (error) {
+        left.error = error;
+        const position = error instanceof EventFailure ? error.entry.position : undefined;
+        attempt = position === last ? attempt + 1 : 1;
+        last = position;
+      }
+    }
+  }
+
+  async #readTenant(database: string, writer: TenantWriter): Promise<void> {
+    const { storage, projection, signal } = this.#context;
+    const tenant = tenantIn(database);
+    const selection = { streams: projection.streams, tenants: tenant === undefined ? [] : [tenant] };
+    const source = new FeedSource('A projection', storage, selection);
+    writer.forget();
+    for (let after = await writer.position(); ;) {
+      const { entries, next } = await source.page(after, pageEvents, signal);
+      await writer.apply(
+        entries.filter(
+          ({ address }) =>
+            address.database === database && partitionOf(address, projection.partitions) === this.partition,
+        ),
+      );
+      after = next;
+      // no await between this comparison and the removal from `#behind`
+      if (this.#dispatched === undefined || next >= this.#dispatched) return;
+    }
+  }
+
+  async #wait(attempt: number): Promise<void> {
+    const { clock, retry, signal } = this.#context;
+    await clock.wait(backoffMs(attempt, retry), signal).catch(() => undefined);
+  }
+}
+
+/** `error`: undefined where it is not known. */
+export function behindTenant(database: string, state: BehindTenant['state'], error: unknown): BehindTenant {
+  const cause = error instanceof EventFailure ? error.cause : error;
+  const reason = cause === undefined ? 'it is being read' : messageOf(cause);
+  return {
+    tenant: tenantIn(database),
+    state,
+    reason,
+    error: cause,
+    ...(error instanceof EventFailure && { event: eventOf(error.entry) }),
+  };
+}
+
+const eventOf = ({ address, position }: FeedEntry): NonNullable<BehindTenant['event']> => ({
+  streamType: decodeText(address.container.replace(/^[^:]*:/, '')) ?? address.container,
+  stream: decodeText(address.entity) ?? address.entity,
+  version: numbersIn(address.key)?.[0] ?? 0,
+  position,
+});

@@ -1,0 +1,348 @@
+/** Runs one projection in this process, beside those of other processes. */
+import type { KeyValueStorage } from '@kvent/key-value-storage/core';
+import {
+  invalidState,
+  resolveOptions,
+  type Clock,
+  type FeedPosition,
+} from '@kvent/key-value-storage/provider';
+import {
+  assertOptions,
+  databaseOf,
+  inspect,
+  outOfRange,
+  PendingWork,
+} from '@kvent/key-value-storage/internal';
+import { streamError } from '../definition/stream-errors.js';
+import { FeedSource } from '../feed/feed-source.js';
+import { Checkpoints } from './checkpoints.js';
+import { PartitionLeases } from './partition-leases.js';
+import { partitionOf } from './partition-of.js';
+import {
+  behindTenant,
+  PartitionReader,
+  type ProjectionRetry,
+  type ReaderContext,
+} from './partition-reader.js';
+import {
+  projectionDefinitionOf,
+  type ProjectionDefinition,
+  type ResolvedProjection,
+} from './projection-definition.js';
+import type { BehindTenant, PartitionHealth, ProjectionHealth, ProjectionLag } from './projection-health.js';
+
+export interface ProjectionRunnerOptions {
+  /** How often an event whose handler throws is tried again. */
+  readonly retry?: Partial<ProjectionRetry> | undefined;
+  /**
+   * Milliseconds after which another process takes over the partitions of one that has ended
+   * without releasing them. @default 10_000
+   */
+  readonly leaseTtlMs?: number | undefined;
+}
+
+export interface CaughtUpOptions {
+  /** A position of the feed, as appends return it. @default the end of the feed */
+  readonly position?: FeedPosition | undefined;
+  /** Waits for this tenant only: others may be stopped. */
+  readonly tenant?: string | undefined;
+  /** @default 30_000 */
+  readonly timeoutMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+const retryDefaults: ProjectionRetry = { attempts: 5, delayMs: 100, delayMsMax: 5_000 };
+const lagEventsMax = 10_000;
+const pageEvents = 1_000;
+/** Milliseconds between two looks at the position of another process. */
+const pollMs = 200;
+
+type Progress = Pick<PartitionReader, 'position' | 'behind'>;
+
+interface RunningPartition {
+  readonly reader: PartitionReader;
+  readonly ending: AbortController;
+  readonly done: Promise<void>;
+  error: unknown;
+}
+
+export class ProjectionRunner {
+  readonly #projection: ResolvedProjection;
+  readonly #storage: KeyValueStorage;
+  readonly #source: FeedSource;
+  readonly #checkpoints: Checkpoints;
+  readonly #leases: PartitionLeases;
+  readonly #retry: ProjectionRetry;
+  readonly #leaseTtlMs: number;
+  readonly #running = new Map<number, RunningPartition>();
+  readonly #work = new PendingWork();
+  readonly #stopping = new AbortController();
+  readonly #waiting = new Set<() => void>();
+  #started: Promise<void> | undefined;
+
+  /**
+   * `INVALID_OPTION`; `STORAGE_UNSUPPORTED` where the provider of the streams has no feed.
+   */
+  constructor(
+    storage: KeyValueStorage,
+    projection: ProjectionDefinition,
+    options: ProjectionRunnerOptions = {},
+  ) {
+    assertOptions('ProjectionRunner', options, ['retry', 'leaseTtlMs']);
+    const { retry = {}, leaseTtlMs = 10_000 } = options;
+    this.#projection = projectionDefinitionOf(projection);
+    this.#storage = storage;
+    this.#retry = resolveOptions('ProjectionRunner: retry', retry, retryDefaults);
+    if (!Number.isInteger(leaseTtlMs) || leaseTtlMs < 100)
+      throw outOfRange(`ProjectionRunner: leaseTtlMs must be a whole number from 100; got ${leaseTtlMs}.`);
+    this.#leaseTtlMs = leaseTtlMs;
+    this.#source = new FeedSource('ProjectionRunner', storage, {
+      streams: this.#projection.streams,
+      tenants: 'all',
+    });
+    this.#checkpoints = new Checkpoints(storage, this.#projection);
+    this.#leases = new PartitionLeases(storage, this.#projection, leaseTtlMs);
+  }
+
+  get name(): string {
+    return this.#projection.name;
+  }
+
+  /**
+   * Begins, outside the async context of the caller, and resolves once this process has its share
+   * of the partitions. `INVALID_STATE` when the same version was run with other streams or
+   * partitions, and after `stop`.
+   */
+  async start(): Promise<void> {
+    if (this.#stopping.signal.aborted)
+      throw invalidState(`The projection '${this.name}' was stopped; make another runner.`);
+    this.#started ??= this.#source.access.detached(undefined, async () => {
+      await this.#checkpoints.assertLayout();
+      await this.#balance();
+      void this.#work.track(this.#keepBalanced());
+    });
+    await this.#started;
+  }
+
+  /**
+   * Ends after the batches in progress, and releases the partitions. A second call does nothing.
+   */
+  async stop(): Promise<void> {
+    if (this.#stopping.signal.aborted) return await this.#work.settled();
+    this.#stopping.abort();
+    await this.#started?.catch(() => undefined);
+    await Promise.all([...this.#running.values()].map(({ done }) => done));
+    await this.#work.settled();
+    // a storage that fails ends the leases by their expiry
+    if (this.#started !== undefined) await this.#leases.leave().catch(() => undefined);
+    this.#notify();
+  }
+
+  /**
+   * Resolves when all events up to the position have had their effects, those of other processes
+   * included. `PROJECTION_STOPPED` when a tenant is stopped at an event that cannot be applied;
+   * `PROJECTION_BEHIND` after the timeout.
+   */
+  async whenCaughtUp(options: CaughtUpOptions = {}): Promise<void> {
+    assertOptions('whenCaughtUp', options, ['position', 'tenant', 'timeoutMs', 'signal']);
+    const { tenant, timeoutMs = 30_000, signal } = options;
+    const position = options.position ?? (await this.#source.page(undefined, 0, signal)).next;
+    const begun = this.#clock.monotonic();
+    for (;;) {
+      const changed = this.#changed();
+      if (await this.#hasReached(position, tenant, signal)) return;
+      const leftMs = begun + timeoutMs - this.#clock.monotonic();
+      if (leftMs <= 0 || this.#stopping.signal.aborted) {
+        const why = leftMs <= 0 ? `did not reach the position in ${timeoutMs} ms` : 'was stopped';
+        throw streamError('PROJECTION_BEHIND', `The projection '${this.name}' ${why}.`, {
+          projection: this.name,
+          position,
+        });
+      }
+      await this.#waitFor(changed, Math.min(pollMs, leftMs), signal);
+    }
+  }
+
+  /** What this process knows. For operators: it names tenants. */
+  health(): ProjectionHealth {
+    const { name, version, partitions } = this.#projection;
+    const all = Array.from({ length: partitions }, (_, partition) => this.#healthOf(partition));
+    const isDegraded = all.some(
+      ({ state, behind }) => state === 'retrying' || behind.some((each) => each.state === 'stopped'),
+    );
+    return { projection: name, version, status: isDegraded ? 'degraded' : 'up', partitions: all };
+  }
+
+  /**
+   * How far it is behind the feed, over all processes: their positions are at most a second old.
+   */
+  async lag(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<ProjectionLag> {
+    const { signal } = options;
+    const { partitions } = this.#projection;
+    const progress = await this.#progress(signal);
+    const known = progress.map(({ position }) => position ?? '');
+    let after: FeedPosition | undefined = known.toSorted()[0];
+    if (after === '') after = undefined;
+    let [events, ms] = [0, 0];
+    for (;;) {
+      const page = await this.#source.page(after, pageEvents, signal);
+      for (const { address, row, position } of page.entries) {
+        if (position <= (known[partitionOf(address, partitions)] ?? '')) continue;
+        if (events === 0) ms = Math.max(0, page.time - row.updatedAt);
+        events += 1;
+      }
+      after = page.next;
+      if (page.upToDate || events >= lagEventsMax) {
+        const { heldBackMs } = page;
+        return {
+          events: Math.min(events, lagEventsMax),
+          ms,
+          ...(heldBackMs !== undefined && { heldBackMs }),
+        };
+      }
+    }
+  }
+
+  /** Tries tenants that are stopped again, in this process; `tenant`: only this one. */
+  retry(options: { readonly tenant?: string | undefined } = {}): void {
+    const { tenant } = options;
+    const database = tenant === undefined ? undefined : databaseOf(tenant);
+    for (const { reader } of this.#running.values()) reader.retry(database);
+  }
+
+  get #clock(): Clock {
+    return this.#source.access.watches.clock;
+  }
+
+  async #keepBalanced(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      await this.#clock.wait(this.#leaseTtlMs / 3, signal).catch(() => undefined);
+      // what cannot be renewed is not held any more; the next round takes it again
+      if (!signal.aborted) await this.#balance().catch(() => this.#endLost());
+    }
+  }
+
+  async #balance(): Promise<void> {
+    await this.#leases.balance();
+    this.#endLost();
+    for (const partition of this.#leases.held)
+      if (!this.#running.has(partition)) this.#startPartition(partition);
+  }
+
+  #endLost(): void {
+    const { held } = this.#leases;
+    for (const [partition, { ending }] of this.#running) if (!held.has(partition)) ending.abort();
+  }
+
+  #startPartition(partition: number): void {
+    const ending = new AbortController();
+    const signal = AbortSignal.any([this.#stopping.signal, ending.signal]);
+    const context: ReaderContext = {
+      storage: this.#storage,
+      source: this.#source,
+      checkpoints: this.#checkpoints,
+      handler: this.#projection.handlerOn(this.#storage),
+      projection: this.#projection,
+      clock: this.#clock,
+      retry: this.#retry,
+      signal,
+      moved: () => this.#notify(),
+    };
+    const reader = new PartitionReader(context, partition);
+    const done = (async (): Promise<void> => {
+      await this.#read(reader, signal, (error) => (running.error = error));
+      await reader.save().catch(() => undefined);
+      this.#running.delete(partition);
+      this.#notify();
+    })();
+    const running: RunningPartition = { reader, ending, done, error: undefined };
+    this.#running.set(partition, running);
+  }
+
+  /** Begins again where the feed cannot be read. */
+  async #read(reader: PartitionReader, signal: AbortSignal, report: (error: unknown) => void): Promise<void> {
+    // the caller registers the reader first
+    await Promise.resolve();
+    while (!signal.aborted)
+      try {
+        await reader.run();
+        if (!signal.aborted) return;
+      } catch (error) {
+        if (signal.aborted) return;
+        report(error);
+        this.#notify();
+        await this.#clock.wait(this.#retry.delayMsMax, signal).catch(() => undefined);
+        report(undefined);
+      }
+  }
+
+  #healthOf(partition: number): PartitionHealth {
+    const running = this.#running.get(partition);
+    if (running === undefined) {
+      const isRunning = this.#started !== undefined && !this.#stopping.signal.aborted;
+      return { partition, state: isRunning ? 'waiting' : 'stopped', position: undefined, behind: [] };
+    }
+    const { reader, error } = running;
+    const { position, behind } = reader;
+    if (error === undefined) return { partition, state: 'running', position, behind };
+    return { partition, state: 'retrying', position, behind, error };
+  }
+
+  async #hasReached(
+    position: FeedPosition,
+    tenant: string | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<boolean> {
+    const isAwaited = (behind: { readonly tenant: string | undefined }): boolean =>
+      tenant === undefined || behind.tenant === tenant;
+    const partitions = await this.#progress(signal);
+    for (const { behind } of partitions) {
+      const stopped = behind.find((each) => isAwaited(each) && each.state === 'stopped');
+      if (stopped !== undefined) throw this.#stoppedError(stopped);
+    }
+    return partitions.every(
+      (each) => each.position !== undefined && each.position >= position && !each.behind.some(isAwaited),
+    );
+  }
+
+  /** Of each partition: what its reader here says, else what its reader has stored. */
+  async #progress(signal: AbortSignal | undefined): Promise<readonly Progress[]> {
+    const partitions = Array.from({ length: this.#projection.partitions }, (_, index) => index);
+    const elsewhere = partitions.filter((each) => !this.#running.has(each));
+    const keys = elsewhere.map((each) => this.#checkpoints.key('reader', each));
+    const rows = keys.length === 0 ? [] : await this.#checkpoints.readers.getMany(keys, { signal });
+    return partitions.map((each) => {
+      const reader = this.#running.get(each)?.reader;
+      if (reader !== undefined) return reader;
+      const { position, behind = [] } = rows[elsewhere.indexOf(each)]?.value ?? {};
+      return { position, behind: behind.map((database) => behindTenant(database, 'retrying', undefined)) };
+    });
+  }
+
+  #stoppedError({ tenant, event, error }: BehindTenant): Error {
+    const at =
+      event === undefined ? '' : ` at ${event.streamType} ${inspect(event.stream)}, version ${event.version}`;
+    const message = `The projection '${this.name}' is stopped${at}.`;
+    return streamError('PROJECTION_STOPPED', message, { projection: this.name, tenant }, { cause: error });
+  }
+
+  #notify(): void {
+    for (const resolve of this.#waiting) resolve();
+    this.#waiting.clear();
+  }
+
+  async #changed(): Promise<void> {
+    await new Promise<void>((resolve) => this.#waiting.add(resolve));
+  }
+
+  async #waitFor(changed: Promise<void>, ms: number, signal: AbortSignal | undefined): Promise<void> {
+    const ended = new AbortController();
+    const signals = signal === undefined ? [ended.signal] : [ended.signal, signal];
+    try {
+      await Promise.race([changed, this.#clock.wait(ms, AbortSignal.any(signals))]);
+    } finally {
+      ended.abort();
+    }
+  }
+}
