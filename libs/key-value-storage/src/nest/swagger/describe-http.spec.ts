@@ -11,6 +11,7 @@ import { RetryOnConflictInterceptor } from '../retry/retry-on-conflict.intercept
 import { TenantGuard } from '../tenancy/tenant.guard.js';
 import { describeHttp } from './describe-http.js';
 import { EtagInterceptor } from '../http/etag.interceptor.js';
+import { IdempotencyInterceptor } from '../idempotency/idempotency.interceptor.js';
 import { IdempotencyKey } from '../http/idempotency-key.decorator.js';
 import { IfMatch } from '../http/if-match.decorator.js';
 import { Paged, type PagedRequest } from '../http/paged.decorator.js';
@@ -37,6 +38,9 @@ class Notes {
     @IdempotencyKey() call: IdempotentCall,
   ) {
     return call;
+  }
+  @Post('kept') @UseInterceptors(IdempotencyInterceptor.with({ required: false })) keep() {
+    return undefined;
   }
 }
 
@@ -141,6 +145,13 @@ it('the parts for HTTP describe their headers, parameters and problems', async (
     'header Idempotency-Key',
     '201 ETag',
     `400 ${problem}`,
+    `409 Retry-After ${problem}`,
+    `410 ${problem}`,
+    `422 ${problem}`,
+  ]);
+  expect(of('post', '/notes/kept')).toEqual([
+    'header Idempotency-Key?',
+    '201 ETag',
     `409 Retry-After ${problem}`,
     `410 ${problem}`,
     `422 ${problem}`,

@@ -135,7 +135,7 @@ function describeParameters(route: Route, { parameters, responses }: Description
   const key = optionsOf<IdempotencyKeyOptions>(route, idempotencyKeyFactory);
   const interceptor = enhancerOf(route, IdempotencyInterceptor) as typeof IdempotencyInterceptor | undefined;
   if (interceptor !== undefined)
-    add(responses, 409, '`IDEMPOTENCY_IN_PROGRESS`, with Retry-After; `IDEMPOTENCY_RESPONSE_TOO_LARGE`');
+    add(responses, 409, '`IDEMPOTENCY_IN_PROGRESS`; `IDEMPOTENCY_RESPONSE_TOO_LARGE`', retryAfter);
   if (key !== undefined || interceptor !== undefined) {
     const required = (key !== undefined && (key.required ?? true)) || interceptor?.required === true;
     parameters.push(parameter('header', 'Idempotency-Key', required, 'The same value in every repeat.'));
