@@ -16,6 +16,7 @@ import { memory } from './suites/memory.js';
 import { postgres } from './suites/postgres.js';
 import type { Suite } from './suite.js';
 import { legendOf, tableOf } from './table.js';
+import { measureWatches, watchesTable, type WatchesResult } from './watches.js';
 
 /** The values of `--suite`. */
 const suites: Readonly<Record<string, readonly Suite[]>> = {
@@ -23,9 +24,11 @@ const suites: Readonly<Record<string, readonly Suite[]>> = {
   file: [file],
   postgres: [postgres],
   events: [eventsOnPostgres, eventsEmbedded],
+  // has no contenders: see watches.ts
+  watches: [],
 };
 const help = `npm run bench -- [options]
-  --suite memory|file|postgres|events  the suite to run (all)
+  --suite memory|file|postgres|events|watches  the suite to run (all)
   --only <text>         works whose title contains this: 'get', 'save, 64'
   --rounds <n>          number of rounds; each contender is measured once per round (7)
   --ms <n>              length of a measuring window in milliseconds (200; postgres and events 500)
@@ -33,6 +36,9 @@ const help = `npm run bench -- [options]
   --json <file>         file for the figures (.tmp/bench-results/<time>.json)
   --directory <path>    folder for data, on a disk (.tmp/bench)
 `;
+
+/** Items of watches whose delay is measured. */
+const watchedItems = 100;
 
 const { values } = parseArgs({
   options: {
@@ -61,6 +67,7 @@ async function bench(): Promise<void> {
   );
   const results: SuiteResult[] = [];
   let opening: readonly OpeningResult[] = [];
+  let watches: WatchesResult | undefined;
   try {
     for (const suite of chosen) {
       const result = await runSuite(suite, {
@@ -79,6 +86,10 @@ async function bench(): Promise<void> {
       }
       process.stdout.write(`${legendOf(result.contenders)}\n`);
     }
+    if (values.suite === 'watches' || (values.suite === undefined && values.only === '')) {
+      watches = await measureWatches({ directory: join(directory, 'watches'), rounds, items: watchedItems });
+      process.stdout.write(`${watchesTable(watches)}\n`);
+    }
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
@@ -87,7 +98,7 @@ async function bench(): Promise<void> {
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(
     path,
-    `${JSON.stringify({ at, machine, rounds, ms, productBytes, suites: results, opening }, undefined, 2)}\n`,
+    `${JSON.stringify({ at, machine, rounds, ms, productBytes, suites: results, opening, watches }, undefined, 2)}\n`,
   );
   process.stdout.write(`written to ${path}\n`);
 }

@@ -59,6 +59,7 @@ const engines = new Map<string, MapEngine>();
 const documents: ListedProvider = {
   name: 'documents',
   lacks: [
+    'count, clock',
     'hints',
     'hints, one process',
     'transactions',

@@ -29,16 +29,15 @@ export class HintSource {
   changed(database: string, addresses: Iterable<RowAddress>): void {
     const containers = this.#spaces.get(database);
     if (containers === undefined) return;
-    for (const { container, entity, key } of addresses) {
-      const listeners = containers.get(container)?.get(entity);
-      if (listeners === undefined) continue;
-      const interested = listeners.rows.get(key);
-      if (interested === undefined && listeners.ranges.size === 0) continue;
-      const hint = { space: { database, container, entity }, key };
-      if (interested !== undefined) for (const listener of interested) listener.notify(hint);
-      for (const [listener, ranges] of listeners.ranges)
-        if (ranges.some((range) => isWithin(range, key))) listener.notify(hint);
-    }
+    for (const address of addresses) notifyOf(containers, database, address);
+  }
+
+  /** As `changed`, for the effects of a commit: no list of addresses is made of them. */
+  committed(database: string, effects: readonly { readonly address: RowAddress }[]): void {
+    if (this.#listeners.size === 0) return;
+    const containers = this.#spaces.get(database);
+    if (containers === undefined) return;
+    for (const { address } of effects) notifyOf(containers, database, address);
   }
 
   /** Notifies every listener that any of its rows may have changed. */
@@ -108,6 +107,21 @@ export class HintSource {
       if (containers.size === 0) this.#spaces.delete(database);
     }
   }
+}
+
+function notifyOf(
+  containers: ReadonlyMap<string, ReadonlyMap<string, SpaceListeners>>,
+  database: string,
+  { container, entity, key }: RowAddress,
+): void {
+  const listeners = containers.get(container)?.get(entity);
+  if (listeners === undefined) return;
+  const interested = listeners.rows.get(key);
+  if (interested === undefined && listeners.ranges.size === 0) return;
+  const hint = { space: { database, container, entity }, key };
+  if (interested !== undefined) for (const listener of interested) listener.notify(hint);
+  for (const [listener, ranges] of listeners.ranges)
+    if (ranges.some((range) => isWithin(range, key))) listener.notify(hint);
 }
 
 const isWithin = ({ start, end }: HintTarget, key: string): boolean =>

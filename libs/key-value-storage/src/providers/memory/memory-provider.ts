@@ -176,11 +176,7 @@ class Rows {
     const changed = table ?? this.#create(batch.database);
     changed.apply(effects);
     this.#forgetEmpty(batch.database, changed);
-    if (this.hints.hasListeners)
-      this.hints.changed(
-        batch.database,
-        effects.map(({ address }) => address),
-      );
+    this.hints.committed(batch.database, effects);
     return result;
   }
 

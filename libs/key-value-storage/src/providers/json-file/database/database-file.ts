@@ -283,12 +283,7 @@ export class DatabaseFile implements JournalHolder {
     if (group.latest.time >= this.#latest.time) this.#latest = group.latest;
     for (const view of this.#views) for (const { address } of group.effects) view.preserve(address);
     this.table.apply(group.effects);
-    const { hints } = this.context;
-    if (hints.hasListeners)
-      hints.changed(
-        this.name,
-        group.effects.map(({ address }) => address),
-      );
+    this.context.hints.committed(this.name, group.effects);
   }
 
   async #writeNote(journal: JournalFile): Promise<void> {
