@@ -100,6 +100,7 @@ const postgresByUrl: ListedProvider = {
   ...tables,
   name: 'postgres-by-url',
   lacks: [
+    'count, clock',
     'clock',
     'durable, clock',
     'exact expiry',
