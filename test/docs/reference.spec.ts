@@ -160,6 +160,10 @@ describe('docs/reference/options.md', () => {
       replace: (argument) => things.replace('a', { a: 1 }, argument),
       save: (argument) => things.save(entry, argument),
       setMany: (argument) => things.setMany([], argument),
+      addMany: (argument) => things.addMany([], argument),
+      loadFrom: (argument) => things.loadFrom([], argument),
+      deleteKeys: (argument) => things.deleteKeys([], argument),
+      export: (argument) => things.export({}, argument),
       set: (argument) => things.set('a', { a: 1 }, argument),
       update: (argument) => things.update('a', (value) => value, argument),
       touch: (argument) => things.touch('a', argument),
@@ -184,7 +188,7 @@ describe('docs/reference/options.md', () => {
       Object.entries(calls).map(async ([verb, call]) => [verb, await namesTaken(call)] as const),
     );
     const stated = rowsBelow(options, 'The verbs of a store')
-      .slice(0, 16)
+      .slice(0, 17)
       .flatMap(([verbs = '', names = '']) =>
         wordsIn(verbs).map((verb) => [verb, [...wordsIn(names)].sort()] as const),
       );

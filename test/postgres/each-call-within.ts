@@ -50,6 +50,8 @@ export function eachCallWithin(
     close,
     read: (addresses, options) => inTransaction((inside) => inside.read(addresses, options)),
     scan: (ranges, options) => inTransaction((inside) => inside.scan(ranges, options)),
+    count: (range, options) =>
+      inTransaction(async (inside) => (await inside.count?.(range, options)) ?? Number.NaN),
     commit: (batches, options) =>
       Promise.all(
         batches.map(async (batch) => {

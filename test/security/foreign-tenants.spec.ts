@@ -122,6 +122,16 @@ const storeAttempts: Record<string, readonly Attempt[]> = {
   take: [({ notes }) => notes.take('n-1'), ({ notes }) => notes.take('r-1', { idempotencyKey: 'once' })],
   getMany: [({ notes }) => notes.getMany(['n-1', 'n-2', 'n-3'])],
   setMany: [({ notes }) => notes.setMany([{ key: 'n-1', value: { text: 'mine' } }])],
+  addMany: [({ notes }) => notes.addMany([{ key: 'n-1', value: { text: 'mine' } }])],
+  loadFrom: [
+    ({ notes }) => notes.loadFrom([{ key: 'n-1', value: { text: 'mine' } }]),
+    ({ notes }) => notes.loadFrom([{ key: 'g-1', value: { text: 'mine' } }], { onError: 'continue' }),
+  ],
+  export: [
+    ({ notes }) => everything(notes.export()),
+    ({ notes }) => everything(notes.export({ prefix: 'g-' })),
+  ],
+  deleteKeys: [({ notes }) => notes.deleteKeys(['n-1', 'g-1'])],
   list: [
     ({ notes }) => everything(notes.list()),
     ({ notes }) => everything(notes.list({ prefix: 'n-', reverse: true })),

@@ -62,7 +62,7 @@ export class PostgresProvider implements StorageProvider {
     this.administration = {
       databases: async () => await this.#table().databases(),
       spaces: async (database) => await this.#table().spaces(database),
-      export: (database) => this.#table().export(database),
+      export: (database, part) => this.#table().export(database, part),
       import: async (database, rows) => await this.#table().import(database, rows),
       drop: async (database) => await this.#table().drop(database),
       count: async (database) => await this.#table().count(database),

@@ -6,6 +6,7 @@ import {
   type Batch,
   type CommitResult,
   type CountRange,
+  type ExportPart,
   type Freeze,
   type Hint,
   type HintTarget,
@@ -42,7 +43,7 @@ import { readClock } from './sql/read-statements.js';
 import { milliseconds, type Dialect, type Statement } from './sql/statement.js';
 import { ServerTime } from './time/server-time.js';
 import { TableClock } from './time/table-clock.js';
-import { exportDatabase, importDatabase } from './transfer.js';
+import { exportDatabase, exportSpace, importDatabase } from './transfer.js';
 
 /** Batches of one statement at most: more take longer than they save. */
 const groupMax = 32;
@@ -214,16 +215,26 @@ export class TableAccess {
   }
 
   /** In one snapshot: later commits are not in it. */
-  async *export(database: string): AsyncGenerator<RawRow> {
+  async *export(database: string, part?: ExportPart): AsyncGenerator<RawRow> {
     const snapshot = await this.#connections.snapshot().catch(this.#fail);
     try {
       const run: Session['run'] = (...args) => this.#in({ database }, () => snapshot.session.run(...args));
-      yield* exportDatabase({ run }, this.dialect, database, this.clock.parameters);
+      if (part === undefined) yield* exportDatabase({ run }, this.dialect, database, this.clock.parameters);
+      else yield* exportSpace(this.#readerOf({ run }), { ...part, database });
     } catch (error) {
       throw errorOf(error, this.#name, 'read');
     } finally {
       await snapshot.end();
     }
+  }
+
+  #readerOf({ run }: Session): Reader {
+    return new Reader({
+      name: this.#name,
+      dialect: this.dialect,
+      time: this.clock.parameters,
+      run: (statement, parameters) => run(statement, parameters, 'read'),
+    });
   }
 
   /** About how many rows it has, expired ones included. */

@@ -1,6 +1,13 @@
 /** Export and import of whole databases: rows as they are, with versions and absolute times. */
-import { soundRows, type RawRow } from '@kvent/key-value-storage/provider';
+import {
+  soundRows,
+  type ExportPart,
+  type RawRow,
+  type ScanPage,
+  type Space,
+} from '@kvent/key-value-storage/provider';
 import type { Session } from './connections/session.js';
+import type { Reader } from './read/reader.js';
 import { exportRows, importRows } from './sql/administration-statements.js';
 import { TextArray } from './sql/array-parameters.js';
 import { decodeRow } from './sql/decode-row.js';
@@ -35,6 +42,25 @@ export async function* exportDatabase(
     const last = lines.at(-1);
     if (last === undefined) return;
     after = last.slice(0, 3);
+  }
+}
+
+/** The live rows of a part of a space, as above: one page is read ahead. */
+export async function* exportSpace(reader: Reader, part: Space & ExportPart): AsyncGenerator<RawRow> {
+  const { container, entity } = part;
+  let next: Promise<ScanPage> | undefined = reader.scan({ ...part, limit: pageRows });
+  try {
+    while (next !== undefined) {
+      const { rows, more }: ScanPage = await next;
+      const after: string | undefined = rows.at(-1)?.key;
+      next = more && after !== undefined ? reader.scan({ ...part, after, limit: pageRows }) : undefined;
+      // thrown when the page is needed
+      next?.catch(() => undefined);
+      for (const { key, row } of rows) yield { container, entity, key, row };
+    }
+  } finally {
+    // the snapshot ends after its last statement
+    await next?.catch(() => undefined);
   }
 }
 

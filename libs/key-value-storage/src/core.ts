@@ -35,6 +35,14 @@ export {
   type WriteOptions,
 } from './core/store/key-value-store.js';
 export type {
+  ExportRange,
+  LoadFailure,
+  LoadItem,
+  LoadFromOptions,
+  LoadProgress,
+  LoadResult,
+} from './core/store/bulk-types.js';
+export type {
   IndexDefinitions,
   IndexOptions,
   IndexListRange,

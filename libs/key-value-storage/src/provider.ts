@@ -16,6 +16,7 @@ export type {
   CommitOptions,
   CommitResult,
   CountRange,
+  ExportPart,
   Expected,
   FeedEntry,
   FeedPage,

@@ -330,6 +330,14 @@ export interface RawRow {
   readonly row: Row;
 }
 
+/** The rows that the reader of an export needs: a space, or its rows from `start` up to `end`. */
+export interface ExportPart {
+  readonly container: string;
+  readonly entity: string;
+  readonly start?: string;
+  readonly end?: string;
+}
+
 /** A frozen database. Disposing it allows writes again; a second disposal does nothing. */
 export interface Freeze extends AsyncDisposable {
   /**
@@ -347,9 +355,10 @@ export interface StorageAdministration {
   spaces(database: string): Promise<readonly Space[]>;
   /**
    * Every row of a database, in the order of container, entity and key, as of one moment. Later
-   * commits are not visible in it.
+   * commits are not visible in it. `part`: only these rows are needed. A provider may return others
+   * too.
    */
-  export(database: string): AsyncIterable<RawRow>;
+  export(database: string, part?: ExportPart): AsyncIterable<RawRow>;
   /**
    * Writes rows with their versions and times (whole milliseconds), and returns their number. An
    * existing row is overwritten. Rows are taken one by one, so the use of memory does not grow with

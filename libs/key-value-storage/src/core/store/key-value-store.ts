@@ -4,6 +4,7 @@
  * is assignable.
  */
 import type { CommitParticipant } from '../commit/participant.js';
+import type { ExportRange, LoadItem, LoadFromOptions, LoadResult } from './bulk-types.js';
 import type { CallOptions, IdempotentOptions, ReadOptions } from './call-options.js';
 import type { CounterDefinition, ShardedCounterDefinition } from './counter-definition.js';
 import type { CounterStore, CounterWriteOptions } from './counter-store.js';
@@ -181,6 +182,31 @@ export abstract class KeyValueStore<in out T, in out K extends Key = Key, in I =
     items: Iterable<{ readonly key: K; readonly value: I }>,
     options?: WriteOptions,
   ): Promise<readonly Entry<T, K>[]>;
+  /** Creates up to 900 keys, all or none: `KEY_EXISTS` with the first that exists. */
+  abstract addMany(
+    items: Iterable<{ readonly key: K; readonly value: I }>,
+    options?: WriteOptions,
+  ): Promise<readonly Entry<T, K>[]>;
+  /**
+   * Creates or overwrites the items of a source of any length, each as `set` does, in commits of
+   * many items: not all or none. Of several items with one key the last counts. The source is read
+   * no faster than the items are stored.
+   *
+   * An item that is refused ends the load with its error, or, with `onError: 'continue'`, is one of
+   * the `failures`. Every other error ends the load too, and so does an error of the source, which
+   * is thrown as it is. An error of the storage has the number of stored items as `done`; these
+   * need not be the first ones. `OUT_OF_RANGE` for a `chunk` or a `concurrency` beyond its bounds.
+   */
+  abstract loadFrom(
+    source: Iterable<LoadItem<K, I>> | AsyncIterable<LoadItem<K, I>>,
+    options?: LoadFromOptions,
+  ): Promise<LoadResult>;
+  /**
+   * Entries in key order, all of the moment of the first read, whatever is written while they are
+   * read. Memory does not grow with their number. On Postgres it holds a connection and a snapshot
+   * until it ends. `STORAGE_UNSUPPORTED` inside a transaction.
+   */
+  abstract export(range?: ExportRange<K>, options?: CallOptions): AsyncIterable<Entry<T, K>>;
   /**
    * Entries in key order, read page by page: not a snapshot, but no key that exists all the time is
    * repeated or missed. Ends with the key that was the last at the start; so do `keys`, `count`,
@@ -201,6 +227,11 @@ export abstract class KeyValueStore<in out T, in out K extends Key = Key, in I =
   abstract keys(range?: KeyRange<K>, options?: ReadOptions): AsyncIterable<K>;
   /** The number of entries; no value is fetched. */
   abstract count(range?: KeyRange<K>, options?: ReadOptions): Promise<number>;
+  /**
+   * Deletes the keys of a source of any length, commit by commit, and returns how many existed; an
+   * error has their number as `done`.
+   */
+  abstract deleteKeys(keys: Iterable<K> | AsyncIterable<K>, options?: CallOptions): Promise<number>;
   /**
    * Deletes page by page and returns how many; an error has their number as `done`. Without a
    * bound, or with an empty one, it is `INVALID_OPTION`.

@@ -10,12 +10,14 @@ import { isStorageError, partlyDone, storageError } from '../base/errors.js';
 import { decodeKey, encodeRange } from '../encoding/key-encoding.js';
 import { inspect } from '../base/inspect.js';
 import type { Key, KeyRange } from '../base/key.js';
+import { untilSignal } from '../base/until-signal.js';
+import type { ExportRange } from './bulk-types.js';
 import type { CallOptions, ReadOptions } from './call-options.js';
 import type { ListRange, Page, PageRequest } from './key-value-store.js';
 import { limits } from '../base/limits.js';
 import { assertOptions, invalidOption, outOfRange } from '../base/options.js';
 import type { DefinitionRows } from './definition-rows.js';
-import type { ScannedRow, ScanRange } from '../port/storage-provider.js';
+import type { RawRow, ScannedRow, ScanRange } from '../port/storage-provider.js';
 import type { RangePage, WatchedRange } from '../watch/range-watcher.js';
 
 const rangeNames = ['prefix', 'start', 'end', 'reverse'];
@@ -46,6 +48,30 @@ export class RangeReader<Item, K extends Key = Key> {
           yield await this.#entry(scope, row);
         }
       }
+    };
+    return { [Symbol.asyncIterator]: () => read.call(this) };
+  }
+
+  /** The entries of one moment, as the provider exports them. */
+  exported(range: ExportRange, options: CallOptions | undefined): AsyncIterable<Item> {
+    assertOptions('A range of an export', range, ['prefix', 'start', 'end']);
+    const scope = this.#scope(range);
+    const { database, container, entity, start = '', end } = scope;
+    const { access } = this.#rows;
+    if (access.inTransaction)
+      throw storageError('STORAGE_UNSUPPORTED', 'An export cannot begin inside a transaction.', {});
+    const part = { container, entity, start, ...(end !== undefined && { end }) };
+    const isOfPart = (raw: RawRow): boolean =>
+      raw.container === container &&
+      raw.entity === entity &&
+      raw.key >= start &&
+      (end === undefined || raw.key < end);
+    const read = async function* (this: RangeReader<Item, K>): AsyncGenerator<Item> {
+      throwIfAborted('An export', options?.signal);
+      access.assertOpen();
+      const rows = access.provider.administration.export(database, part);
+      for await (const raw of untilSignal('An export', rows, options?.signal))
+        if (isOfPart(raw)) yield await this.#entry(scope, raw);
     };
     return { [Symbol.asyncIterator]: () => read.call(this) };
   }
@@ -149,7 +175,8 @@ export class RangeReader<Item, K extends Key = Key> {
         const changes = page.rows.map(({ key }) => ({ kind: 'delete', address: { ...scope, key } }) as const);
         const result = await this.#rows.commit(scope.database, { checks: [], changes }, options);
         if (result.outcome === 'conflict') throw conflictError(result, 'own');
-        done += result.rows.filter(({ existed }) => existed).length;
+        // behind these rows are those of the indexes
+        done += result.rows.slice(0, changes.length).filter(({ existed }) => existed).length;
       }
     } catch (error) {
       throw isStorageError(error) ? partlyDone(error, done) : error;

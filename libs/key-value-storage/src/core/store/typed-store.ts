@@ -1,9 +1,10 @@
 /** The `KeyValueStore` of users: each verb checks its arguments, encodes, and calls the port. */
-import { conflictError, notFoundError } from '../commit/commit.js';
+import { notFoundError } from '../commit/commit.js';
 import { assertAtMost } from '../base/assert-limits.js';
 import type { StorageAccess } from '../commit/storage-access.js';
-import { throwIfAborted } from '../base/abort.js';
 import { EntryWrites } from './entry-writes.js';
+import { BulkWriter } from './bulk-writer.js';
+import type { ExportRange, LoadItem, LoadFromOptions, LoadResult } from './bulk-types.js';
 import { frozenKey, type Entry, type EntryInfo } from './entry.js';
 import { inspect } from '../base/inspect.js';
 import type { Key, KeyRange } from '../base/key.js';
@@ -35,7 +36,6 @@ import { StateRows } from './state-rows.js';
 import { StateWatches } from './state-watches.js';
 import type { Address } from '../port/storage-provider.js';
 import { databaseOf } from './tenant.js';
-import { ttlOf } from './write-options.js';
 
 const callNames = ['signal'];
 const readNames = ['signal', 'consistency'];
@@ -50,6 +50,7 @@ export class TypedStore<T, K extends Key = Key, I = Input<T>> extends IndexedSto
   readonly #writes: EntryWrites<T, K, I>;
   readonly #ranges: RangeReader<Entry<T, K>, K>;
   readonly #watches: StateWatches<T, K>;
+  readonly #bulk: BulkWriter<T, K, I>;
 
   constructor(access: StorageAccess, state: ResolvedState<T>, database: () => string) {
     super();
@@ -57,6 +58,7 @@ export class TypedStore<T, K extends Key = Key, I = Input<T>> extends IndexedSto
     this.#writes = new EntryWrites(this.#rows);
     this.#ranges = new RangeReader(this.#rows);
     this.#watches = new StateWatches(this.#rows, this.#ranges);
+    this.#bulk = new BulkWriter(this.#rows);
     this[storeRows] = this.#rows;
   }
 
@@ -163,41 +165,27 @@ export class TypedStore<T, K extends Key = Key, I = Input<T>> extends IndexedSto
     options?: WriteOptions,
   ): Promise<readonly Entry<T, K>[]> {
     assertOptions('setMany', options, writeNames);
-    const rows = this.#rows;
-    const ttl = ttlOf('setMany', options?.ttlMs, rows.state.ttlMs, 'replace');
-    const database = rows.database();
-    const lines: { key: K; value: I; address: Address }[] = [];
-    const names = new Set<string>();
-    if (typeof (items as Partial<Iterable<unknown>> | null | undefined)?.[Symbol.iterator] !== 'function') {
-      throw invalidOption(`setMany: items must be an iterable of { key, value }; got ${inspect(items)}.`);
-    }
-    for (const { key, value } of items) {
-      const address = rows.address(key, database);
-      if (names.has(address.key)) throw invalidOption(`setMany: got the key ${inspect(key)} twice.`);
-      names.add(address.key);
-      assertAtMost('batchEntriesMax', names.size, 'rows in one batch');
-      lines.push({ key: frozenKey(key), value, address });
-    }
-    throwIfAborted('A commit', options?.signal);
-    rows.access.assertOpen();
-    if (lines.length === 0) return [];
-    const encoded = await Promise.all(
-      lines.map(async ({ key, value }) => await rows.codec.encode(key, value)),
-    );
-    const changes = encoded.map(
-      ({ stored }, index) =>
-        ({
-          kind: 'put',
-          address: (lines[index] as (typeof lines)[number]).address,
-          value: stored,
-          ttl,
-        }) as const,
-    );
-    const result = await rows.commit(database, { checks: [], changes }, options);
-    if (result.outcome === 'conflict') throw conflictError(result, 'own');
-    return lines.map(({ key, address }, index) =>
-      rows.written(address, key, encoded[index] as (typeof encoded)[number], result, index),
-    );
+    return await this.#bulk.write('setMany', items, options);
+  }
+
+  async addMany(
+    items: Iterable<{ readonly key: K; readonly value: I }>,
+    options?: WriteOptions,
+  ): Promise<readonly Entry<T, K>[]> {
+    assertOptions('addMany', options, writeNames);
+    return await this.#bulk.write('addMany', items, options);
+  }
+
+  async loadFrom(
+    source: Iterable<LoadItem<K, I>> | AsyncIterable<LoadItem<K, I>>,
+    options?: LoadFromOptions,
+  ): Promise<LoadResult> {
+    return await this.#bulk.load(source, options);
+  }
+
+  export(range: ExportRange<K> = {}, options?: CallOptions): AsyncIterable<Entry<T, K>> {
+    assertOptions('export', options, callNames);
+    return this.#ranges.exported(range, options);
   }
 
   list(range?: ListRange<K>, options?: ReadOptions): AsyncIterable<Entry<T, K>>;
@@ -224,6 +212,11 @@ export class TypedStore<T, K extends Key = Key, I = Input<T>> extends IndexedSto
   async count(range: KeyRange<K> = {}, options?: ReadOptions): Promise<number> {
     assertOptions('count', options, readNames);
     return await this.#ranges.count(range, options);
+  }
+
+  async deleteKeys(keys: Iterable<K> | AsyncIterable<K>, options?: CallOptions): Promise<number> {
+    assertOptions('deleteKeys', options, callNames);
+    return await this.#bulk.delete(keys, options);
   }
 
   async deleteMany(range: KeyRange<K>, options?: CallOptions): Promise<number> {

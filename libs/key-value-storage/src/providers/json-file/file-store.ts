@@ -15,6 +15,7 @@ import type {
   Batch,
   CommitResult,
   CountRange,
+  ExportPart,
   RawRow,
   ReadResult,
   ScanPage,
@@ -225,10 +226,10 @@ export class FileStore {
   }
 
   /** The rows at the moment of the first read. */
-  async *export(name: string): AsyncGenerator<RawRow> {
+  async *export(name: string, part?: ExportPart): AsyncGenerator<RawRow> {
     await this.#assertOwned();
     const now = this.#context.time.now();
-    const view = this.#databases.get(name)?.freeze();
+    const view = this.#databases.get(name)?.freeze(part);
     if (view === undefined) return;
     try {
       for (const page of view.pages()) for (const raw of page) if (isLive(raw.row, now)) yield raw;

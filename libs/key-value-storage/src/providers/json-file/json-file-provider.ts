@@ -111,7 +111,7 @@ export class JsonFileProvider implements StorageProvider {
   readonly administration: StorageAdministration = {
     databases: async () => await this.#opened().databases(),
     spaces: async (database) => await this.#opened().spaces(database),
-    export: (database) => this.#opened().export(database),
+    export: (database, part) => this.#opened().export(database, part),
     import: async (database, rows) => await this.#pending.track(this.#opened().import(database, rows)),
     drop: async (database) => await this.#pending.track(this.#opened().drop(database)),
     compact: async () => await this.#pending.track(this.#opened().compact()),

@@ -3,6 +3,7 @@ import { throwIfAborted } from '../../core/base/abort.js';
 import { SteadyTime, systemClock, type Clock } from '../../core/base/clock.js';
 import { storageError } from '../../core/base/errors.js';
 import { evaluateBatch, isLive } from '../../core/port/evaluate-batch.js';
+import { FrozenView } from '../../core/providers/frozen-view.js';
 import { HintSource } from '../../core/providers/hint-source.js';
 import { invalidState, resolveOptions } from '../../core/base/options.js';
 import { PositionCounter } from '../../core/port/feed-position.js';
@@ -15,6 +16,7 @@ import type {
   Batch,
   CommitResult,
   CountRange,
+  ExportPart,
   FeedPage,
   FeedRequest,
   Hint,
@@ -24,6 +26,7 @@ import type {
   ProviderReadOptions,
   ReadResult,
   Row,
+  RowAddress,
   ScanPage,
   ScanRange,
   Space,
@@ -53,7 +56,7 @@ export class MemoryProvider implements StorageProvider {
   readonly administration: StorageAdministration = {
     databases: async () => this.#open().databases(),
     spaces: async (database) => this.#open().spaces(database),
-    export: (database) => this.#open().export(database),
+    export: (database, part) => this.#open().export(database, part),
     import: async (database, rows) => await this.#open().import(database, rows),
     drop: async (database) => this.#open().drop(database),
   };
@@ -132,6 +135,8 @@ class Rows {
   readonly hints = new HintSource();
   readonly #time: SteadyTime;
   readonly #tables = new Map<string, RowTable>();
+  /** Exports that are being read. */
+  readonly #views = new Map<RowTable, Set<FrozenView>>();
   readonly #feed = new FeedIndex();
   readonly #positions = new PositionCounter();
 
@@ -174,6 +179,11 @@ class Rows {
     if (effects.length === 0) return result;
     this.#time.stored(now);
     const changed = table ?? this.#create(batch.database);
+    if (this.#views.size > 0)
+      this.#preserve(
+        changed,
+        effects.map(({ address }) => address),
+      );
     changed.apply(effects);
     this.#forgetEmpty(batch.database, changed);
     this.hints.committed(batch.database, effects);
@@ -192,6 +202,7 @@ class Rows {
     const now = this.#time.now();
     let swept = 0;
     for (const [database, table] of this.#tables) {
+      this.#preserve(table, table.expired(limit - swept, now));
       const gone = table.sweep(limit - swept, now);
       this.#forgetEmpty(database, table);
       this.hints.changed(database, gone);
@@ -208,15 +219,38 @@ class Rows {
     return this.#tables.get(database)?.spaces(database, this.#time.now()) ?? [];
   }
 
-  async *export(database: string): AsyncGenerator<RawRow> {
+  /** The rows at the moment of the first read. */
+  async *export(database: string, part?: ExportPart): AsyncGenerator<RawRow> {
     const now = this.#time.now();
-    yield* [...(this.#tables.get(database)?.all() ?? [])].filter(({ row }) => isLive(row, now));
+    const table = this.#tables.get(database);
+    if (table === undefined) return;
+    const views = this.#views.get(table) ?? new Set();
+    const view = new FrozenView(
+      table,
+      () => {
+        views.delete(view);
+        if (views.size === 0) this.#views.delete(table);
+      },
+      part,
+    );
+    this.#views.set(table, views.add(view));
+    try {
+      for (const page of view.pages()) for (const raw of page) if (isLive(raw.row, now)) yield raw;
+    } finally {
+      view.release();
+    }
+  }
+
+  /** Called before rows of a table change. */
+  #preserve(table: RowTable, addresses: readonly RowAddress[]): void {
+    for (const view of this.#views.get(table) ?? []) for (const address of addresses) view.preserve(address);
   }
 
   async import(database: string, rows: AsyncIterable<RawRow> | Iterable<RawRow>): Promise<number> {
     let count = 0;
     for await (const { row, ...address } of soundRows(database, rows)) {
       const table = this.#tables.get(database) ?? this.#create(database);
+      this.#preserve(table, [address]);
       table.set(address, this.#positioned(row, table.get(address)));
       this.hints.changed(database, [address]);
       count += 1;

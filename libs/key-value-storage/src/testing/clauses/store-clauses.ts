@@ -8,6 +8,7 @@ import { indexClauses } from './stores/indexes.js';
 import { readingClauses } from './stores/reading.js';
 import { counterClauses } from './stores/counters.js';
 import { shardedCounterClauses } from './stores/sharded-counters.js';
+import { bulkClauses } from './stores/bulk.js';
 import { changingClauses } from './stores/changing.js';
 import { migrationClauses } from './stores/migrating.js';
 import { storeKeyClauses } from './stores/keys.js';
@@ -32,4 +33,5 @@ export const storeClauses: readonly StoreClause[] = [
   ...boundaryClauses,
   ...indexClauses,
   ...migrationClauses,
+  ...bulkClauses,
 ].sort((a, b) => a.law - b.law);

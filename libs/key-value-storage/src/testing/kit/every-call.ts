@@ -16,7 +16,7 @@ import { collect, type StoreSubject, type Thing } from './store-subject.js';
 type Store = KeyValueStore<Thing>;
 /** `forTenant` and `within` return another store, and call no provider. */
 type Verb = Exclude<keyof Store, 'forTenant' | 'within'>;
-type RangeVerb = 'list' | 'keys' | 'page' | 'count' | 'deleteMany' | 'clear' | 'watchRange';
+type RangeVerb = 'list' | 'export' | 'keys' | 'page' | 'count' | 'deleteMany' | 'clear' | 'watchRange';
 type KeyVerb = Exclude<Verb, RangeVerb | 'save'>;
 
 type Call = () => Promise<unknown>;
@@ -45,6 +45,9 @@ export function everyKeyCall(subject: StoreSubject, key: Key, options: object = 
     take: () => things.take(key, options),
     getMany: () => things.getMany(['fine', key], options),
     setMany: () => things.setMany(entries, options),
+    addMany: () => things.addMany(entries, options),
+    loadFrom: () => things.loadFrom(entries, options),
+    deleteKeys: () => things.deleteKeys(['fine', key], options),
     watch: async () => await firstOf(things.watch(key, options)),
     watchMany: async () => await firstOf(things.watchMany(['fine', key], options)),
   };
@@ -87,6 +90,7 @@ export function everyCall(subject: StoreSubject, entry: Entry<Thing>, options: o
   const others: Record<RangeVerb | 'save', Call> = {
     save: () => things.save(entry.with({ n: 1 }), options),
     list: () => collect(things.list({}, options)),
+    export: () => collect(things.export({}, options)),
     keys: () => collect(things.keys({}, options)),
     page: () => things.page({}, options),
     count: () => things.count({}, options),

@@ -17,7 +17,8 @@ import { CommitQueue, type Evaluate } from './commit-queue.js';
 import { compact } from './compaction.js';
 import { outcomeUnknown, reasonOf, synced, SyncFailure, unavailable } from '../disk/disk-errors.js';
 import { directoryOf } from '../disk/file-name.js';
-import { FrozenView } from './frozen-view.js';
+import { FrozenView } from '../../../core/providers/frozen-view.js';
+import type { ExportPart } from '../../../core/port/storage-provider.js';
 import { JournalFile } from './journal-file.js';
 import { lineBody } from '../format/journal-line.js';
 import { asideName, droppedName } from '../format/layout.js';
@@ -119,8 +120,8 @@ export class DatabaseFile implements JournalHolder {
   }
 
   /** The rows at this moment, to be read while commits continue. */
-  freeze(): FrozenView {
-    const view = new FrozenView(this.table, (released) => this.#views.delete(released));
+  freeze(part?: ExportPart): FrozenView {
+    const view = new FrozenView(this.table, (released) => this.#views.delete(released), part);
     this.#views.add(view);
     return view;
   }

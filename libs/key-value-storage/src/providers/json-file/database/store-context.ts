@@ -2,7 +2,7 @@
 import type { SteadyTime, StoredTime } from '../../../core/base/clock.js';
 import type { HintSource } from '../../../core/providers/hint-source.js';
 import type { FileSystem } from '../disk/file-system.js';
-import type { FrozenView } from './frozen-view.js';
+import type { FrozenView } from '../../../core/providers/frozen-view.js';
 import type { JournalFile } from './journal-file.js';
 import type { OpenJournals } from './open-journals.js';
 

@@ -3,10 +3,10 @@
  * changes before the reader reaches it is preserved first. So a snapshot is exact, and its memory
  * is that of the changed rows, not of a second copy.
  */
-import { RowTable } from '../../../core/providers/row-table.js';
-import { rowNameOf } from '../../../core/port/row-name.js';
-import { compareAddresses } from '../../../core/port/row-order.js';
-import type { RawRow, RowAddress } from '../../../core/port/storage-provider.js';
+import { RowTable } from './row-table.js';
+import { rowNameOf } from '../port/row-name.js';
+import { compareAddresses } from '../port/row-order.js';
+import type { ExportPart, RawRow, RowAddress } from '../port/storage-provider.js';
 
 export class FrozenView {
   readonly #table: RowTable;
@@ -14,16 +14,22 @@ export class FrozenView {
   /** Changed rows as they were, and the names of rows that did not exist. */
   readonly #before = new RowTable();
   readonly #added = new Set<string>();
+  readonly #part: ExportPart | undefined;
   /** The last row that was read. */
   #last: RowAddress | undefined;
 
-  constructor(table: RowTable, onRelease: (view: FrozenView) => void) {
+  /** `part`: only its rows are read. */
+  constructor(table: RowTable, onRelease: (view: FrozenView) => void, part?: ExportPart) {
     this.#table = table;
     this.#onRelease = onRelease;
+    this.#part = part;
+    // no key is empty: the first row of the space comes after it
+    if (part !== undefined) this.#last = { container: part.container, entity: part.entity, key: '' };
   }
 
   /** Call it before a row of the table changes. */
   preserve(address: RowAddress): void {
+    if (!this.#isOfPart(address)) return;
     if (this.#last !== undefined && compareAddresses(address, this.#last) <= 0) return;
     if (this.#before.get(address) !== undefined || this.#added.has(rowNameOf(address))) return;
     const row = this.#table.get(address);
@@ -34,7 +40,8 @@ export class FrozenView {
   /** All rows in the order of container, entity and key; commits may run between two pages. */
   *pages(size = 500): Generator<readonly RawRow[]> {
     for (let more = true; more;) {
-      const rows = this.#table.next(this.#last, size);
+      const found = this.#table.next(this.#last, size);
+      const rows = this.#part === undefined ? found : found.filter((row) => this.#isOfPart(row));
       more = rows.length === size;
       const page = this.#merge(rows, more ? rows.at(-1) : undefined);
       if (page.length > 0) yield page;
@@ -44,6 +51,14 @@ export class FrozenView {
   /** From now on nothing is preserved for it. */
   release(): void {
     this.#onRelease(this);
+  }
+
+  #isOfPart({ container, entity, key }: RowAddress): boolean {
+    const part = this.#part;
+    return (
+      part === undefined ||
+      (container === part.container && entity === part.entity && (part.end === undefined || key < part.end))
+    );
   }
 
   #merge(rows: readonly RawRow[], end: RawRow | undefined): readonly RawRow[] {

@@ -1,0 +1,241 @@
+/**
+ * Loads items from a source: chunk by chunk, some of them in flight at once. The source is read no
+ * faster than the chunks are stored, so memory does not grow with its length.
+ */
+import { throwIfAborted } from '../base/abort.js';
+import { isStorageError, stoppedAfter, type StorageError } from '../base/errors.js';
+import { inspect } from '../base/inspect.js';
+import type { Key } from '../base/key.js';
+import { isPromise } from '../base/kinds.js';
+import { limits } from '../base/limits.js';
+import { assertOptions, invalidOption, outOfRange } from '../base/options.js';
+import { untilSignal } from '../base/until-signal.js';
+import { conflictError, keyOf } from '../commit/commit.js';
+import type { Address, Change, Check } from '../port/storage-provider.js';
+import type { LoadFailure, LoadItem, LoadFromOptions, LoadResult } from './bulk-types.js';
+import type { StateRows } from './state-rows.js';
+import { ttlOf } from './write-options.js';
+
+const loadNames = ['signal', 'ttlMs', 'onError', 'onProgress', 'chunk', 'concurrency'];
+const concurrencyMax = 16;
+const failuresMax = 100;
+/** A chunk closes at this: a larger one is no faster, and waits in memory. */
+const chunkCharactersMax = 2 * 1_024 * 1_024;
+
+/** Of one item alone: the others can be stored. */
+const itemCodes = [
+  'INVALID_KEY',
+  'INVALID_VALUE',
+  'INVALID_OPTION',
+  'LIMIT_EXCEEDED',
+  'UNIQUE_TAKEN',
+  'STORAGE_CONFLICT',
+] as const;
+
+const isOfItem = (error: unknown): error is StorageError =>
+  isStorageError(error) && (itemCodes as readonly string[]).includes(error.code);
+
+type Put = Extract<Change, { kind: 'put' }> & { readonly address: Address };
+
+/** The changes of one commit, by their keys. Of several items with one key the last counts. */
+class Chunk {
+  readonly puts = new Map<string, Put>();
+  /** The items of each put. */
+  readonly indexes = new Map<string, number[]>();
+  characters = 0;
+
+  add(index: number, put: Put): void {
+    const { key } = put.address;
+    this.characters += key.length + textLengthOf(put);
+    this.puts.set(key, put);
+    const before = this.indexes.get(key);
+    if (before === undefined) this.indexes.set(key, [index]);
+    else before.push(index);
+  }
+}
+
+const textLengthOf = ({ value }: Put): number => (value.kind === 'json' ? value.text.length : 8);
+
+export class BulkLoad<T, K extends Key, I> {
+  readonly #rows: StateRows<T, K>;
+  readonly #options: LoadFromOptions;
+  /** Fixed for the whole load. */
+  readonly #database: string;
+  readonly #chunkMax: number;
+  readonly #charactersMax: number;
+  readonly #concurrency: number;
+  readonly #canAssumeNew: boolean;
+  readonly #inFlight = new Map<Chunk, Promise<void>>();
+  readonly #failures: LoadFailure[] = [];
+  /** Whether chunks are first sent with checks that no key exists. */
+  #assumesNew: boolean;
+  #loaded = 0;
+  #failed = 0;
+  #ending: { readonly error: unknown } | undefined;
+
+  /** `entriesMax`: of one batch. */
+  constructor(rows: StateRows<T, K>, options: LoadFromOptions, entriesMax: number) {
+    assertOptions('loadFrom', options, loadNames);
+    const { onError, onProgress, chunk = entriesMax, concurrency = 4, ttlMs } = options;
+    ttlOf('loadFrom', ttlMs, rows.state.ttlMs, 'replace');
+    if (onError !== undefined && onError !== 'stop' && onError !== 'continue')
+      throw invalidOption(`loadFrom: onError must be 'stop' or 'continue'; got ${inspect(onError)}.`);
+    if (onProgress !== undefined && typeof onProgress !== 'function')
+      throw invalidOption(`loadFrom: onProgress must be a function; got ${inspect(onProgress)}.`);
+    assertCount('chunk', chunk, limits.batchEntriesMax);
+    assertCount('concurrency', concurrency, concurrencyMax);
+    this.#rows = rows;
+    this.#options = options;
+    this.#database = rows.database();
+    this.#canAssumeNew = rows.indexed !== undefined || rows.access.provider.features.shared;
+    this.#assumesNew = this.#canAssumeNew;
+    this.#chunkMax = Math.min(chunk, entriesMax);
+    this.#charactersMax = chunkCharactersMax / (1 + (rows.indexed?.indexes.length ?? 0));
+    // the calls of a transaction wait for each other
+    this.#concurrency = rows.access.inTransaction ? 1 : concurrency;
+  }
+
+  async run(source: Iterable<LoadItem<K, I>> | AsyncIterable<LoadItem<K, I>>): Promise<LoadResult> {
+    const { signal } = this.#options;
+    throwIfAborted('A load', signal);
+    this.#rows.access.assertOpen();
+    let chunk = new Chunk();
+    let index = 0;
+    try {
+      for await (const item of untilSignal('A load', source, signal)) {
+        const put = this.#putOf(index, item);
+        const ready = isPromise(put) ? await put : put;
+        if (ready !== undefined) {
+          if (this.#isFull(chunk, ready)) {
+            await this.#dispatch(chunk);
+            chunk = new Chunk();
+          }
+          chunk.add(index, ready);
+        }
+        index += 1;
+        if (this.#ending !== undefined) break;
+      }
+      if (chunk.puts.size > 0) await this.#dispatch(chunk);
+    } catch (error) {
+      this.#end(error);
+    }
+    while (this.#inFlight.size > 0) await Promise.all(this.#inFlight.values());
+    if (this.#ending !== undefined) throw this.#errorOf(this.#ending.error);
+    return {
+      loaded: this.#loaded,
+      failed: this.#failed,
+      failures: this.#failures.sort((a, b) => a.index - b.index),
+    };
+  }
+
+  #isFull(chunk: Chunk, next: Put): boolean {
+    const { size } = chunk.puts;
+    return (
+      size >= this.#chunkMax || (size > 0 && chunk.characters + textLengthOf(next) > this.#charactersMax)
+    );
+  }
+
+  /** The change that stores an item; undefined where it is refused. */
+  #putOf(index: number, item: LoadItem<K, I>): Put | undefined | Promise<Put | undefined> {
+    const rows = this.#rows;
+    try {
+      if (typeof item !== 'object' || (item as unknown) === null)
+        throw invalidOption(`loadFrom: an item must be { key, value }; got ${inspect(item)}.`);
+      const { key, value, ttlMs = this.#options.ttlMs } = item;
+      const address = rows.address(key, this.#database);
+      const ttl = ttlOf('loadFrom', ttlMs, rows.state.ttlMs, 'replace');
+      const encoded = rows.codec.encode(key, value);
+      if (!isPromise(encoded)) return { kind: 'put', address, value: encoded.stored, ttl };
+      return encoded.then(
+        ({ stored }): Put => ({ kind: 'put', address, value: stored, ttl }),
+        (error: unknown) => this.#refuse(index, key, error),
+      );
+    } catch (error) {
+      return this.#refuse(index, (item as LoadItem<K, I> | null)?.key, error);
+    }
+  }
+
+  #refuse(index: number, key: unknown, error: unknown): undefined {
+    if (this.#options.onError !== 'continue' || !isOfItem(error)) {
+      this.#end(error);
+      return;
+    }
+    this.#failed += 1;
+    if (this.#failures.length < failuresMax) this.#failures.push({ index, key, error });
+  }
+
+  #end(error: unknown): void {
+    this.#ending ??= { error };
+  }
+
+  /** Sends a chunk as soon as it may be sent. Chunks that share a key stay in their order. */
+  async #dispatch(chunk: Chunk): Promise<void> {
+    const isFree = (): boolean => this.#inFlight.size < this.#concurrency;
+    while (!isFree()) await Promise.race(this.#inFlight.values());
+    for (const [other, stored] of this.#inFlight)
+      if (this.#inFlight.size > 0 && sharesKey(chunk, other)) await stored;
+    if (this.#ending !== undefined) return;
+    const stored = this.#store(chunk.puts, chunk)
+      .catch((error: unknown) => this.#end(error))
+      .finally(() => this.#inFlight.delete(chunk));
+    this.#inFlight.set(chunk, stored);
+  }
+
+  /**
+   * Commits the puts, or halves of them where one is refused, so that only that one is not stored.
+   */
+  async #store(puts: ReadonlyMap<string, Put>, chunk: Chunk): Promise<void> {
+    if (this.#ending !== undefined) return;
+    const { signal, onProgress } = this.#options;
+    try {
+      await this.#commit([...puts.values()], signal);
+    } catch (error) {
+      if (!isOfItem(error)) throw error;
+      if (puts.size > 1) {
+        const [...all] = puts;
+        const half = Math.ceil(all.length / 2);
+        await this.#store(new Map(all.slice(0, half)), chunk);
+        await this.#store(new Map(all.slice(half)), chunk);
+        return;
+      }
+      for (const [key, { address }] of puts)
+        for (const index of chunk.indexes.get(key) ?? []) this.#refuse(index, keyOf(address), error);
+      return;
+    }
+    for (const key of puts.keys()) this.#loaded += chunk.indexes.get(key)?.length ?? 0;
+    onProgress?.({ loaded: this.#loaded, failed: this.#failed });
+  }
+
+  /**
+   * Fast path: keys are mostly new. A batch that only creates takes a server less time (Postgres: a
+   * plain insert), and with indexes it is one read less. Where a key exists the puts are committed
+   * again without the checks, and so are the next ones, until none of a commit existed.
+   */
+  async #commit(changes: readonly Put[], signal: AbortSignal | undefined): Promise<void> {
+    const commit = async (checks: readonly Check[]) =>
+      await this.#rows.commit(this.#database, { checks, changes }, { signal });
+    if (this.#assumesNew) {
+      const created = await commit(changes.map(({ address }) => ({ address, expected: 'absent' })));
+      if (created.outcome === 'committed') return;
+      this.#assumesNew = false;
+    }
+    const result = await commit([]);
+    if (result.outcome === 'conflict') throw conflictError(result, 'own');
+    this.#assumesNew = this.#canAssumeNew && !result.rows.some(({ existed }) => existed);
+  }
+
+  #errorOf(error: unknown): unknown {
+    if (!isStorageError(error)) return error;
+    return stoppedAfter(error, this.#loaded, `The load ended after ${this.#loaded} items, which are stored.`);
+  }
+}
+
+function sharesKey(one: Chunk, other: Chunk): boolean {
+  for (const key of one.puts.keys()) if (other.puts.has(key)) return true;
+  return false;
+}
+
+function assertCount(name: string, given: unknown, max: number): void {
+  if (Number.isInteger(given) && (given as number) >= 1 && (given as number) <= max) return;
+  throw outOfRange(`loadFrom: ${name} must be a whole number from 1 to ${max}; got ${inspect(given)}.`);
+}
