@@ -20,18 +20,29 @@ const shared = {
   sourcesContent: false,
 };
 
-/** Commands that need much code of their own. All others are loaded as one group. */
-const rare = ['backup', 'completion', 'copy', 'init', 'reindex', 'restore', 'salvage'];
-const table = join(folder, 'dist/commands/table.js');
-const called = [...readFileSync(table, 'utf8').matchAll(/import\('\.\/([\w-]+)\.js'\)/g)].map(
-  ([, name]) => name,
+/** Commands that read rows and change single ones. All others need more code: the stores, copies. */
+const common = [
+  'compact',
+  'get',
+  'ls',
+  'put',
+  'rm',
+  'stats',
+  'stream-ls',
+  'stream-show',
+  'tail',
+  'tenants',
+  'unlock',
+  'verify',
+].map((name) => `./commands/${name}.js`);
+const table = readFileSync(join(folder, 'dist/commands/table.js'), 'utf8');
+const called = Array.from(
+  table.matchAll(/import\('\.\/([\w-]+\.js)'\)/g),
+  ([, file]) => `./commands/${file}`,
 );
 const groups = {
-  rare: rare.map((name) => `./commands/${name}.js`),
-  common: [
-    ...called.filter((name) => !rare.includes(name)).map((name) => `./commands/${name}.js`),
-    './input/open-directory.js',
-  ],
+  common: [...common, './input/open-directory.js'],
+  rare: called.filter((each) => !common.includes(each)),
 };
 
 const groupOf = (path) =>
