@@ -212,6 +212,7 @@ export const rooms = {
       'key-value-storage/provider',
       'key-value-storage/internal',
       'key-value-storage/internal/nest',
+      'projections',
       'streams',
       'event-store/core',
     ],

@@ -85,5 +85,6 @@ export type {
 export { EventStoreModule, type EventStoreAsyncOptions } from './nest/event-store.module.js';
 export { EventBusBridgeModule, type EventBusMapping } from './nest/event-bus-bridge.module.js';
 export { getStreamToken, InjectStream } from './nest/inject-stream.decorator.js';
+export { getProjectionToken, InjectProjection, ProjectionsModule } from './nest/projections.module.js';
 export { streamOf } from './nest/stream-of.js';
 export { RetryOnConflict, RetryOnConflictInterceptor } from '@kvent/key-value-storage';
