@@ -52,8 +52,8 @@ export function InjectProjection(projection: ProjectionDefinition): InjectDecora
 @Module({})
 export class ProjectionsModule {
   /**
-   * Runs these projections. The same projection in several modules runs once. `options` are those of
-   * its first module. `INVALID_OPTION`.
+   * Runs these projections. The same projection in several modules runs once. `options` are those
+   * of its first module. `INVALID_OPTION`.
    */
   static forFeature(
     projections: readonly ProjectionDefinition[],

@@ -1,7 +1,7 @@
 /** The changes that the handlers of some events ask for: read once, folded in memory. */
 import type { AtomicBatch, Entry, Key, KeyValueStore } from '@kvent/key-value-storage/core';
 import { limits, storageError } from '@kvent/key-value-storage/provider';
-import { inspect, rowNameOf, storeRowsOf } from '@kvent/key-value-storage/internal';
+import { inspect, rowNameOf, rowsOf } from '@kvent/key-value-storage/internal';
 import type { ProjectionContext } from './projection-definition.js';
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- KeyValueStore is invariant
@@ -63,7 +63,7 @@ export class Effects {
 
   #add(given: AnyStore, key: Key, fold: Fold): void {
     const { store, rows } = this.#storeOf(given);
-    const name = rowNameOf(storeRowsOf(store).address(key));
+    const name = rowNameOf(rowsOf(store).address(key));
     let row = rows.get(name);
     if (row === undefined) rows.set(name, (row = { key, folds: [] }));
     row.folds.push(fold);
@@ -73,7 +73,7 @@ export class Effects {
     let affected = this.#stores.get(given);
     if (affected !== undefined) return affected;
     const store: AnyStore = this.#tenant === undefined ? given : given.forTenant(this.#tenant);
-    const { definition } = storeRowsOf(store);
+    const { definition } = rowsOf(store);
     affected = this.#states.get(definition) ?? { store, rows: new Map<string, AffectedRow>() };
     this.#stores.set(given, affected);
     this.#states.set(definition, affected);
