@@ -83,7 +83,7 @@ function engineOf(location: string): MapEngine {
 const postgres: ListedProvider = {
   name: 'postgres',
   server: 'postgres',
-  lacks: ['hints, one process', 'no within', 'feed', 'feed, durable', 'feed, shared', 'feed, transactions'],
+  lacks: ['hints, one process', 'no within', 'no feed'],
   create: async ({ clock, location }) =>
     new PostgresProvider({ ...(await plainTables.get(location)), clock }),
   transaction: () => plainTables.begin(),
@@ -107,10 +107,8 @@ const postgresByUrl: ListedProvider = {
     'hints, one process',
     'no within',
     'transactions',
-    'feed',
-    'feed, durable',
-    'feed, shared',
     'feed, transactions',
+    'no feed',
   ],
   create: async ({ location }) => {
     const { schema, table, migrate } = await plainTables.get(location);
@@ -145,15 +143,7 @@ const all: readonly ListedProvider[] = [
     'postgres-within',
     {
       ...postgres,
-      lacks: [
-        'hints',
-        'hints, one process',
-        'no within',
-        'feed',
-        'feed, durable',
-        'feed, shared',
-        'feed, transactions',
-      ],
+      lacks: ['hints', 'hints, one process', 'no within', 'no feed'],
     },
     (provider) => eachCallWithin(provider, () => plainTables.begin()),
   ),

@@ -276,7 +276,9 @@ describeStorageProvider(
   {
     create: async ({ clock, location: table }) => {
       const source = await (kit ??= hostOf('serializable'));
-      await source.query(`create table if not exists kvent."${table}" (like kvent.template including all)`);
+      await source.query(`create table if not exists kvent."${table}" (like kvent.template including all);
+        create sequence if not exists kvent."${table}_feed_seq";
+        create sequence if not exists kvent."${table}_feed_base" minvalue 0 start 0`);
       return new PostgresProvider({ dataSource: source, table, migrate: 'never', clock });
     },
     dispose: async (table) => {

@@ -32,7 +32,8 @@ beforeAll(async () => {
   url = address.href;
   await asAdmin(database.url, async (client) => {
     await client.query(`create role ${role} login password 'x'; grant usage on schema kvent to ${role};
-      grant select, insert, update, delete on all tables in schema kvent to ${role}`);
+      grant select, insert, update, delete on all tables in schema kvent to ${role};
+      grant usage, select, update on all sequences in schema kvent to ${role}`);
   });
 });
 afterAll(async () => {

@@ -330,7 +330,7 @@ describe('opening', () => {
     );
     expect(found.length).toBe(1);
     const runner = source.createQueryRunner();
-    const [, Secure] = kventMigrations({ table: 'later', rowLevelSecurity: true });
+    const [, , Secure] = kventMigrations({ table: 'later', rowLevelSecurity: true });
     await new (Secure as NonNullable<typeof Secure>)().down(runner);
     await runner.release();
     expect(await source.query('select key from kvent.later')).toEqual([{ key: 'key' }]);

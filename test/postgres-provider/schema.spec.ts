@@ -47,9 +47,17 @@ describe('ten instances that start together', () => {
         `select what from created where what not like '%kvent_migrations%' order by 1`,
       )
     ).map(({ what }) => what);
-    expect(created).toEqual(['kvent', 'kvent."row"', 'kvent.row_expires_at', 'kvent.row_pkey']);
+    expect(created).toEqual([
+      'kvent',
+      'kvent."row"',
+      'kvent."row"',
+      'kvent.row_expires_at',
+      'kvent.row_feed_order',
+      'kvent.row_pkey',
+    ]);
     expect(await query(database.url, 'select name, "timestamp" from kvent.kvent_migrations')).toEqual([
       { name: 'KventCreate "kvent"."row" 1763683200000', timestamp: '1763683200000' },
+      { name: 'KventFeed "kvent"."row" 1764374400000', timestamp: '1764374400000' },
     ]);
   });
 
@@ -63,7 +71,7 @@ describe('ten instances that start together', () => {
         expect(await textAt(instance, 'key')).toBe(String(index));
     });
     expect(await query(database.url, 'select count(*)::int count from many.kvent_migrations')).toEqual([
-      { count: 10 },
+      { count: 20 },
     ]);
   });
 
@@ -139,7 +147,7 @@ describe('the names of the schema and the table', () => {
       { schema: 'a', table: 'b.c' },
     ];
     const names = pairs.flatMap((pair) => kventMigrations(pair)).map((migration) => new migration().name);
-    expect(new Set(names).size).toBe(pairs.length);
+    expect(new Set(names).size).toBe(2 * pairs.length);
     const instances = pairs.map((pair) => provider(pair));
     await opened(instances, async () => {
       for (const [index, instance] of instances.entries()) await write(instance, 'key', String(index));
@@ -192,7 +200,11 @@ describe('a role without the right to create', () => {
       code: 'STORAGE_UNAVAILABLE',
       retryable: false,
     });
-    await grant('usage on schema kvent', 'select, insert, update, delete on kvent.row');
+    await grant(
+      'usage on schema kvent',
+      'select, insert, update, delete on kvent.row',
+      'usage, select, update on sequence kvent.row_feed_seq, kvent.row_feed_base',
+    );
     // The role cannot read the record of migrations.
     await expect(provider({ url }).open()).rejects.toMatchObject({
       code: 'STORAGE_UNAVAILABLE',
@@ -307,7 +319,7 @@ describe('the migrations of an application', () => {
     await source.runMigrations();
     await opened(onOpen, async () => expect(await textAt(onOpen, 'key')).toBe('1'));
 
-    await source.undoLastMigration();
+    for (const _ of kventMigrations({ schema: 'ours' })) await source.undoLastMigration();
     expect(await query(database.url, `select tablename from pg_tables where schemaname = 'ours'`)).toEqual([
       { tablename: 'kvent_migrations' },
     ]);

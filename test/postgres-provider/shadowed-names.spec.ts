@@ -9,12 +9,12 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { kventMigrations, PostgresProvider } from '@kvent/key-value-postgres';
 import type { StorageProvider } from '@kvent/key-value-storage/core';
-import { systemClock } from '@kvent/key-value-storage/provider';
+import { feedPositionOf, systemClock } from '@kvent/key-value-storage/provider';
 import pg from 'pg';
 import { DataSource, type QueryRunner } from 'typeorm';
 import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { everyBatch, everyRead, everyTenant, everyVerb } from './every-verb.js';
-import { opened } from './rows.js';
+import { batchOf, opened } from './rows.js';
 import { unqualifiedNames } from './unqualified-names.js';
 
 let database: FreshDatabase;
@@ -114,11 +114,43 @@ async function everyBatchSecured(url: string): Promise<void> {
   });
 }
 
+/** What is sent for the feed: in a transaction, after a restored dump, and for an older table. */
+async function everyFeed(url: string): Promise<void> {
+  const dataSource = await sourceOf(url);
+  const open = () => new PostgresProvider({ dataSource, schema: 'feeding' });
+  const database = everyTenant();
+  const address = { container: 'event:spec', entity: 'a', key: 'one' };
+  const row = { version: '7', value: { kind: 'json', text: '1' }, updatedAt: 1 } as const;
+  const provider = open();
+  await opened(provider, async () => {
+    await dataSource.transaction(async (manager) => {
+      const change = { kind: 'put', address, value: row.value, ttl: 'never', feed: true } as const;
+      await provider.within(manager).commit([batchOf([change], [], database)]);
+    });
+    await provider.feed({ limit: 1, databases: [database], containers: [address.container] });
+    await provider.administration.import(database, [
+      { ...address, row: { ...row, position: feedPositionOf(2n ** 60n, 1n) } },
+      { ...address, key: 'older', row },
+    ]);
+  });
+  await dataSource.query(
+    `select setval('feeding.row_feed_base', last_value, true) from feeding.row_feed_base`,
+  );
+  const again = open();
+  await opened(again, async () => {
+    const { entries } = await again.feed({ limit: 10 });
+    expect(entries.map((entry) => entry.address.key)).toEqual(['older', 'one']);
+  });
+}
+
 /**
  * The settings that are sent with a statement: they have a name in the sources, and are sent
  * without it.
  */
 const unnamed: readonly string[] = ['scope', 'scope_outer', 'scope_restore'];
+
+/** Only sent in transactions of the application, where statements have no names. */
+const inTransactions: readonly string[] = ['feed_later'];
 
 describe('every statement that is sent', () => {
   const sent = new Map<string, string>();
@@ -152,6 +184,7 @@ describe('every statement that is sent', () => {
     for (const configuration of Object.values(configurations))
       await everyVerb(await configuration(database.url), database.url);
     await everyBatchWithin(database.url);
+    await everyFeed(database.url);
     await everyBatchSecured(await asVictim());
     expect([...sent.keys()].flatMap((text) => unqualifiedNames(text))).toEqual([]);
     // Every statement of the sources was sent.
@@ -161,7 +194,7 @@ describe('every statement that is sent', () => {
     const missing = inSources.filter(
       ({ name, text }) => text === undefined && !names.some((each) => each.startsWith(name)),
     );
-    expect(missing.map(({ name }) => name).sort()).toEqual(unnamed);
+    expect(missing.map(({ name }) => name).sort()).toEqual([...inTransactions, ...unnamed]);
     expect([...sent.keys()].filter((each) => each.startsWith('select pg_catalog.set_config('))).toHaveLength(
       unnamed.length,
     );

@@ -62,6 +62,7 @@ export function eachCallWithin(
       ),
     sweep: (limit) => provider.sweep(limit),
     within,
+    ...(provider.feed === undefined ? {} : { feed: provider.feed.bind(provider) }),
     administration: provider.administration,
   };
 }

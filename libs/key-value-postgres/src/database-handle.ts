@@ -227,7 +227,7 @@ async function checkTable(
   name: string,
 ): Promise<DatabaseHandle['durable']> {
   const columns =
-    'version, updated_at, expires_at, ttl_ms, number, database, container, entity, key, value, bytes';
+    'version, updated_at, expires_at, ttl_ms, number, database, container, entity, key, value, bytes, feed_transaction, feed_sequence';
   await connection.query(`select ${columns} from ${table.quoted} limit 0`).catch((error: unknown) => {
     const state = refusalOf(error);
     throw state === '42P01' || state === '3F000' || state === '42703' ? missingTable(name) : error;

@@ -13,6 +13,8 @@ import {
   type CommitOptions,
   type CommitResult,
   type CountRange,
+  type FeedPage,
+  type FeedRequest,
   type Hint,
   type HintTarget,
   type ProviderFeatures,
@@ -80,7 +82,7 @@ export class PostgresProvider implements StorageProvider {
       expiry: 'exact',
       scan: 'ordered',
       clock: this.#options.clock === undefined ? 'own' : 'replaceable',
-      feed: false,
+      feed: true,
     };
   }
 
@@ -165,6 +167,12 @@ export class PostgresProvider implements StorageProvider {
   /** Of the commits of this process; with `notify` also of others that have it. */
   hints(targets: readonly HintTarget[], signal: AbortSignal): AsyncIterable<Hint> {
     return this.#table().listen(targets, signal);
+  }
+
+  async feed(request: FeedRequest): Promise<FeedPage> {
+    throwIfAborted('A read of the feed', request.signal);
+    const page = this.#table().feedPage(request);
+    return await untilAborted('A read of the feed', 'none', request.signal, page);
   }
 
   async sweep(limit: number): Promise<number> {

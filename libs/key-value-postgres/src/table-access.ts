@@ -7,6 +7,8 @@ import {
   type CommitResult,
   type CountRange,
   type ExportPart,
+  type FeedPage,
+  type FeedRequest,
   type Freeze,
   type Hint,
   type HintTarget,
@@ -28,6 +30,7 @@ import { inScope, type Scope } from './connections/scope.js';
 import type { Purpose, Session } from './connections/session.js';
 import type { DatabaseHandle } from './database-handle.js';
 import type { ResolvedPostgres } from './postgres-options.js';
+import { FeedReader, prepareFeed } from './read/feed-reader.js';
 import { Reader } from './read/reader.js';
 import {
   countRows,
@@ -51,15 +54,19 @@ const groupMax = 32;
 const shortLockMs = 100;
 
 export class TableAccess {
-  readonly dialect: Dialect;
+  /** Its `feedBase` is known once the table is prepared. */
+  dialect: Dialect;
   /** Of the commits of this process, and of others where `notify` is set. */
   readonly hints = new HintSource();
   readonly clock: TableClock;
   readonly isSecured: boolean;
   readonly #name: string;
   readonly #connections: Connections;
-  readonly #committer: Committer;
+  #committer: Committer;
+  #feed: FeedReader;
   readonly #reader: Reader;
+  readonly #makeCommitter: () => Committer;
+  readonly #warn: (message: string) => void;
   readonly #plans: PlanGeneration | undefined;
   readonly #notifications: Notifications | undefined;
   readonly #lockTimeoutMs: number;
@@ -67,12 +74,13 @@ export class TableAccess {
   readonly #pending = new PendingWork();
 
   constructor(
-    { table, clock, lockTimeoutMs, notify }: ResolvedPostgres,
+    { table, clock, lockTimeoutMs, notify, warn }: ResolvedPostgres,
     name: string,
     { connections, plans, poolSize, isSecured }: DatabaseHandle,
   ) {
     this.clock = new TableClock(clock);
-    this.dialect = { table, clock: this.clock.kind };
+    this.dialect = { table, clock: this.clock.kind, feedBase: '0' };
+    this.#warn = warn;
     this.isSecured = isSecured;
     this.#name = name;
     this.#lockTimeoutMs = lockTimeoutMs;
@@ -89,17 +97,20 @@ export class TableAccess {
       estimateTime: () => this.#estimateTime(),
       observeTime: (observed) => this.#serverTime.observe(observed),
     });
-    this.#committer = new Committer({
-      name,
-      session: connections,
-      dialect,
-      time,
-      groupMax,
-      shortLockMs,
-      lockTimeoutMs,
-      waitingMax: Math.max(1, Math.floor(poolSize / 2)),
-      committed: (results, batches) => this.#observe(results, batches),
-    });
+    this.#makeCommitter = () =>
+      new Committer({
+        name,
+        session: connections,
+        dialect: this.dialect,
+        time,
+        groupMax,
+        shortLockMs,
+        lockTimeoutMs,
+        waitingMax: Math.max(1, Math.floor(poolSize / 2)),
+        committed: (results, batches) => this.#observe(results, batches),
+      });
+    this.#committer = this.#makeCommitter();
+    this.#feed = new FeedReader(dialect, time);
   }
 
   /** Reads what has to be known before the first call. */
@@ -109,7 +120,38 @@ export class TableAccess {
       const [line] = await this.#in({ work: 'list' }, () => this.#run(lastTime(this.dialect), []));
       if (typeof line?.[0] === 'string') this.clock.found(milliseconds(line[0]));
     }
+    await this.#prepareFeed();
     await this.#lookAtSize();
+  }
+
+  async #prepareFeed(): Promise<void> {
+    const run = (statement: Statement, parameters: readonly unknown[], purpose: Purpose = 'read') =>
+      this.#run(statement, parameters, purpose);
+    const feedBase = await prepareFeed({
+      dialect: this.dialect,
+      name: this.#name,
+      run: (...args) => this.#in({ work: 'feed' }, () => run(...args)),
+      databases: () => this.databases(),
+      runIn: (database, ...args) => this.#in({ database }, () => run(...args)),
+      warn: this.#warn,
+    });
+    if (feedBase === this.dialect.feedBase) return;
+    this.dialect = { ...this.dialect, feedBase };
+    this.#committer = this.#makeCommitter();
+    this.#feed = new FeedReader(this.dialect, this.clock.parameters);
+  }
+
+  /**
+   * Under row-level security, one database is read as such, and several by the policy of the feed.
+   */
+  feedPage(request: FeedRequest): Promise<FeedPage> {
+    const [database, ...others] = request.databases ?? [];
+    const scope = database !== undefined && others.length === 0 ? { database } : ({ work: 'feed' } as const);
+    return this.#pending.track(
+      this.#in(scope, () =>
+        this.#feed.page((statement, parameters) => this.#run(statement, parameters), request),
+      ),
+    );
   }
 
   listen(targets: readonly HintTarget[], signal: AbortSignal): AsyncIterable<Hint> {
@@ -264,6 +306,8 @@ export class TableAccess {
     const run: Session['run'] = (...args) => this.#in({ database }, () => this.#run(...args));
     const count = await importDatabase({ run }, this.dialect, database, rows);
     this.#plans?.created(count);
+    // imported rows may be of a server whose ids of transactions are higher
+    await this.#prepareFeed();
     return count;
   }
 

@@ -1,7 +1,9 @@
 /** Export and import of whole databases: rows as they are, with versions and absolute times. */
 import {
+  partsOfPosition,
   soundRows,
   type ExportPart,
+  type FeedPosition,
   type RawRow,
   type ScanPage,
   type Space,
@@ -9,7 +11,7 @@ import {
 import type { Session } from './connections/session.js';
 import type { Reader } from './read/reader.js';
 import { exportRows, importRows } from './sql/administration-statements.js';
-import { TextArray } from './sql/array-parameters.js';
+import { sparse, TextArray } from './sql/array-parameters.js';
 import { decodeRow } from './sql/decode-row.js';
 import type { Dialect } from './sql/statement.js';
 
@@ -108,8 +110,14 @@ function arraysOf(rows: readonly RawRow[]): readonly unknown[] {
         row.value.kind === 'bytes' ? Buffer.from(row.value.bytes).toString('base64') : null,
       ),
     ),
+    sparse(column(({ row }) => numberIn(row.position, 0))),
+    sparse(column(({ row }) => numberIn(row.position, 1))),
   ];
 }
+
+/** The transaction (0) or the sequence (1) of a position. */
+const numberIn = (position: FeedPosition | undefined, part: 0 | 1): string | null =>
+  position === undefined ? null : partsOfPosition(position)[part].toString();
 
 const sizeOf = ({ row: { value } }: RawRow): number =>
   value.kind === 'json' ? value.text.length : value.kind === 'bytes' ? value.bytes.length : 8;

@@ -44,6 +44,7 @@ export {
 export { EncodedJson } from './core/encoding/encoded-json.js';
 export { encodeRange } from './core/encoding/key-encoding.js';
 export { decodeText, encodeText } from './core/encoding/text-encoding.js';
+export { sizeOfValue } from './core/port/footprint.js';
 export { faultOfDatabase, faultOfRow, placeOf } from './core/port/raw-row.js';
 export { readRowLine, rowLine } from './core/port/row-line.js';
 export { lockNameOf, rowNameOf } from './core/port/row-name.js';

@@ -15,7 +15,7 @@ import type {
 } from '@kvent/key-value-storage/provider';
 import { appendRows, appendToRow, createTogether, type CreatedRows } from '../sql/append-statements.js';
 import { addressColumns, sparse, sparseTexts, TextArray } from '../sql/array-parameters.js';
-import type { Columns } from '../sql/decode-row.js';
+import { decodePosition, type Columns } from '../sql/decode-row.js';
 import { milliseconds, type Dialect, type Statement } from '../sql/statement.js';
 import { AdaptiveFastPath, type Attempt } from './fast-path.js';
 import { ttlMsOf } from './general-plan.js';
@@ -34,6 +34,7 @@ interface CreatedRow extends Address {
   readonly text: string | null;
   readonly number: string | null;
   readonly ttlMs: number | null;
+  readonly feed: boolean;
 }
 
 interface Append extends RowItem {
@@ -97,8 +98,22 @@ function rowOf(batch: Batch, change: Change, expected: Expected | undefined): He
   const text = value.kind === 'json' ? value.text : null;
   const number = value.kind === 'number' ? value.number.toString() : null;
   if (expected === 'absent')
-    return { batch, database, container, entity, key, text, number, ttlMs: ttlMsOf(ttl) };
-  return typeof expected === 'object' && 'number' in expected && number !== null && ttl === 'never'
+    return {
+      batch,
+      database,
+      container,
+      entity,
+      key,
+      text,
+      number,
+      ttlMs: ttlMsOf(ttl),
+      feed: change.feed === true,
+    };
+  return change.feed !== true &&
+    typeof expected === 'object' &&
+    'number' in expected &&
+    number !== null &&
+    ttl === 'never'
     ? { batch, database, container, entity, key, expected: expected.number.toString(), number }
     : undefined;
 }
@@ -136,6 +151,7 @@ function appending(dialect: Dialect): Attempt<Append> {
         sparse(rows.map(({ ttlMs }) => ttlMs)),
         rows.map(({ batch }) => numbers.get(batch)),
         rows.map(({ batch }) => !unguarded.has(batch)),
+        rows.map(({ feed }) => feed),
       ];
     },
     result: resultOf,
@@ -159,13 +175,14 @@ function byCount(
 }
 
 const rowParameters = (created: readonly CreatedRow[]): readonly unknown[] =>
-  inRowOrder(created).flatMap(({ container, entity, key, text, number, ttlMs }) => [
+  inRowOrder(created).flatMap(({ container, entity, key, text, number, ttlMs, feed }) => [
     container,
     entity,
     key,
     text,
     number,
     ttlMs,
+    feed,
   ]);
 
 function rowArrays(created: readonly CreatedRow[]): readonly unknown[] {
@@ -177,15 +194,19 @@ function rowArrays(created: readonly CreatedRow[]): readonly unknown[] {
     sparseTexts(rows.map(({ text }) => text)),
     sparse(rows.map(({ number }) => number)),
     sparse(rows.map(({ ttlMs }) => ttlMs)),
+    rows.map(({ feed }) => feed),
   ];
 }
 
-function resultOf([began, time]: Columns, { rows }: Append): CommitResult {
+function resultOf(line: Columns, { rows }: Append): CommitResult {
+  const [began, time] = line;
+  const [transaction, sequence] = line.slice(-2);
   const from = milliseconds(began as string);
   return {
     outcome: 'committed',
     time: milliseconds(time as string),
     rows: rows.map((row) => changed(row, from)),
+    ...(typeof sequence === 'string' && { position: decodePosition(`${transaction}.${sequence}`) }),
   };
 }
 

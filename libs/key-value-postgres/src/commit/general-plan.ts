@@ -8,11 +8,12 @@ import type {
   Check,
   CommitResult,
   Expected,
+  FeedPosition,
   RowAddress,
   TimeToLive,
 } from '@kvent/key-value-storage/provider';
 import { addressColumns, sparse, sparseTexts } from '../sql/array-parameters.js';
-import type { Columns } from '../sql/decode-row.js';
+import { decodePosition, type Columns } from '../sql/decode-row.js';
 import { actCode, changeRows, checkCode } from '../sql/general-statement.js';
 import { readClock } from '../sql/read-statements.js';
 import { milliseconds, type Dialect } from '../sql/statement.js';
@@ -33,7 +34,11 @@ interface RowOperation extends Address {
 }
 
 export function generalPlan(dialect: Dialect): Plan {
-  const [change, clock] = [changeRows(dialect), readClock(dialect)];
+  const [change, feedChange, clock] = [
+    changeRows(dialect, 'no feed'),
+    changeRows(dialect, 'feed'),
+    readClock(dialect),
+  ];
   return {
     parse: (batch) => ({ batch, result: undefined }),
     request: (items, lockMs) => {
@@ -48,9 +53,11 @@ export function generalPlan(dialect: Dialect): Plan {
             for (const item of items) item.result = { outcome: 'committed', time, rows: [] };
           },
         };
+      const flags = operations.map((operation) => isInFeed(operation.change));
+      const inFeed = flags.includes(true);
       return {
-        statement: change,
-        parameters: [lockMs?.toString() ?? null, ...parametersOf(operations)],
+        statement: inFeed ? feedChange : change,
+        parameters: [lockMs?.toString() ?? null, ...parametersOf(operations), ...(inFeed ? [flags] : [])],
         accept: (lines) => setResults(items, operations, lines),
       };
     },
@@ -122,6 +129,9 @@ function parametersOf(operations: readonly RowOperation[]): readonly unknown[] {
   ];
 }
 
+export const isInFeed = (change: Change | undefined): boolean =>
+  change?.kind === 'put' && change.feed === true;
+
 type Numeric = Extract<Change, { kind: 'sum' | 'min' | 'max' }>;
 
 const isNumeric = (change: Change | undefined): change is Numeric =>
@@ -158,6 +168,7 @@ interface Verdict {
   readonly actual: string | undefined;
   readonly number: string | null | undefined;
   readonly expiresAt: number | undefined;
+  readonly position: FeedPosition | undefined;
   readonly time: number;
 }
 
@@ -176,7 +187,7 @@ function setResults(
 }
 
 function verdictOf(
-  [i, met, misfit, live, actual, number, expires, time]: Columns,
+  [i, met, misfit, live, actual, number, expires, place, time]: Columns,
   operations: readonly RowOperation[],
 ): Verdict {
   return {
@@ -187,6 +198,7 @@ function verdictOf(
     actual: live === 't' ? (actual ?? undefined) : undefined,
     number,
     expiresAt: typeof expires === 'string' ? milliseconds(expires) : undefined,
+    position: typeof place === 'string' ? decodePosition(place) : undefined,
     time: milliseconds(time as string),
   };
 }
@@ -200,11 +212,19 @@ function resultOf(verdicts: readonly Verdict[], time: number): CommitResult {
   if (misfit?.misfit !== undefined && misfit.operation.change !== undefined)
     return { outcome: 'refused', address: misfit.operation.change.address, reason: misfit.misfit };
   const rows: ChangedRow[] = [];
+  let position: FeedPosition | undefined;
   for (const verdict of verdicts) {
+    if (verdict.position !== undefined && (position === undefined || verdict.position > position))
+      position = verdict.position;
     const { change, changeIndex } = verdict.operation;
     if (change !== undefined) rows[changeIndex] = changedRow(verdict, change);
   }
-  return { outcome: 'committed', time: verdicts[0]?.time ?? time, rows };
+  return {
+    outcome: 'committed',
+    time: verdicts[0]?.time ?? time,
+    rows,
+    ...(position !== undefined && { position }),
+  };
 }
 
 /** In the order of the checks, or of the changes, of the batch. */

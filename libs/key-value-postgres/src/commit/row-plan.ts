@@ -60,7 +60,7 @@ function parse(batch: Batch): RowWrite | undefined {
   const [check] = batch.checks;
   if (change === undefined || batch.changes.length > 1 || batch.checks.length > 1) return undefined;
   if (change.kind === 'sum') return check === undefined ? parseSum(batch, change) : undefined;
-  if (change.kind !== 'put' || change.value.kind !== 'json') return undefined;
+  if (change.kind !== 'put' || change.value.kind !== 'json' || change.feed === true) return undefined;
   const expected = check?.expected;
   if (check !== undefined && rowNameOf(check.address) !== rowNameOf(change.address)) return undefined;
   if (typeof expected === 'object' && 'number' in expected) return undefined;

@@ -15,9 +15,10 @@ import {
 import { errorOf, mayRunAgain, refusalOf, unavailable } from '../connections/failure.js';
 import type { Session } from '../connections/session.js';
 import { addressColumns } from '../sql/array-parameters.js';
+import { findLaterRows } from '../sql/feed-statements.js';
 import { findHeldRows } from '../sql/lock-wait-statements.js';
 import { statement, type Dialect, type Statement } from '../sql/statement.js';
-import { generalPlan } from './general-plan.js';
+import { generalPlan, isInFeed } from './general-plan.js';
 import type { Item, Plan } from './plan.js';
 import { renewPlan } from './renew-plan.js';
 
@@ -39,11 +40,13 @@ export class TransactionCommitter {
   readonly #general: Plan;
   readonly #renew: Plan;
   readonly #findHeld: Statement;
+  readonly #findLater: Statement;
 
   constructor(options: TransactionCommitterOptions) {
     this.#options = options;
     this.#general = generalPlan(options.dialect);
     this.#findHeld = findHeldRows(options.dialect);
+    this.#findLater = findLaterRows(options.dialect);
     this.#renew = renewPlan(options.dialect, options.name);
   }
 
@@ -61,11 +64,14 @@ export class TransactionCommitter {
         await this.#run(savepoint, []);
         try {
           const result = await this.#send(batch);
+          if (result.outcome === 'committed') await this.#assertBehind(batch);
           await this.#run(release, []);
           return result;
         } catch (error) {
-          if (!isRace(error) || attempt === attemptsMax) throw error;
+          const isLate = error instanceof StandsBefore;
+          if (!isLate && (!isRace(error) || attempt === attemptsMax)) throw error;
           await this.#run(undo, []);
+          if (isLate) throw error;
         }
       }
     } catch (error) {
@@ -88,6 +94,25 @@ export class TransactionCommitter {
     if (held.length > 0) throw unavailable(`${this.#options.name}: a row is held by another transaction`);
   }
 
+  /**
+   * Rejects when a row of the batch stands in the feed before one that it follows: this transaction
+   * began before the one that wrote that. Asked after the write, with the rows of the batch held.
+   */
+  async #assertBehind({ database, changes }: Batch): Promise<void> {
+    const spaces = new Map(
+      changes
+        .filter(isInFeed)
+        .map(({ address: { container, entity } }) => [
+          `${container}\0${entity}`,
+          { database, container, entity, key: '' },
+        ]),
+    );
+    if (spaces.size === 0) return;
+    const [databases, containers, entities] = addressColumns([...spaces.values()]);
+    const later = await this.#run(this.#findLater, [databases, containers, entities]);
+    if (later.length > 0) throw new StandsBefore();
+  }
+
   async #run(statement: Statement, parameters: readonly unknown[]) {
     return await this.#options.session.run(statement, parameters, 'read');
   }
@@ -97,10 +122,14 @@ export class TransactionCommitter {
    * ended the transaction: run again, it may succeed.
    */
   #failure(error: unknown, batch: Batch): StorageError {
-    if (!mayRunAgain(error)) return errorOf(error, this.#options.name, 'read');
+    const isLate = error instanceof StandsBefore;
+    if (!isLate && !mayRunAgain(error)) return errorOf(error, this.#options.name, 'read');
     const [check] = batch.checks;
     const address = check?.address ?? batch.changes[0]?.address;
-    const message = `${this.#options.name}: another session changed rows of this transaction (SQLSTATE ${refusalOf(error) ?? ''}); roll back, and run it again.`;
+    const reason = isLate
+      ? 'another transaction that began later has written what this one would follow'
+      : `another session changed rows of this transaction (SQLSTATE ${refusalOf(error) ?? ''})`;
+    const message = `${this.#options.name}: ${reason}; roll back, and run it again.`;
     const expected = check === undefined ? 'unchanged' : describeExpected(check.expected);
     return storageError('STORAGE_CONFLICT', message, {
       key: address === undefined ? '' : (decodeKey(address.key) ?? address.key),
@@ -110,6 +139,9 @@ export class TransactionCommitter {
     });
   }
 }
+
+/** A row would stand in the feed before one that it follows. */
+class StandsBefore extends Error {}
 
 /** Another session created a row. Serialization failures end the whole transaction. */
 const isRace = (error: unknown): boolean => mayRunAgain(error) && refusalOf(error) === '22P02';

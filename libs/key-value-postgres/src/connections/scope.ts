@@ -8,8 +8,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { statement, type Statement } from '../sql/statement.js';
 
-/** One database, or work on all of them: listing their names, or sweeping rows with an expiry. */
-export type Scope = { readonly database: string } | { readonly work: 'list' | 'sweep' };
+/** One database, or work on all of them: listing their names, sweeping rows with an expiry, or
+ * reading the feed. */
+export type Scope = { readonly database: string } | { readonly work: 'list' | 'sweep' | 'feed' };
 
 /** A statement of settings, with its parameters. */
 export type Framing = readonly [Statement, readonly string[]];

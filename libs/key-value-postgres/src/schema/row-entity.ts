@@ -19,6 +19,8 @@ export interface StoredRow {
   readonly number: string | null;
   readonly value: unknown;
   readonly bytes: Buffer | null;
+  readonly feedTransaction: string | null;
+  readonly feedSequence: string | null;
 }
 
 /**
@@ -55,12 +57,19 @@ export function kventEntities(options: TableOptions = {}): EntitySchema<StoredRo
         key: part('key'),
         value: { name: 'value', type: 'json', nullable: true },
         bytes: { name: 'bytes', type: 'bytea', nullable: true },
+        feedTransaction: { name: 'feed_transaction', type: 'bigint', nullable: true },
+        feedSequence: { name: 'feed_sequence', type: 'bigint', nullable: true },
       },
       indices: [
         {
           name: `${table}_expires_at`,
           columns: unprefixed(schema, table, 'expiresAt'),
           where: 'expires_at IS NOT NULL',
+        },
+        {
+          name: `${table}_feed_order`,
+          columns: unprefixed(schema, table, 'feedTransaction', 'feedSequence'),
+          where: 'feed_sequence IS NOT NULL',
         },
       ],
     }),
@@ -77,11 +86,11 @@ interface IndexOfEntity {
  * application's `entityPrefix` to it, and then calls this as a method of its index metadata, before
  * it uses the name. An entity cannot opt out of the prefix in another way.
  */
-function unprefixed(schema: string, table: string, column: string): () => string[] {
+function unprefixed(schema: string, table: string, ...columns: string[]): () => string[] {
   return function (this: IndexOfEntity | undefined): string[] {
     if (this?.entityMetadata !== undefined)
       Object.assign(this.entityMetadata, { tableName: table, tablePath: `${schema}.${table}` });
-    return [column];
+    return columns;
   };
 }
 

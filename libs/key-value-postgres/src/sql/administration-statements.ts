@@ -76,7 +76,10 @@ export function exportRows(dialect: Dialect): Statement {
   const rows = `select * from ${dialect.table.quoted}
 where database ${eq} $1 and (container, entity, key) ${gt} ($2, $3, $4) and ${unexpired('expires_at', now)}
 order by container, entity, key limit $5::pg_catalog.int4`;
-  return statement('export', withinBytes(['container', 'entity', 'key'], rows, 'container, entity, key'));
+  return statement(
+    'export',
+    withinBytes(['container', 'entity', 'key'], rows, 'container, entity, key', { position: 'include' }),
+  );
 }
 
 /** Puts rows as they are, over existing ones. No row may be there twice. */
@@ -93,13 +96,15 @@ export function importRows({ table }: Dialect): Statement {
       '9 int8',
       '10 text',
       '11 text',
+      '12 int8',
+      '13 int8',
     ] as const),
   );
   return statement(
     'import',
-    `insert into ${table.quoted} (${identity}, version, updated_at, expires_at, ttl_ms, number, value, bytes)
-select $1, co, en, ke, ver, ${timeOf('upd')}, ${timeOf('exp')}, ttl, num, val::pg_catalog.json, pg_catalog.decode(byt, 'base64')
-from ${rows} o(co, en, ke, ver, upd, exp, ttl, num, val, byt, i) ${overwrite}`,
+    `insert into ${table.quoted} (${identity}, version, updated_at, expires_at, ttl_ms, number, value, bytes, feed_transaction, feed_sequence)
+select $1, co, en, ke, ver, ${timeOf('upd')}, ${timeOf('exp')}, ttl, num, val::pg_catalog.json, pg_catalog.decode(byt, 'base64'), ft, fs
+from ${rows} o(co, en, ke, ver, upd, exp, ttl, num, val, byt, ft, fs, i) ${overwrite}`,
   );
 }
 

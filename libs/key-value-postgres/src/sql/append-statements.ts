@@ -7,7 +7,8 @@
  *
  * Locks are taken in the order of `changeRows`: first the numbers, as given, then the created rows.
  */
-import { countOf, held, lockTimeout, lockTimeoutSet, verified } from './general-statement.js';
+import { feedTransaction, nextFeedSequence } from './feed-columns.js';
+import { held, lockTimeout, lockTimeoutSet, verified } from './general-statement.js';
 import { lasting, one } from './fast-path-statements.js';
 import { eq, ge, le, plus } from './operators.js';
 import {
@@ -26,7 +27,7 @@ export const fastPathMark = 'kvent: a row exists already, each batch is decided 
 
 export function appendRows(dialect: Dialect): Statement {
   const { quoted } = dialect.table;
-  const now = writeTime(dialect, '$20');
+  const now = writeTime(dialect, '$21');
   const heads = arrays('2 text', '3 text', '4 text', '5 text', '6 int8', '7 int8', '8 int8', '9 int4');
   const rows = arrays(
     ...([
@@ -40,6 +41,7 @@ export function appendRows(dialect: Dialect): Statement {
       '17 int8',
       '18 int4',
       '19 bool',
+      '20 bool',
     ] as const),
   );
   return statement(
@@ -50,16 +52,16 @@ export function appendRows(dialect: Dialect): Statement {
 ), c as materialized (
   select case when pg_catalog.count(*) ${ge} 0 then ${now} end t from l
 ), u as (
-  update ${quoted} r set version = ver, number = num, updated_at = greatest(t, updated_at), expires_at = null, ttl_ms = null
+  update ${quoted} r set version = ver, number = num, feed_transaction = null, feed_sequence = null, updated_at = greatest(t, updated_at), expires_at = null, ttl_ms = null
   from (select l.*, t from l cross join c offset 0) l where r.ctid ${eq} l.place returning b, updated_at bt
 ), p as materialized (
-  select p.*, t, coalesce(u.bt, t) bt from ${rows} p(db, co, en, ke, ver, val, num, ttl, b, guarded, i)
-  cross join c left join u on u.b ${eq} p.b where guarded is not true or u.b is not null
+  select p.*, t, coalesce(u.bt, t) bt, case when feed then ${nextFeedSequence(dialect)} end fs from ${rows} p(db, co, en, ke, ver, val, num, ttl, b, guarded, feed, i)
+  cross join c left join u on u.b ${eq} p.b where guarded is not true or u.b is not null order by i
 ), n as (
-  insert into ${quoted} (${identity}, version, updated_at, expires_at, ttl_ms, value, number)
-  select db, co, en, ke, ver, bt, t ${plus} ${span('ttl')}, ttl, val::pg_catalog.json, num from p order by i returning 1
+  insert into ${quoted} (${identity}, version, updated_at, expires_at, ttl_ms, value, number, feed_transaction, feed_sequence)
+  select db, co, en, ke, ver, bt, t ${plus} ${span('ttl')}, ttl, val::pg_catalog.json, num, case when feed then ${feedTransaction(dialect)} end, fs from p order by i returning 1
 )
-select b, ${epochMs('pg_catalog.min(t)')}, ${epochMs('pg_catalog.min(bt)')}, ${verified('(select pg_catalog.count(*) from n)', '(select pg_catalog.count(*) from p)', fastPathMark)} from p group by b`,
+select b, ${epochMs('pg_catalog.min(t)')}, ${epochMs('pg_catalog.min(bt)')}, ${verified('(select pg_catalog.count(*) from n)', '(select pg_catalog.count(*) from p)', fastPathMark)}, ${feedTransaction(dialect)}, pg_catalog.max(fs) from p group by b`,
   );
 }
 
@@ -77,7 +79,7 @@ export function appendToRow(dialect: Dialect, rows: CreatedRows): Statement {
   return statement(
     `append_one_${rows}`,
     `with b as (
-  update ${dialect.table.quoted} set version = $7::pg_catalog.int8, number = $6::pg_catalog.int8, updated_at = greatest(${now}, updated_at), expires_at = null, ttl_ms = null
+  update ${dialect.table.quoted} set version = $7::pg_catalog.int8, number = $6::pg_catalog.int8, feed_transaction = null, feed_sequence = null, updated_at = greatest(${now}, updated_at), expires_at = null, ttl_ms = null
   where ${one(now, `$${created.next}`)} and number ${eq} $5::pg_catalog.int8 and updated_at ${le} ${now} returning updated_at t
 ), ${insertedRows(dialect, created, '$7')}`,
   );
@@ -107,8 +109,8 @@ interface RowSource {
  * of one event takes 440 µs instead of 640.
  */
 function createdRows(rows: CreatedRows, first: number): RowSource {
-  const types = ['text', 'text', 'text', 'text', 'int8', 'int8'] as const;
-  const columns = 'p(co, en, ke, val, num, ttl';
+  const types = ['text', 'text', 'text', 'text', 'int8', 'int8', 'bool'] as const;
+  const columns = 'p(co, en, ke, val, num, ttl, feed';
   if (rows === 'many')
     return {
       source: `${arrays(...types.map((type, index) => `${first + index} ${type}` as const))} ${columns}, i)`,
@@ -132,8 +134,10 @@ function createdRows(rows: CreatedRows, first: number): RowSource {
  * Without `on conflict do nothing`, which costs an insert a third more: an existing row is a unique
  * violation here. They are counted all the same, because a trigger may leave a row out.
  */
-const insertedRows = ({ table }: Dialect, { source, count }: RowSource, version: string): string => `n as (
-  insert into ${table.quoted} (${identity}, version, updated_at, expires_at, ttl_ms, value, number)
-  select $1, co, en, ke, ${version}::pg_catalog.int8, t, t ${plus} ${span('ttl')}, ttl, val::pg_catalog.json, num from b, ${source} returning 1
+const insertedRows = (dialect: Dialect, { source, count }: RowSource, version: string): string => `n as (
+  insert into ${dialect.table.quoted} (${identity}, version, updated_at, expires_at, ttl_ms, value, number, feed_transaction, feed_sequence)
+  select $1, co, en, ke, ${version}::pg_catalog.int8, t, t ${plus} ${span('ttl')}, ttl, val::pg_catalog.json, num,
+    case when feed then ${feedTransaction(dialect)} end, case when feed then ${nextFeedSequence(dialect)} end from b, ${source} returning feed_sequence fs
 )
-select ${epochMs('t')}, ${epochMs('t')}, ${verified(countOf('n'), count, fastPathMark)} from b`;
+select ${epochMs('t')}, ${epochMs('t')}, ${verified('written', count, fastPathMark)}, ${feedTransaction(dialect)}, fs
+from b, (select pg_catalog.count(*) written, pg_catalog.max(fs) fs from n) w`;

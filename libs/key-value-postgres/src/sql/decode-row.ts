@@ -1,5 +1,11 @@
 /** From the columns of `rowColumns` back to a row. */
-import { storageError, type Row, type Value } from '@kvent/key-value-storage/provider';
+import {
+  feedPositionOf,
+  storageError,
+  type FeedPosition,
+  type Row,
+  type Value,
+} from '@kvent/key-value-storage/provider';
 import { milliseconds, separator } from './statement.js';
 
 /** One line of a result: every column is text, whatever parsers the application has set. */
@@ -44,7 +50,9 @@ export function decodeRow(columns: Columns, from: number, values: 'include' | 'o
       value: values === 'omit' ? omitted : { kind: 'json', text: json as string },
       updatedAt,
     };
-  const [expires = '-', ttl = '-', other] = rare.split(' ', 3);
+  const [expires = '-', ttl = '-', third, fourth] = rare.split(' ', 4);
+  const isPlaced = third?.startsWith('p') === true;
+  const other = isPlaced ? fourth : third;
   return {
     version,
     value:
@@ -56,7 +64,14 @@ export function decodeRow(columns: Columns, from: number, values: 'include' | 'o
     updatedAt,
     ...(expires === '-' ? {} : { expiresAt: milliseconds(expires) }),
     ...(ttl === '-' ? {} : { ttlMs: Number(ttl) }),
+    ...(isPlaced ? { position: decodePosition(third.slice(1)) } : {}),
   };
+}
+
+/** Of the text `transaction.sequence`. */
+export function decodePosition(text: string): FeedPosition {
+  const [transaction = '0', sequence = '0'] = text.split('.');
+  return feedPositionOf(BigInt(transaction), BigInt(sequence));
 }
 
 const omitted = { kind: 'omitted' } as const;

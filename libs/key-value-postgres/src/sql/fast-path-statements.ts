@@ -45,7 +45,7 @@ export function overwriteRow(dialect: Dialect): Statement {
   const now = writeTime(dialect, '$10');
   return statement(
     'overwrite_one',
-    `update ${dialect.table.quoted} set version = $7::pg_catalog.int8, value = $8::pg_catalog.json, number = null, bytes = null, updated_at = greatest(${now}, updated_at),
+    `update ${dialect.table.quoted} set version = $7::pg_catalog.int8, value = $8::pg_catalog.json, number = null, bytes = null, feed_transaction = null, feed_sequence = null, updated_at = greatest(${now}, updated_at),
   expires_at = case when $6::pg_catalog.bool then expires_at end, ttl_ms = case when $6::pg_catalog.bool then ttl_ms end
 where ${one(now, '$9')} and ($5::pg_catalog.int8 is null or version ${eq} $5::pg_catalog.int8)
 returning ${epochMs('updated_at')}, ${epochMs('expires_at')}`,
@@ -63,7 +63,7 @@ export function overwriteRows(dialect: Dialect): Statement {
     o(db, co, en, ke, exp, ver, val, ttl, keep, i)
   ${held(quoted, 'ctid place', `and (exp is null or version ${eq} exp) and ${lasting(now)}`)}
 )
-update ${quoted} r set version = ver, value = val::pg_catalog.json, number = null, bytes = null, updated_at = greatest(t, updated_at),
+update ${quoted} r set version = ver, value = val::pg_catalog.json, number = null, bytes = null, feed_transaction = null, feed_sequence = null, updated_at = greatest(t, updated_at),
   expires_at = case when keep then expires_at else t ${plus} ${span('ttl')} end, ttl_ms = case when keep then ttl_ms else ttl end
 from (select l.*, ${now} t from l offset 0) l where r.ctid ${eq} l.place
 returning i, ${epochMs('updated_at')}, ${epochMs('expires_at')}`,
@@ -75,7 +75,7 @@ export function addToRow(dialect: Dialect): Statement {
   const now = writeTime(dialect, '$10');
   return statement(
     'add_one',
-    `update ${dialect.table.quoted} set version = $8::pg_catalog.int8, number = number ${plus} $5::pg_catalog.int8, updated_at = greatest(${now}, updated_at)
+    `update ${dialect.table.quoted} set version = $8::pg_catalog.int8, number = number ${plus} $5::pg_catalog.int8, feed_transaction = null, feed_sequence = null, updated_at = greatest(${now}, updated_at)
 where ${one(now, '$9')} and ${fits('$5::pg_catalog.int8', '$6::pg_catalog.int8', '$7::pg_catalog.int8')}
 returning number, ${epochMs('updated_at')}, ${epochMs('expires_at')}`,
   );
@@ -92,7 +92,7 @@ export function addToRows(dialect: Dialect): Statement {
     o(db, co, en, ke, num, lo, hi, ver, i)
   ${held(quoted, 'ctid place', `and ${lasting(now)} and ${fits('num', 'lo', 'hi')}`)}
 )
-update ${quoted} r set version = ver, number = number ${plus} num, updated_at = greatest(${now}, updated_at)
+update ${quoted} r set version = ver, number = number ${plus} num, feed_transaction = null, feed_sequence = null, updated_at = greatest(${now}, updated_at)
 from l where r.ctid ${eq} l.place
 returning i, number, ${epochMs('updated_at')}, ${epochMs('expires_at')}`,
   );

@@ -19,6 +19,7 @@
  * A batch that depends on the absence of a row that it does not create leaves a *ghost*: a row that
  * never was live. Two batches that check each other's absence conflict there. The sweep removes it.
  */
+import { feedTransaction, nextFeedSequence } from './feed-columns.js';
 import { between, concat, eq, ge, gt, isRow, lt, plus, unexpired } from './operators.js';
 import {
   arrays,
@@ -62,7 +63,8 @@ export const bigintMax = '9223372036854775807';
 
 /** The columns that a put replaces. */
 export const overwrite = `on conflict (${identity}) do update set version = excluded.version, updated_at = excluded.updated_at,
-  expires_at = excluded.expires_at, ttl_ms = excluded.ttl_ms, number = excluded.number, value = excluded.value, bytes = excluded.bytes`;
+  expires_at = excluded.expires_at, ttl_ms = excluded.ttl_ms, number = excluded.number, value = excluded.value, bytes = excluded.bytes,
+  feed_transaction = excluded.feed_transaction, feed_sequence = excluded.feed_sequence`;
 
 const rowOf = (table: string, columns: string): string => `(select ${columns} from ${table}
     where s.v is not null and ${isRow('o.db', 'o.co', 'o.en', 'o.ke')}`;
@@ -97,18 +99,27 @@ const is = (column: string, code: number): string => `${column} ${eq} ${code}`;
 const met = `case when ${is('chk', 0)} then not live when ${is('chk', 1)} then live when ${is('chk', 2)} then live and v0 ${eq} exp
       when ${is('chk', 3)} then live and coalesce(n0 ${eq} exp, false) else true end`;
 
-export function changeRows(dialect: Dialect): Statement {
+export function changeRows(dialect: Dialect, feed: 'feed' | 'no feed'): Statement {
   const table = dialect.table.quoted;
-  const now = writeTime(dialect, '$18');
+  const inFeed = feed === 'feed';
+  const now = writeTime(dialect, inFeed ? '$19' : '$18');
+  // of rows in the feed alone: other batches need no sequence
+  const placed = {
+    columns: inFeed ? ', feed_transaction, feed_sequence' : '',
+    values: inFeed ? `, case when fs is not null then ${feedTransaction(dialect)} end, fs` : '',
+    join: inFeed ? ` left join f on fi ${eq} i` : '',
+    result: inFeed ? `${feedTransaction(dialect)} ${concat} '.' ${concat} fs` : 'null',
+  };
   const operations = arrays(
     ...(['2 text', '3 text', '4 text', '5 text', '6 int4', '7 int4', '8 int8', '9 int4', '10 int8'] as const),
     ...(['11 text', '12 text', '13 int8', '14 int8', '15 int8', '16 int8', '17 bool'] as const),
+    ...(inFeed ? (['18 bool'] as const) : []),
   );
   return statement(
-    'change',
+    inFeed ? 'change_feed' : 'change',
     `with l as materialized (
   select o.*, r.* from ${lockTimeoutSet}, ${operations}
-    o(db, co, en, ke, b, chk, exp, act, ver, val, byt, num, lo, hi, ttl, keep, i)
+    o(db, co, en, ke, b, chk, exp, act, ver, val, byt, num, lo, hi, ttl, keep, ${inFeed ? 'feed, ' : ''}i)
   ${heldIfAny(table, 'version v0, number n0, expires_at x0, updated_at u0, ttl_ms k0')}
 ), c as materialized (
   select case when pg_catalog.count(*) ${ge} 0 then ${now} end t from l
@@ -127,14 +138,20 @@ export function changeRows(dialect: Dialect): Statement {
 ), j as materialized (
   select *, pg_catalog.bool_and(met and ${is('misfit', 0)}) over (partition by b) ok,
     greatest(t, pg_catalog.max(case when act ${gt} 0 then u0 end) over (partition by b)) bt from a
-), n as (
-  insert into ${table} (${identity}, version, updated_at, expires_at, ttl_ms, number, value, bytes)
-  select db, co, en, ke, ver, bt, case when ghost then '-infinity' else xa end, case when puts then ttl end, new::pg_catalog.int8, val::pg_catalog.json, pg_catalog.decode(byt, 'base64')
-  from j where ok and v0 is null and (puts or ghost) order by i on conflict do nothing returning 1
+)${
+      inFeed
+        ? `, f as materialized (
+  select i fi, ${nextFeedSequence(dialect)} fs from j where ok and puts and feed order by i
+)`
+        : ''
+    }, n as (
+  insert into ${table} (${identity}, version, updated_at, expires_at, ttl_ms, number, value, bytes${placed.columns})
+  select db, co, en, ke, ver, bt, case when ghost then '-infinity' else xa end, case when puts then ttl end, new::pg_catalog.int8, val::pg_catalog.json, pg_catalog.decode(byt, 'base64')${placed.values}
+  from j${placed.join} where ok and v0 is null and (puts or ghost) order by i on conflict do nothing returning 1
 ), u as (
-  insert into ${table} (${identity}, version, updated_at, expires_at, ttl_ms, number, value, bytes)
-  select db, co, en, ke, ver, bt, xa, case when keeps then k0 else ttl end, new::pg_catalog.int8, val::pg_catalog.json, pg_catalog.decode(byt, 'base64')
-  from j where ok and v0 is not null and puts order by i ${overwrite} returning 1
+  insert into ${table} (${identity}, version, updated_at, expires_at, ttl_ms, number, value, bytes${placed.columns})
+  select db, co, en, ke, ver, bt, xa, case when keeps then k0 else ttl end, new::pg_catalog.int8, val::pg_catalog.json, pg_catalog.decode(byt, 'base64')${placed.values}
+  from j${placed.join} where ok and v0 is not null and puts order by i ${overwrite} returning 1
 ), m as (
   update ${table} r set expires_at = xa from j
   where ok and ${is('act', 6)} and live and xa ${gt} x0 and ${sameRow} returning 1
@@ -142,10 +159,10 @@ export function changeRows(dialect: Dialect): Statement {
   delete from ${table} r using j
   where ok and ${is('act', 2)} and v0 is not null and (select pg_catalog.count(*) from n) ${ge} 0 and ${sameRow} returning 1
 )
-select i, met, misfit, live, v0, new, ${epochMs('xa')}, ${epochMs('bt')}, ${verified(
+select i, met, misfit, live, v0, new, ${epochMs('xa')}, ${placed.result}, ${epochMs('bt')}, ${verified(
       ['n', 'u', 'm', 'd'].map(countOf).join(` ${plus} `),
       `(select pg_catalog.count(*) from j where ok and (puts or ghost or ${is('act', 2)} and v0 is not null or ${is('act', 6)} and live and xa ${gt} x0))`,
     )}
-from j`,
+from j${placed.join}`,
   );
 }

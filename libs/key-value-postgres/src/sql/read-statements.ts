@@ -34,7 +34,7 @@ export function readOne(dialect: Dialect, values: Values): Statement {
   const now = readTime(dialect, '$5');
   return statement(
     `get_${values}`,
-    `select ${epochMs(now)}, ${rowColumns(values)} from ${dialect.table.quoted}
+    `select ${epochMs(now)}, ${rowColumns(values, undefined, 'include')} from ${dialect.table.quoted}
 where ${isRow('$1', '$2', '$3', '$4')} and ${unexpired('expires_at', now)}`,
   );
 }
@@ -48,7 +48,7 @@ export function readMany(dialect: Dialect, values: Values): Statement {
   const now = readTime(dialect, '$5');
   return statement(
     `get_many_${values}`,
-    `select ${epochMs(now)}, o.i, ${rowColumns(values)}
+    `select ${epochMs(now)}, o.i, ${rowColumns(values, undefined, 'include')}
 from ${arrays('1 text', '2 text', '3 text', '4 text')} o(db, co, en, ke, i)
 left join lateral (select * from ${dialect.table.quoted}
   where ${isRow('o.db', 'o.co', 'o.en', 'o.ke')} and ${unexpired('expires_at', now)} offset 0) r on true`,
@@ -56,7 +56,8 @@ left join lateral (select * from ${dialect.table.quoted}
 }
 
 /** What a row is made of, beside its address. */
-const parts = 'version, updated_at, expires_at, ttl_ms, number, value, bytes';
+const parts =
+  'version, updated_at, expires_at, ttl_ms, number, value, bytes, feed_transaction, feed_sequence';
 
 /** The same as one line, without those that are absent. */
 export function readManyAsLine(dialect: Dialect): Statement {
@@ -64,7 +65,7 @@ export function readManyAsLine(dialect: Dialect): Statement {
   const rows = `select o.i, r.* from ${arrays('1 text', '2 text', '3 text', '4 text')} o(db, co, en, ke, i)
 cross join lateral (select ${parts} from ${dialect.table.quoted}
   where ${isRow('o.db', 'o.co', 'o.en', 'o.ke')} and ${unexpired('expires_at', now)} offset 0) r`;
-  return statement('get_many_line', asOneLine(epochMs(now), 'i', rows));
+  return statement('get_many_line', asOneLine(epochMs(now), 'i', rows, 'include'));
 }
 
 /** The same, limited to the bytes of one read: see `withinBytes`. */
@@ -73,7 +74,10 @@ export function readManyWithin(dialect: Dialect): Statement {
   const rows = `select * from ${arrays('1 text', '2 text', '3 text', '4 text')} o(db, co, en, ke, i)
 left join lateral (select * from ${dialect.table.quoted}
   where ${isRow('o.db', 'o.co', 'o.en', 'o.ke')} and ${unexpired('expires_at', now)} offset 0) r on true`;
-  return statement('get_many_within', `select ${epochMs(now)}, s.* from (${withinBytes(['i'], rows)}) s`);
+  return statement(
+    'get_many_within',
+    `select ${epochMs(now)}, s.* from (${withinBytes(['i'], rows, undefined, { position: 'include' })}) s`,
+  );
 }
 
 /**
@@ -84,7 +88,7 @@ export function readSpace(dialect: Dialect, values: Values): Statement {
   const now = readTime(dialect, '$5');
   return statement(
     `get_space_${values}`,
-    `select ${epochMs(now)}, key, ${rowColumns(values)} from ${dialect.table.quoted}
+    `select ${epochMs(now)}, key, ${rowColumns(values, undefined, 'include')} from ${dialect.table.quoted}
 where ${isRow('$1', '$2', '$3', 'any ((select $4::pg_catalog.text[])::pg_catalog.text[])')} and ${unexpired('expires_at', now)}`,
   );
 }
@@ -94,7 +98,7 @@ export function readSpaceAsLine(dialect: Dialect): Statement {
   const now = readTime(dialect, '$5');
   const rows = `select key, ${parts} from ${dialect.table.quoted}
 where ${isRow('$1', '$2', '$3', 'any ((select $4::pg_catalog.text[])::pg_catalog.text[])')} and ${unexpired('expires_at', now)}`;
-  return statement('get_space_line', asOneLine(epochMs(now), 'key', rows));
+  return statement('get_space_line', asOneLine(epochMs(now), 'key', rows, 'include'));
 }
 
 /** The same, limited to the bytes of one read: see `withinBytes`. */
@@ -102,7 +106,10 @@ export function readSpaceWithin(dialect: Dialect): Statement {
   const now = readTime(dialect, '$5');
   const rows = `select * from ${dialect.table.quoted}
 where ${isRow('$1', '$2', '$3', 'any ((select $4::pg_catalog.text[])::pg_catalog.text[])')} and ${unexpired('expires_at', now)}`;
-  return statement('get_space_within', `select ${epochMs(now)}, s.* from (${withinBytes(['key'], rows)}) s`);
+  return statement(
+    'get_space_within',
+    `select ${epochMs(now)}, s.* from (${withinBytes(['key'], rows, undefined, { position: 'include' })}) s`,
+  );
 }
 
 /** The parameters of `readSpace`, when the addresses are all of one space. */

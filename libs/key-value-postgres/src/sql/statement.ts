@@ -17,6 +17,8 @@ export interface Statement {
 export interface Dialect {
   readonly table: TableName;
   readonly clock: 'server' | 'given';
+  /** What is added to the ids of transactions in the feed; see `feed-statements.ts`. */
+  readonly feedBase: string;
 }
 
 /**
@@ -78,15 +80,31 @@ export const writeTime = ({ clock }: Dialect, parameter: string): string =>
  * A row as columns, for `decodeRow`. Rare parts share the last one, so that a plain row costs
  * little: the expiry or `-`, the TTL or `-`, then a value that is not JSON.
  */
-export const rowColumns = (values: 'include' | 'omit', text = 'value'): string => {
+export const rowColumns = (
+  values: 'include' | 'omit',
+  text = 'value',
+  position: RowPosition = 'omit',
+): string => {
   const meta = `version, ${epochMs('updated_at')}`;
+  const [rare, placed] = position === 'omit' ? ['', ''] : [` or ${inFeed}`, `, ${feedPosition}`];
   return values === 'omit'
-    ? `${meta}, null::pg_catalog.text, case when expires_at is not null then pg_catalog.concat_ws(' ', ${expiry}) end`
-    : `${meta}, ${text}, ${rareParts}`;
+    ? `${meta}, null::pg_catalog.text, case when expires_at is not null${rare} then pg_catalog.concat_ws(' ', ${expiry}${placed}) end`
+    : `${meta}, ${text}, ${rareParts(position)}`;
 };
 
+/**
+ * Whether rows are read with their positions in the feed. A page of a space has none: it would cost
+ * the load of a stream, whose every event has one.
+ */
+type RowPosition = 'include' | 'omit';
+const inFeed = 'feed_sequence is not null';
+const feedPosition = `'p' ${concat} feed_transaction ${concat} '.' ${concat} feed_sequence`;
+
 const expiry = `coalesce(${epochMs('expires_at')}::pg_catalog.text, '-'), coalesce(ttl_ms::pg_catalog.text, '-')`;
-const rareParts = `case when value is null or expires_at is not null then pg_catalog.concat_ws(' ', ${expiry}, number::pg_catalog.text, 'b' ${concat} pg_catalog.encode(bytes, 'base64')) end`;
+const rareParts = (position: RowPosition): string => {
+  const [rare, placed] = position === 'omit' ? ['', ''] : [` or ${inFeed}`, `, ${feedPosition}`];
+  return `case when value is null or expires_at is not null${rare} then pg_catalog.concat_ws(' ', ${expiry}${placed}, number::pg_catalog.text, 'b' ${concat} pg_catalog.encode(bytes, 'base64')) end`;
+};
 
 /** What joins the columns of a page. JSON cannot hold it; a key can, which the reader notices. */
 export const separator = '\x1f';
@@ -100,7 +118,7 @@ export const separator = '\x1f';
  * The line is left empty where the values may exceed `pageBytesMax`: where what is stored does, or
  * where a value is compressed. Neither fetches a value. `withinBytes` takes over then.
  */
-export function asOneLine(time: string, first: string, from: string): string {
+export function asOneLine(time: string, first: string, from: string, position: RowPosition = 'omit'): string {
   const joined = (text: string): string => `pg_catalog.string_agg(${text}, pg_catalog.chr(31))`;
   const stored = (column: string): string =>
     `coalesce(pg_catalog.sum(pg_catalog.pg_column_size(${column})), 0)`;
@@ -111,12 +129,17 @@ export function asOneLine(time: string, first: string, from: string): string {
     'version::pg_catalog.text',
     `${epochMs('updated_at')}::pg_catalog.text`,
     `coalesce(value::pg_catalog.text, '')`,
-    `coalesce(${rareParts}, '')`,
+    `coalesce(${rareParts(position)}, '')`,
   ];
   return `with a as materialized (${from}), fits as materialized (
   select ${stored('value')} ${plus} ${stored('bytes')} ${le} ${limits.pageBytesMax} and ${compressed('value')} ${plus} ${compressed('bytes')} ${eq} 0 ok from a
 )
 select ${time}, (select ok from fits), ${columns.map(joined).join(', ')} from a where (select ok from fits)`;
+}
+
+interface PageShape {
+  readonly position?: RowPosition;
+  readonly bytesMax?: number;
 }
 
 /** The bytes of a row's value as it is stored, perhaps compressed: known without fetching it. */
@@ -139,19 +162,24 @@ const valueBytes = (text: string): string =>
  * For the others each row gets the sum of those before it, at three times the price of the page.
  * Large values lie outside the table, and one is fetched only if the values before it leave room.
  */
-export const withinBytes = (first: readonly string[], from: string, order?: string): string => {
+export const withinBytes = (
+  first: readonly string[],
+  from: string,
+  order?: string,
+  { position = 'omit', bytesMax = limits.pageBytesMax }: PageShape = {},
+): string => {
   const columns = Array.from({ length: first.length + 4 }, (_, index) => `c${index + 1}`).join(', ');
   const window = `(${order === undefined ? '' : `order by ${order} `}rows unbounded preceding)`;
   const before = (bytes: string): string => `pg_catalog.sum(${bytes}) over ${window} ${minus} ${bytes}`;
   const total = (bytes: string): string => `coalesce(pg_catalog.sum(${bytes}), 0)`;
   const text = 'value::pg_catalog.text';
   return `with a as materialized (${from}), small as materialized (select ${total(storedBytes)} ${le} ${storedSmall} ok from a),
-fits as materialized (select (select ok from small) and ${total(valueBytes(text))} ${le} ${limits.pageBytesMax} ok from a where (select ok from small))
-select ${first.join(', ')}, ${rowColumns('include', text)} from a where (select ok from fits)
+fits as materialized (select (select ok from small) and ${total(valueBytes(text))} ${le} ${bytesMax} ok from a where (select ok from small))
+select ${first.join(', ')}, ${rowColumns('include', text, position)} from a where (select ok from fits)
 union all
 select ${columns} from (
-  select ${first.join(', ')}, ${rowColumns('include', 'js')}, ${before(valueBytes('js'))} from (
+  select ${first.join(', ')}, ${rowColumns('include', 'js', position)}, ${before(valueBytes('js'))} from (
     select *, ${text} js from (select *, ${before(storedBytes)} stored_before from a where not (select ok from fits)) b
-    where stored_before ${le} ${limits.pageBytesMax + storedSlack} offset 0) c
-) d(${columns}, bytes_before) where bytes_before ${le} ${limits.pageBytesMax}`;
+    where stored_before ${le} ${bytesMax + storedSlack} offset 0) c
+) d(${columns}, bytes_before) where bytes_before ${le} ${bytesMax}`;
 };

@@ -38,6 +38,18 @@ export function tableName({
   return { schema, table, quoted: `${quoted(schema)}.${quoted(table)}` };
 }
 
+/** What the feed of a table needs beside its columns. */
+export const feedNames = ({ schema, table }: TableName) =>
+  ({
+    /**
+     * A sequence whose value is what is added to the ids of transactions. Its `is_called` says that
+     * stored events have no positions yet.
+     */
+    base: `${quoted(schema)}.${quoted(`${table}_feed_base`)}`,
+    sequence: `${quoted(schema)}.${quoted(`${table}_feed_seq`)}`,
+    index: quoted(`${table}_feed_order`),
+  }) as const;
+
 export const quoted = (identifier: string): string => `"${identifier.replaceAll('"', '""')}"`;
 
 function assertIdentifier(option: string, given: unknown, room = 0): asserts given is string {

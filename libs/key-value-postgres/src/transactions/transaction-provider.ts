@@ -48,6 +48,8 @@ interface TransactionProviderOptions {
 export class TransactionProvider implements StorageProvider {
   readonly name: string;
   readonly features: ProviderFeatures;
+  /** What the transaction has written is not in the feed yet: it is read outside. */
+  readonly feed: () => Promise<never>;
   readonly administration: StorageAdministration;
   readonly #manager: EntityManager;
   readonly #reader: Reader;
@@ -79,7 +81,7 @@ export class TransactionProvider implements StorageProvider {
       expiry: 'exact',
       scan: 'ordered',
       clock: clock.kind === 'server' ? 'own' : 'replaceable',
-      feed: false,
+      feed: true,
     };
     const refuse = async (): Promise<never> => await Promise.reject(outside());
     this.administration = {
@@ -91,6 +93,7 @@ export class TransactionProvider implements StorageProvider {
       import: refuse,
       drop: refuse,
     };
+    this.feed = refuse;
     const time = clock.parameters;
     const session: Session = {
       // one after the other, on one connection

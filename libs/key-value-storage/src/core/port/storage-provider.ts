@@ -471,7 +471,8 @@ export interface StorageProvider {
   /**
    * The rows that were put with `feed`, of all databases, in one order (law 15). Each committed row
    * is returned exactly once to a reader that goes on from `next`, however late its transaction
-   * ended; the order never changes. A batch stands behind every row of its spaces that was
+   * ended; the order never changes. Rows of one batch and space stand in the order of their keys,
+   * in which the batch must have them. A batch stands behind every row of its spaces that was
    * committed before the batch was checked. A row that is put again stands at its new position
    * only; a deleted, expired or dropped row is left out. Positions survive a restart, and an export
    * followed by an import. With `features.feed`, and only then.

@@ -74,7 +74,7 @@ const range = (count: number): readonly string[] => Array.from({ length: count }
 
 export const feedClauses: readonly Clause[] = [
   {
-    name: 'The feed returns each row that was put with `feed` exactly once, in the order of the commits and of their changes, whatever the limit of a page is.',
+    name: 'The feed returns each row that was put with `feed` exactly once, in the order of the commits, those of one batch and space in the order of their keys, whatever the limit of a page is.',
     law,
     capability: 'feed',
     broken: changesFeedPages('returns the last row of a page again', (page, { after }) => ({
@@ -107,8 +107,8 @@ export const feedClauses: readonly Clause[] = [
     broken: changesRows('returns rows without their position', ({ position: _, ...row }) => row),
     async run(subject) {
       const results = [];
-      for (const key of ['one', 'two']) {
-        const changes = [feedPut(subject.address(`${key}a`)), feedPut(subject.address(key))];
+      for (const key of ['one-b', 'two-b']) {
+        const changes = [feedPut(subject.address(key.replace('b', 'a'))), feedPut(subject.address(key))];
         const { position } = await subject.mustCommit({
           changes: [...changes, put(subject.address('n'), '1')],
         });
@@ -426,9 +426,9 @@ export const feedClauses: readonly Clause[] = [
       );
       if (result.outcome === 'committed') await commit();
       else {
-        assert.equal(
-          result.outcome,
-          'conflict',
+        assert.ok(
+          result.outcome === 'conflict' ||
+            (result.outcome === 'failed' && result.error.code === 'STORAGE_CONFLICT'),
           'a row that would stand before what it follows is a conflict',
         );
         await rollback();

@@ -1,0 +1,147 @@
+/** The feed of a table: its pages, and what `open` does for it. */
+import {
+  feedPositionOf,
+  feedStart,
+  limits,
+  partsOfPosition,
+  type FeedEntry,
+  type FeedPage,
+  type FeedPosition,
+  type FeedRequest,
+} from '@kvent/key-value-storage/provider';
+import { sizeOfValue } from '@kvent/key-value-storage/internal';
+import type { Purpose } from '../connections/session.js';
+import { decodePosition, decodeRow, type Columns } from '../sql/decode-row.js';
+import {
+  endFeedMigration,
+  placeOldEvents,
+  raiseFeedBase,
+  readFeedPage,
+  readFeedState,
+} from '../sql/feed-statements.js';
+import { TextArray } from '../sql/array-parameters.js';
+import { milliseconds, type Dialect, type Statement } from '../sql/statement.js';
+
+const sequenceMax = 2n ** 63n - 1n;
+/**
+ * Events that get their positions in one statement, and the number after which progress is
+ * reported.
+ */
+const oldEventsMax = 2_000;
+const progressEach = 100_000;
+
+type Run = (
+  statement: Statement,
+  parameters: readonly unknown[],
+  purpose?: Purpose,
+) => Promise<readonly Columns[]>;
+
+export class FeedReader {
+  readonly #dialect: Dialect;
+  readonly #time: () => readonly number[];
+  /** One text for each combination of filters. */
+  readonly #pages = new Map<string, Statement>();
+
+  constructor(dialect: Dialect, time: () => readonly number[]) {
+    this.#dialect = dialect;
+    this.#time = time;
+  }
+
+  async page(run: Run, request: FeedRequest): Promise<FeedPage> {
+    const { after = feedStart, limit, databases, containers } = request;
+    const shape = `${databases !== undefined},${containers !== undefined}`;
+    let statement = this.#pages.get(shape);
+    if (statement === undefined) this.#pages.set(shape, (statement = readFeedPage(this.#dialect, request)));
+    const filters = [databases, containers].filter((filter) => filter !== undefined);
+    const lines = await run(statement, [
+      ...partsOfPosition(after).map(String),
+      limit,
+      ...filters.map((filter) => new TextArray(filter)),
+      ...this.#time(),
+    ]);
+    return decodePage(lines, after, limit);
+  }
+}
+
+/** The line without a version is about the page. */
+function decodePage(lines: readonly Columns[], after: FeedPosition, limit: number): FeedPage {
+  const [time, horizon, visited, held] = lines.find((line) => line[6] === null) ?? [];
+  const found = lines.filter((line) => line[6] !== null).map(entryOf);
+  const entries = withinFeedPage(found);
+  const heldBackMs = typeof held === 'string' ? Math.max(0, milliseconds(held)) : undefined;
+  const page = {
+    time: milliseconds(time as string),
+    entries,
+    ...(heldBackMs !== undefined && { heldBackMs }),
+  };
+  const last = entries.at(-1)?.position;
+  if (limit > 0 && last !== undefined && (entries.length < found.length || found.length === limit))
+    return { ...page, next: last, upToDate: false };
+  if (typeof visited === 'string') return { ...page, next: decodePosition(visited), upToDate: false };
+  const end = feedPositionOf(BigInt(horizon as string) - 1n, sequenceMax);
+  return { ...page, next: end > after ? end : after, upToDate: true };
+}
+
+function entryOf(line: Columns): FeedEntry {
+  const [transaction, sequence, database, container, entity, key] = line as readonly string[];
+  const position = decodePosition(`${transaction}.${sequence}`);
+  const address = { database, container, entity, key } as FeedEntry['address'];
+  return { address, row: decodeRow(line, 6, 'include'), position };
+}
+
+/** The last row may exceed the bytes of a page; one row is always left. */
+function withinFeedPage(entries: readonly FeedEntry[]): readonly FeedEntry[] {
+  let bytes = 0;
+  const over = entries.findIndex(({ row }) => (bytes += sizeOfValue(row.value)) > limits.feedPageBytesMax);
+  return over === -1 ? entries : entries.slice(0, Math.max(1, over));
+}
+
+interface FeedPreparation {
+  readonly dialect: Dialect;
+  readonly name: string;
+  /** Sees rows in the feed, of all databases. */
+  readonly run: Run;
+  readonly databases: () => Promise<readonly string[]>;
+  /** Runs a statement for one database. */
+  readonly runIn: (database: string, ...args: Parameters<Run>) => Promise<readonly Columns[]>;
+  readonly warn: (message: string) => void;
+}
+
+/**
+ * Returns the base of the table's feed. A dump that was restored into a server with lower ids of
+ * transactions raises it. In a table that is older than the feed, events get their positions first.
+ */
+export async function prepareFeed(preparation: FeedPreparation): Promise<string> {
+  const { dialect, run } = preparation;
+  const [line = []] = await run(readFeedState(dialect), []);
+  const [stored = '0', pending, last, next] = line as readonly (string | undefined)[];
+  const base = BigInt(stored);
+  const isBehind = typeof last === 'string' && BigInt(last) >= base + BigInt(next as string);
+  const raised = isBehind ? await raise(preparation, BigInt(last)) : stored;
+  if (pending === 't') await placeEvents({ ...preparation, dialect: { ...dialect, feedBase: raised } });
+  return raised;
+}
+
+async function raise({ dialect, run }: FeedPreparation, base: bigint): Promise<string> {
+  const [line] = await run(raiseFeedBase(dialect), [base.toString()], 'write');
+  return line?.[0] as string;
+}
+
+/** Page by page; after an interruption, a later `open` continues. */
+async function placeEvents({ dialect, name, run, databases, runIn, warn }: FeedPreparation): Promise<void> {
+  const statement = placeOldEvents(dialect);
+  let placed = 0;
+  for (const database of await databases()) {
+    for (let after: readonly unknown[] = ['', '', '']; ;) {
+      const [line] = await runIn(database, statement, [database, ...after, oldEventsMax], 'write');
+      if (line === undefined) break;
+      after = line.slice(0, 3);
+      const before = placed;
+      placed += Number(line[3]);
+      if (Math.floor(placed / progressEach) > Math.floor(before / progressEach))
+        warn(`${name}: ${placed} stored events have got their positions in the feed so far.`);
+    }
+  }
+  await run(endFeedMigration(dialect), [], 'write');
+  if (placed > 0) warn(`${name}: ${placed} stored events have got their positions in the feed.`);
+}

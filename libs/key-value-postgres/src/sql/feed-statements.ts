@@ -1,0 +1,135 @@
+/**
+ * The feed in SQL. Rows are in the order of (transaction, sequence), and a read returns rows below
+ * the horizon: every transaction with a lower number has ended, so no row can appear there any
+ * more. `feed-columns.ts` says how a row gets its numbers, decision 20 what else was tried.
+ */
+import { limits, type FeedRequest } from '@kvent/key-value-storage/provider';
+import { concat, eq, ge, gt, lt, minus, plus, unexpired } from './operators.js';
+import {
+  arrays,
+  epochMs,
+  readTime,
+  statement,
+  withinBytes,
+  type Dialect,
+  type Statement,
+} from './statement.js';
+import { feedNames } from './table-name.js';
+import { feedTransaction, nextFeedSequence, regclass } from './feed-columns.js';
+
+/** The rows that one page visits: a filter that few rows pass must not take long. */
+const visitedMax = 10_000;
+
+const order = 'feed_transaction, feed_sequence';
+const asNumber = (xid: string): string => `${xid}::pg_catalog.text::pg_catalog.int8`;
+
+/** The lowest number of a transaction that may still write rows. */
+const horizon = ({ feedBase }: Dialect): string =>
+  `select ${asNumber('pg_catalog.pg_snapshot_xmin(s)')} ${plus} ${feedBase} hor, pg_catalog.pg_snapshot_xmin(s) oldest
+from (select pg_catalog.pg_current_snapshot() s) s`;
+
+/**
+ * A page behind ($1, $2), of at most $3 rows, with one line before its rows: the time, the last
+ * position that was visited, whether the horizon was reached, and since when rows are held back.
+ * `$4`, `$5`: databases and containers, where they are given.
+ */
+export function readFeedPage(dialect: Dialect, { databases, containers }: FeedRequest): Statement {
+  const table = dialect.table.quoted;
+  const filters = [
+    ...(databases === undefined ? [] : ['database']),
+    ...(containers === undefined ? [] : ['container']),
+  ];
+  const now = readTime(dialect, `$${4 + filters.length}`);
+  const behind = `feed_sequence is not null and (feed_transaction, feed_sequence) ${gt} ($1::pg_catalog.int8, $2::pg_catalog.int8)
+    and feed_transaction ${lt} (select hor from h) order by ${order}`;
+  const isWanted = filters
+    .map(
+      (column, index) =>
+        `${column} ${eq} any ((select $${4 + index}::pg_catalog.text[])::pg_catalog.text[]) and `,
+    )
+    .join('');
+  const held = `select from ${table} where feed_sequence is not null and feed_transaction ${ge} (select hor from h)`;
+  const since = `coalesce((select ${epochMs('xact_start')} from pg_catalog.pg_stat_activity where backend_xid ${eq} (select oldest from h)::pg_catalog.xid limit 1), ${epochMs('pg_catalog.clock_timestamp()')})`;
+  const page = withinBytes(
+    ['feed_transaction', 'feed_sequence', 'database', 'container', 'entity', 'key'],
+    `select * from (select * from ${table} where ${behind} limit ${visitedMax}) v where ${isWanted}${unexpired('expires_at', now)} limit $3::pg_catalog.int4`,
+    order,
+    { position: 'include', bytesMax: limits.feedPageBytesMax },
+  );
+  const names = Array.from({ length: 10 }, (_, index) => `c${index + 1}`);
+  return statement(
+    `feed_${filters.join('_')}`,
+    `with h as materialized (${horizon(dialect)}), p as materialized (select * from (${page}) d(${names.join(', ')}))
+select (${epochMs(now)})::pg_catalog.text, (select hor from h)::pg_catalog.text,
+  case when (select pg_catalog.count(*) from p) ${lt} $3::pg_catalog.int4 then (select feed_transaction::pg_catalog.text ${concat} '.' ${concat} feed_sequence::pg_catalog.text from (
+    select ${order} from ${table} where ${behind} offset ${visitedMax - 1} limit 1) l) end,
+  case when exists (${held}) then (${epochMs('pg_catalog.clock_timestamp()')} ${minus} ${since})::pg_catalog.text end, null, null, null, null, null, null
+union all select ${names.map((name) => `${name}::pg_catalog.text`).join(', ')} from p`,
+  );
+}
+
+/**
+ * The state of the feed, the largest number of a transaction in the table, and that of the next.
+ */
+export function readFeedState(dialect: Dialect): Statement {
+  return statement(
+    'feed_state',
+    `select last_value, is_called, (select feed_transaction from ${dialect.table.quoted} where feed_sequence is not null order by feed_transaction desc, feed_sequence desc limit 1),
+  ${asNumber('pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())')} from ${feedNames(dialect.table).base}`,
+  );
+}
+
+/** Raises the base so that later transactions have numbers above $1; returns it. */
+export const raiseFeedBase = ({ table }: Dialect): Statement => {
+  const { base } = feedNames(table);
+  return statement(
+    'feed_raise',
+    `select pg_catalog.setval(${regclass(base)}, greatest(last_value, $1::pg_catalog.int8), is_called) from ${base}`,
+  );
+};
+
+export const endFeedMigration = ({ table }: Dialect): Statement => {
+  const { base } = feedNames(table);
+  return statement(
+    'feed_migrated',
+    `select pg_catalog.setval(${regclass(base)}, last_value, false) from ${base}`,
+  );
+};
+
+/**
+ * Gives positions to at most $5 events of the database $1 behind the address $2 to $4 that have
+ * none: the first number is the time of the event, so they stand in the order of their times and,
+ * within one, in that of their streams. Returns the last address, and how many there were.
+ */
+export function placeOldEvents(dialect: Dialect): Statement {
+  const table = dialect.table.quoted;
+  return statement(
+    'feed_place',
+    `with p as materialized (
+  select container co, entity en, key ke from ${table} where database ${eq} $1 and container ${ge} 'event:' and container ${lt} 'event;'
+    and (container, entity, key) ${gt} ($2, $3, $4) and feed_sequence is null order by container, entity, key limit $5::pg_catalog.int4
+), o as materialized (
+  select p.*, ${nextFeedSequence(dialect)} fs from p order by co, en, ke
+), u as (
+  update ${table} r set feed_transaction = least(${epochMs('updated_at')}, ${dialect.feedBase}::pg_catalog.int8), feed_sequence = fs from o
+  where r.database ${eq} $1 and r.container ${eq} co and r.entity ${eq} en and r.key ${eq} ke and r.feed_sequence is null returning 1
+)
+select co, en, ke, (select pg_catalog.count(*) from u) from p order by co desc, en desc, ke desc limit 1`,
+  );
+}
+
+/**
+ * Whether one of the spaces in $1 to $3 has a last row of another transaction that stands behind
+ * this one in the feed: a row of this transaction would stand before what it follows.
+ */
+export function findLaterRows(dialect: Dialect): Statement {
+  const spaces = arrays('1 text', '2 text', '3 text');
+  return statement(
+    'feed_later',
+    `select 1 from ${spaces} o(db, co, en, i) cross join lateral (
+  select feed_transaction ft from ${dialect.table.quoted} r
+  where r.database ${eq} o.db and r.container ${eq} o.co and r.entity ${eq} o.en and r.feed_transaction is not null
+    and not r.feed_transaction ${eq} ${feedTransaction(dialect)} order by r.key desc limit 1) l
+where ft ${gt} ${feedTransaction(dialect)} limit 1`,
+  );
+}

@@ -1,0 +1,198 @@
+/**
+ * The feed on Postgres: late commits, transactions that are older than what they follow, dumps that
+ * were restored into another server, and tables that are older than the feed.
+ */
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { defineStream, event, EventStore, type EventStream } from '@kvent/event-store';
+import { PostgresProvider } from '@kvent/key-value-postgres';
+import { isStorageError, openStorage, type KeyValueStorage } from '@kvent/key-value-storage/core';
+import { DataSource } from 'typeorm';
+import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
+
+const Orders = defineStream('order', {
+  events: { placed: event<{ n: number }>() },
+  initial: () => 0,
+  evolve: (_, { data }) => data.n,
+});
+const placed = (n: number) => [{ type: 'placed', data: { n } }] as const;
+
+let database: FreshDatabase;
+let source: DataSource;
+beforeAll(async () => {
+  database = await freshDatabase();
+  source = await new DataSource({ type: 'postgres', url: database.url, extra: { max: 8 } }).initialize();
+});
+afterAll(async () => {
+  await source.destroy();
+  await database[Symbol.asyncDispose]();
+});
+
+interface Opened {
+  readonly storage: KeyValueStorage;
+  readonly events: EventStore;
+  readonly orders: EventStream<typeof Orders>;
+}
+
+async function withEvents<R>(
+  schema: string,
+  work: (opened: Opened) => Promise<R>,
+  warn: (message: string) => void = () => undefined,
+): Promise<R> {
+  await using storage = await openStorage(new PostgresProvider({ dataSource: source, schema, warn }));
+  const events = new EventStore(storage);
+  return await work({ storage, events, orders: events.stream(Orders) });
+}
+
+/**
+ * Everything behind a position; other databases of the server may hold the feed back for a moment.
+ */
+async function readAll(events: EventStore, after?: string) {
+  const found = [];
+  for (let next = after; ;) {
+    const page = await events.readFeed({ streams: [Orders], after: next, limit: 50 });
+    found.push(...page.events);
+    next = page.next;
+    if (page.upToDate && page.heldBackMs === undefined) return found;
+  }
+}
+const short = (found: readonly { readonly stream: string; readonly version: number }[]) =>
+  found.map(({ stream, version }) => `${stream}${version}`);
+
+describe('the feed', () => {
+  it('misses nothing, has nothing twice and each stream in order, with lone appends, early transactions and rollbacks', async () => {
+    await withEvents('races', async ({ events, orders }) => {
+      const read: string[] = [];
+      let isWriting = true;
+      const reader = (async () => {
+        for (let next: string | undefined, isLast = false; !isLast;) {
+          isLast = !isWriting;
+          const page = await events.readFeed({ streams: [Orders], after: next, limit: 7 });
+          read.push(...short(page.events));
+          next = page.next;
+          isLast &&= page.upToDate && page.heldBackMs === undefined;
+        }
+      })();
+      const committed = new Set<string>();
+      const writer = async (number: number): Promise<void> => {
+        for (let round = 0; round < 25; round += 1) {
+          const stream = `s${(number + round) % 3}-`;
+          const inTransaction = round % 3 !== 0;
+          try {
+            if (!inTransaction) {
+              const { version } = await orders.append(stream, placed(round), { expectedVersion: 'any' });
+              committed.add(`${stream}${version}`);
+              continue;
+            }
+            const version = await source.transaction(async (manager) => {
+              await manager.query('select pg_current_xact_id()'); // it takes its id early
+              await orders.append(`own${number}-${round}-`, placed(0), { expectedVersion: 'any' });
+              const result = await orders
+                .within(manager)
+                .append(stream, placed(round), { expectedVersion: 'any' });
+              if (round % 3 === 1 && round % 2 === 0) throw new RangeError('rolled back');
+              return result.version;
+            });
+            committed.add(`${stream}${version}`);
+          } catch (error) {
+            if (!(error instanceof RangeError) && !isStorageError(error)) throw error;
+          } finally {
+            if (inTransaction && (await orders.version(`own${number}-${round}-`)) > 0)
+              committed.add(`own${number}-${round}-1`);
+          }
+        }
+      };
+      await Promise.all([0, 1, 2, 3].map(writer));
+      isWriting = false;
+      await reader;
+      expect(read.toSorted()).toEqual([...committed].toSorted());
+      for (const stream of ['s0-', 's1-', 's2-']) {
+        const own = read.filter((each) => each.startsWith(stream));
+        expect(own).toEqual(own.map((_, index) => `${stream}${index + 1}`));
+      }
+    });
+  });
+
+  it('refuses an append that would stand before what it follows, and works again in a new transaction', async () => {
+    await withEvents('guard', async ({ events, orders }) => {
+      const append = async (early: boolean) =>
+        await source.transaction(async (manager) => {
+          if (early) {
+            await manager.query('select pg_current_xact_id()');
+            await orders.append('a', placed(1), { expectedVersion: 0 });
+          }
+          return await orders.within(manager).append('a', placed(2), { expectedVersion: 1 });
+        });
+      await expect(append(true)).rejects.toMatchObject({
+        code: 'STORAGE_CONFLICT',
+        retryable: true,
+        effect: 'none',
+        message: expect.stringContaining('run it again'),
+      });
+      await append(false);
+      expect(short(await readAll(events))).toEqual(['a1', 'a2']);
+    });
+  });
+
+  it('says for how long an open transaction has held back what stands behind it', async () => {
+    await withEvents('held', async ({ events, orders }) => {
+      const runner = source.createQueryRunner();
+      await runner.startTransaction();
+      await runner.query('select pg_current_xact_id()');
+      await orders.append('a', placed(1), { expectedVersion: 0 });
+      const page = await events.readFeed({ streams: [Orders] });
+      await runner.rollbackTransaction();
+      await runner.release();
+      expect([page.events, page.upToDate]).toEqual([[], true]);
+      expect(page.heldBackMs).toBeGreaterThanOrEqual(0);
+      expect(short(await readAll(events, page.next))).toEqual(['a1']);
+    });
+  });
+
+  it('goes on after a dump was restored into a server whose transactions count from the beginning', async () => {
+    const last = await withEvents('dumped', async ({ orders, events }) => {
+      await orders.append('a', placed(1), { expectedVersion: 0 });
+      return (await readAll(events)).at(-1)?.position;
+    });
+    // as if the ids of this server's transactions had been higher
+    await asAdmin(database.url, async (client) => {
+      await client.query(
+        'update dumped.row set feed_transaction = feed_transaction + 1000000 where feed_sequence > 0',
+      );
+    });
+    await withEvents('dumped', async ({ orders, events }) => {
+      const { position = '' } = await orders.append('a', placed(2), { expectedVersion: 1 });
+      const found = await readAll(events, last);
+      expect(short(found)).toEqual(['a1', 'a2']);
+      expect(position > (found[0]?.position ?? position)).toBe(true);
+    });
+  });
+
+  it('gives the events of an older table positions in the order of their times, in pages, and reports it', async () => {
+    await withEvents('older', async ({ orders }) => {
+      await orders.append('b', [...placed(1), ...placed(2)], { expectedVersion: 0 });
+      await orders.append('a', placed(1), { expectedVersion: 0 });
+      await orders.append('b', placed(3), { expectedVersion: 2 });
+    });
+    await asAdmin(database.url, async (client) => {
+      await client.query(`alter table older.row drop column feed_transaction, drop column feed_sequence;
+        drop sequence older.row_feed_seq, older.row_feed_base;
+        delete from older.kvent_migrations where name like 'KventFeed%';
+        update older.row set updated_at = '2020-01-02' where entity = 'a';
+        update older.row set updated_at = '2020-01-01' where entity = 'b' and key < (select max(key) from older.row where entity = 'b');
+        update older.row set updated_at = '2020-01-03' where entity = 'b' and key = (select max(key) from older.row where entity = 'b')`);
+    });
+    const warnings: string[] = [];
+    await withEvents(
+      'older',
+      async ({ orders, events }) => {
+        await orders.append('a', placed(2), { expectedVersion: 1 });
+        expect(short(await readAll(events))).toEqual(['b1', 'b2', 'a1', 'b3', 'a2']);
+      },
+      (message) => warnings.push(message),
+    );
+    expect(warnings).toEqual([expect.stringContaining('4 stored events have got their positions')]);
+    await withEvents('older', async ({ events }) => {
+      expect((await readAll(events)).length).toBe(5);
+    });
+  });
+});
