@@ -148,14 +148,14 @@ function addFeed(table: TableName): Migration {
         await runner.query(`create policy kvent_feed on ${name} ${feedPolicy}`);
       }
       // under row-level security, this setting shows whether there are rows
-      await runner.query("select pg_catalog.set_config('kvent.work', 'list', true)");
+      await runner.query("select w from pg_catalog.set_config('kvent.work', 'list', true) w");
       // not where TypeORM has made the columns, or another journal of migrations has them
       if (added === undefined)
         await runner.query(
           `select pg_catalog.setval('${base.replaceAll("'", "''")}'::pg_catalog.regclass, (pg_catalog.date_part('epoch', pg_catalog.now()) operator(pg_catalog.*) 1000)::pg_catalog.int8 operator(pg_catalog.+) 86400000, true)
 where exists (select from ${name})`,
         );
-      await runner.query("select pg_catalog.set_config('kvent.work', '', true)");
+      await runner.query("select w from pg_catalog.set_config('kvent.work', '', true) w");
     }
 
     async down(runner: QueryRunner): Promise<void> {
