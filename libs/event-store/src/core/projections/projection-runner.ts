@@ -1,6 +1,7 @@
 /** Runs one projection in this process, beside those of other processes. */
 import type { KeyValueStorage } from '@kvent/key-value-storage/core';
 import {
+  feedStart,
   invalidState,
   resolveOptions,
   type Clock,
@@ -301,9 +302,13 @@ export class ProjectionRunner {
       const stopped = behind.find((each) => isAwaited(each) && each.state === 'stopped');
       if (stopped !== undefined) throw this.#stoppedError(stopped);
     }
-    return partitions.every(
-      (each) => each.position !== undefined && each.position >= position && !each.behind.some(isAwaited),
-    );
+    if (partitions.some(({ behind }) => behind.some(isAwaited))) return false;
+    const [lowest] = partitions.map((each) => each.position ?? feedStart).toSorted();
+    if (lowest !== undefined && lowest >= position) return true;
+    // a reader moves when events come, so the end of the feed may be after its position
+    const { entries, next, upToDate } = await this.#source.page(lowest, 1, signal);
+    const [first] = entries;
+    return first === undefined ? upToDate || next >= position : first.position > position;
   }
 
   /** Of each partition: what its reader here says, else what its reader has stored. */
