@@ -34,6 +34,7 @@ test('a provider that knows neither clock nor place is proven as far as that goe
   const claimed: readonly (string | undefined)[] = [
     undefined,
     'current reads',
+    'feed',
     'hints',
     'hints, one process',
     'no within',

@@ -20,7 +20,9 @@ const shared = {
   sourcesContent: false,
 };
 
-/** Commands that read rows and change single ones. All others need more code: the stores, copies. */
+/**
+ * Commands that read rows and change single ones. All others need more code: the stores, copies.
+ */
 const common = [
   'compact',
   'get',
