@@ -14,10 +14,10 @@ const root = join(import.meta.dirname, '..', '..');
 const bin = (path: string): string => join(root, 'node_modules', path);
 /** Above the sizes of today: what makes a package much larger is noticed here. */
 const kilobytesMax = {
-  'key-value-storage': { packed: 900, unpacked: 4_000 },
-  'key-value-postgres': { packed: 200, unpacked: 800 },
-  'event-store': { packed: 300, unpacked: 1_500 },
-  cli: { packed: 400, unpacked: 1_500 },
+  'key-value-storage': { packed: 1_200, unpacked: 5_500 },
+  'key-value-postgres': { packed: 240, unpacked: 1_000 },
+  'event-store': { packed: 420, unpacked: 2_000 },
+  cli: { packed: 500, unpacked: 1_800 },
 } as const;
 
 const tarballs = async (...names: readonly Library[]): Promise<readonly string[]> =>
