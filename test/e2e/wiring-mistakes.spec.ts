@@ -17,6 +17,9 @@ import {
   EventStoreModule,
   EventStream,
   InjectStream,
+  On,
+  Projection,
+  ProjectionsModule,
   streamOf,
 } from '@kvent/event-store';
 import { PostgresProvider } from '@kvent/key-value-postgres';
@@ -391,6 +394,30 @@ const startRows: readonly Row[] = [
     make: () => EventBusBridgeModule.forFeature(Orders, { palced: () => ({}) } as never),
   },
   {
+    mistake: 'A class in `ProjectionsModule.forFeature` has no `@Projection`.',
+    remedy: "declare it: @Projection('sales-by-day', { streams: [Orders] })",
+    make: () => ProjectionsModule.forFeature([Forgotten]),
+  },
+  {
+    mistake: '`@On` names an unknown event.',
+    remedy: 'it has placed',
+    make: () => On(Orders, 'palced' as 'placed')(Forgotten.prototype, 'placed', {}),
+  },
+  {
+    mistake: 'A class with `@Projection` has no handler.',
+    remedy: "write @On(stream, 'event type') on a method",
+    make: () => Projection('sales', { streams: [Orders] })(Forgotten),
+  },
+  {
+    mistake: '`@On` is of a stream that is not in `streams`.',
+    remedy: 'Add it to streams',
+    make: () => {
+      class Sales extends Forgotten {}
+      On(Orders, 'placed')(Sales.prototype, 'placed', {});
+      Projection('sales', { streams: [otherOrders()] })(Sales);
+    },
+  },
+  {
     mistake: 'The bridge has no `CqrsModule`.',
     remedy: 'import CqrsModule.forRoot() once',
     make: () =>
@@ -481,7 +508,7 @@ const rootFolder = join(import.meta.dirname, '..', '..');
 const sourceLines = readFileSync(here, 'utf8').split('\n');
 const place = /[\w./-]*wiring-mistakes\.spec\.ts:(\d+)/g;
 const calls =
-  /forRoot|forRootAsync|forFeature|InjectStore|InjectStream|State|defineStream|storeOf|streamOf|batchOf/;
+  /forRoot|forRootAsync|forFeature|InjectStore|InjectStream|State|On|Projection|defineStream|storeOf|streamOf|batchOf/;
 const tables: readonly (readonly [name: string, rows: readonly Row[], messages: string[]])[] = [
   ['Mistakes at the start', startRows, []],
   ['Mistakes in calls', callRows, []],

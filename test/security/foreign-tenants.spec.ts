@@ -11,8 +11,14 @@ import {
   defineStream,
   event,
   EventStore,
+  On,
+  Projection,
+  projectionFrom,
   ProjectionRunner,
   type EventStream,
+  type FeedEvent,
+  type ProjectionContext,
+  type ProjectionDefinition,
   type StreamSession,
 } from '@kvent/event-store';
 import {
@@ -263,10 +269,28 @@ const Copies = defineProjection('copies', {
   initial: () => ({ text: 'mine' }),
   evolve: (_note, { data }) => data,
 });
+/** A class that got the stores of the victim. */
+@Projection('class-copies', { streams: [Diary] })
+class ClassCopies {
+  readonly #notes: KeyValueStore<Note>;
+  constructor(storage: KeyValueStorage) {
+    this.#notes = storage.store(Notes).forTenant('globex');
+  }
+
+  @On(Diary, 'written')
+  written({ tenant, stream, data }: FeedEvent<typeof Diary>, { change, remove }: ProjectionContext): void {
+    if (tenant !== 'acme') return;
+    remove(this.#notes, stream);
+    change(this.#notes, stream, () => data, { initial: data });
+  }
+}
 const running =
-  (work: (runner: ProjectionRunner) => unknown): Attempt =>
+  (
+    work: (runner: ProjectionRunner) => unknown,
+    projection: (storage: KeyValueStorage) => ProjectionDefinition = () => Copies,
+  ): Attempt =>
   async ({ storage, diary, notes }) => {
-    const runner = new ProjectionRunner(storage, Copies);
+    const runner = new ProjectionRunner(storage, projection(storage));
     await diary.append('n-1', written('mine'), { expectedVersion: 'any' });
     await runner.start();
     try {
@@ -278,7 +302,13 @@ const running =
   };
 /** A projection reads the events of all tenants; each has effects in its own. */
 const projectionAttempts: Record<string, readonly Attempt[]> = {
-  start: [running((runner) => runner.start())],
+  start: [
+    running((runner) => runner.start()),
+    running(
+      (runner) => runner.start(),
+      (storage) => projectionFrom(new ClassCopies(storage)),
+    ),
+  ],
   whenCaughtUp: [running((runner) => runner.whenCaughtUp())],
   lag: [running((runner) => runner.lag())],
   health: [running((runner) => runner.health())],

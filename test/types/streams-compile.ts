@@ -13,10 +13,15 @@ import {
   EventStream,
   getStreamToken,
   InjectStream,
+  On,
+  Projection,
+  ProjectionsModule,
   RetryOnConflict,
   StreamSession,
   type EventInputOf,
   type EventOf,
+  type FeedEvent,
+  type ProjectionContext,
   type Recorded,
   type StateOf as StreamStateOf,
 } from '@kvent/event-store';
@@ -389,6 +394,28 @@ export function stub() {
     providers: [OrderService, { provide: getStreamToken(Orders), useValue: orders }],
   });
 }
+
+/** Handlers of one type, of several, and without their parameters. */
+@Projection('summaries', { streams: [Orders] })
+export class Summaries {
+  constructor(@InjectStore(OrderSummaries) private readonly summaries: KeyValueStore<OrderSummary>) {}
+
+  @On(Orders, 'placed')
+  placed(event: FeedEvent<typeof Orders, 'placed'>, { change }: ProjectionContext): void {
+    const count = event.data.lines.length;
+    change(this.summaries, event.stream, (summary) => ({ ...summary, count }), {
+      initial: () => ({ id: event.stream, status: 'placed', count }),
+    });
+  }
+  @On(Orders, 'paid', 'cancelled')
+  async ended(
+    { type, stream }: FeedEvent<typeof Orders, 'paid' | 'cancelled'>,
+    { remove }: ProjectionContext,
+  ) {
+    if ((await Promise.resolve(type)) === 'cancelled') remove(this.summaries, stream);
+  }
+}
+export const projections = ProjectionsModule.forFeature([Summaries]);
 
 // Inferred types
 

@@ -10,6 +10,9 @@ import {
   EventStoreModule,
   EventStream,
   InjectStream,
+  On,
+  Projection,
+  type FeedEvent,
   type StreamSession,
 } from '@kvent/event-store';
 import { given } from '@kvent/event-store/testing';
@@ -191,3 +194,17 @@ export function deciders(): void {
   // @ts-expect-error  an asynchronous decision is of events of the stream, too
   placed.when(async () => [{ type: 'shipped' }]);
 }
+
+export class Handlers {
+  // @ts-expect-error  an event that the stream does not have
+  @On(Orders, 'shipped')
+  shipped(): void {}
+
+  // @ts-expect-error  the event of another type
+  @On(Orders, 'cancelled')
+  cancelled(event: FeedEvent<typeof Orders, 'placed'>): void {
+    void event;
+  }
+}
+// @ts-expect-error  a projection has streams
+Projection('summaries', {});

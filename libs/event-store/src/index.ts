@@ -59,6 +59,13 @@ export {
   type ProjectionDefinition,
   type ProjectionOptions,
 } from './core/projections/projection-definition.js';
+export {
+  On,
+  Projection,
+  projectionFrom,
+  type ProjectionClass,
+  type ProjectionClassOptions,
+} from './core/projections/projection-class.js';
 export type {
   BehindTenant,
   PartitionHealth,

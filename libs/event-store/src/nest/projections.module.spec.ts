@@ -9,7 +9,17 @@ import {
   KeyValueStore,
   MemoryProvider,
 } from '@kvent/key-value-storage';
-import { defineProjection, defineStream, event, EventStream, ProjectionRunner } from '../core.js';
+import {
+  defineProjection,
+  defineStream,
+  event,
+  EventStream,
+  On,
+  Projection,
+  ProjectionRunner,
+  type FeedEvent,
+  type ProjectionContext,
+} from '../core.js';
 import { EventStoreModule } from './event-store.module.js';
 import { InjectStream } from './inject-stream.decorator.js';
 import { InjectProjection, ProjectionsModule } from './projections.module.js';
@@ -30,7 +40,25 @@ const TillTotals = defineProjection('till-totals', {
   initial: () => ({ cents: 0 }),
   evolve: ({ cents }, { data }) => ({ cents: cents + data.cents }),
 });
-const projections = ProjectionsModule.forFeature([TillTotals]);
+const Counts = defineState<number>('counts');
+
+@Injectable()
+class Rounding {
+  readonly step = 10;
+}
+@Projection('till-counts', { streams: [Till] })
+class TillCounts {
+  constructor(
+    @InjectStore(Counts) private readonly counts: KeyValueStore<number>,
+    private readonly rounding: Rounding,
+  ) {}
+
+  @On(Till, 'paid')
+  paid({ stream }: FeedEvent<typeof Till, 'paid'>, { change }: ProjectionContext): void {
+    change(this.counts, stream, (count) => count + this.rounding.step, { initial: 0 });
+  }
+}
+const projections = ProjectionsModule.forFeature([TillTotals, TillCounts]);
 
 @Injectable()
 class Cashier {
@@ -38,17 +66,19 @@ class Cashier {
     @InjectStream(Till) readonly tills: EventStream<typeof Till>,
     @InjectStore(Totals) readonly totals: KeyValueStore<Total>,
     @InjectProjection(TillTotals) readonly projection: ProjectionRunner,
+    @InjectStore(Counts) readonly counts: KeyValueStore<number>,
+    @InjectProjection(TillCounts) readonly counting: ProjectionRunner,
   ) {}
 }
 
 @Module({
   imports: [
     KeyValueStorageModule.forRoot({ provider: new MemoryProvider() }),
-    KeyValueStorageModule.forFeature([Totals]),
+    KeyValueStorageModule.forFeature([Totals, Counts]),
     EventStoreModule.forFeature([Till]),
     projections,
   ],
-  providers: [Cashier],
+  providers: [Cashier, Rounding],
 })
 class AppModule {}
 
@@ -59,21 +89,32 @@ class ReportsModule {}
 describe('ProjectionsModule', () => {
   it('runs each projection once, from the start of the application until its shutdown', async () => {
     const module = await Test.createTestingModule({ imports: [AppModule, ReportsModule] }).compile();
-    const { tills, totals, projection } = module.get(Cashier);
+    const { tills, totals, projection, counts, counting } = module.get(Cashier);
     expect(projection.health().partitions).toMatchObject([{ state: 'stopped' }]);
     await module.init();
     const paid = [{ type: 'paid', data: { cents: 5 } }] as const;
     const { position } = await tills.append('a', paid, { expectedVersion: 0 });
     await projection.whenCaughtUp({ position });
     expect((await totals.getOrThrow('a')).value).toEqual({ cents: 5 });
+    await counting.whenCaughtUp({ position });
+    expect((await counts.getOrThrow('a')).value).toBe(10);
     expect(projection.health().partitions).toMatchObject([{ state: 'running' }]);
     await module.close();
     expect(projection.health().partitions).toMatchObject([{ state: 'stopped' }]);
   });
 
+  it('instantiates a class with what its module can inject, and names what is missing', async () => {
+    @Module({ imports: [KeyValueStorageModule.forRoot({ provider: new MemoryProvider() }), projections] })
+    class WithoutStores {}
+    const module = await Test.createTestingModule({ imports: [WithoutStores] }).compile();
+    await expect(module.init()).rejects.toThrow(/dependencies of the TillCounts .*KeyValueStore<counts>/s);
+    await module.close();
+  });
+
   it('refuses what is no projection', () => {
     expect(() => ProjectionsModule.forFeature(TillTotals as never)).toThrow('takes an array of projections');
     expect(() => ProjectionsModule.forFeature([Till as never])).toThrow('must come from defineProjection');
+    expect(() => ProjectionsModule.forFeature([Rounding])).toThrow('The class Rounding has no @Projection');
     expect(() => InjectProjection(Till as never)).toThrow('must come from defineProjection');
   });
 });

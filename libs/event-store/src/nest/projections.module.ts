@@ -5,12 +5,18 @@ import {
   type DynamicModule,
   type InjectionToken,
   type OnApplicationBootstrap,
+  type Type,
 } from '@nestjs/common';
-import { ModulesContainer } from '@nestjs/core';
+import { ModuleRef, ModulesContainer } from '@nestjs/core';
 import { KeyValueStorage, type InjectDecorator } from '@kvent/key-value-storage';
 import { invalidOption } from '@kvent/key-value-storage/provider';
-import { callSite, callSiteOf, inspect, located } from '@kvent/key-value-storage/internal';
+import { callSiteOf, inspect, located } from '@kvent/key-value-storage/internal';
 import { namedModule, onceForApplication } from '@kvent/key-value-storage/internal/nest';
+import {
+  boundProjection,
+  isProjectionClass,
+  type ProjectionClass,
+} from '../core/projections/projection-class.js';
 import {
   projectionDefinitionOf,
   type ProjectionDefinition,
@@ -19,20 +25,23 @@ import {
 import { ProjectionRunner, type ProjectionRunnerOptions } from '../core/projections/projection-runner.js';
 import { EventStoreHost } from './event-store-host.js';
 
+/** A projection as modules and decorators name it. */
+type AnyProjection = ProjectionDefinition | ProjectionClass;
+
 // weak, so that a token is released with its definition
-const tokens = new WeakMap<ResolvedProjection, symbol>();
+const tokens = new WeakMap<object, symbol>();
 
 /**
  * The injection token of a projection's runner. `INVALID_OPTION` for anything that
- * `defineProjection` did not return.
+ * `defineProjection` did not return, and for a class without `@Projection`.
  */
-export function getProjectionToken(projection: ProjectionDefinition): InjectionToken {
-  const resolved = projectionDefinitionOf(projection);
-  let token = tokens.get(resolved);
+export function getProjectionToken(projection: AnyProjection): InjectionToken {
+  const { name } = resolved(projection, notInstantiated);
+  let token = tokens.get(projection);
   if (token === undefined) {
     // Nest prints it where a module does not import it
-    token = Symbol(`ProjectionRunner<${resolved.name}> of ProjectionsModule.forFeature([…])`);
-    tokens.set(resolved, token);
+    token = Symbol(`ProjectionRunner<${name}> of ProjectionsModule.forFeature([…])`);
+    tokens.set(projection, token);
   }
   return token;
 }
@@ -41,7 +50,7 @@ export function getProjectionToken(projection: ProjectionDefinition): InjectionT
  * Injects the runner of a projection, for `whenCaughtUp`, `health`, `lag` and `retry`. The
  * projection must be in some `ProjectionsModule.forFeature([…])` that the module imports.
  */
-export function InjectProjection(projection: ProjectionDefinition): InjectDecorator<ProjectionRunner> {
+export function InjectProjection(projection: AnyProjection): InjectDecorator<ProjectionRunner> {
   return Inject(located(callSiteOf(InjectProjection), () => getProjectionToken(projection)));
 }
 
@@ -52,32 +61,38 @@ export function InjectProjection(projection: ProjectionDefinition): InjectDecora
 @Module({})
 export class ProjectionsModule {
   /**
-   * Runs these projections. The same projection in several modules runs once. `options` are those
-   * of its first module. `INVALID_OPTION`.
+   * Runs these projections. Classes are instantiated with what the importing module can inject. The
+   * same projection in several modules runs once, with the options of its first module.
+   * `INVALID_OPTION`.
    */
   static forFeature(
-    projections: readonly ProjectionDefinition[],
+    projections: readonly AnyProjection[],
     options: ProjectionRunnerOptions = {},
   ): DynamicModule {
-    const owner = `ProjectionsModule.forFeature (${callSite(ProjectionsModule.forFeature)})`;
+    const place = callSiteOf(ProjectionsModule.forFeature);
+    const owner = `ProjectionsModule.forFeature (${place()})`;
     if (!Array.isArray(projections))
       throw invalidOption(`${owner} takes an array of projections; got ${inspect(projections)}.`);
-    const definitions = projections.map(projectionDefinitionOf);
-    const runners = definitions.map(getProjectionToken);
+    const names = located(place, () => projections.map((each) => resolved(each, notInstantiated).name));
+    const module = namedModule(`Projections(${names.join(', ')})`, {});
+    const runners = projections.map(getProjectionToken);
     return {
-      module: namedModule(`Projections(${definitions.map(({ name }) => name).join(', ')})`, {}),
+      module,
       imports: [EventStoreHost],
       providers: [
-        ...definitions.map((definition) => ({
-          provide: getProjectionToken(definition),
+        ...projections.map((projection) => ({
+          provide: getProjectionToken(projection),
           inject: [KeyValueStorage, ModulesContainer],
           useFactory: (storage: KeyValueStorage, modules: ModulesContainer) =>
-            onceForApplication(modules, definition, () => new ProjectionRunner(storage, definition, options)),
+            runningOf(storage, modules, { projection, module, options }).runner,
         })),
         {
           provide: Symbol(owner),
-          inject: runners,
-          useFactory: (...all: readonly ProjectionRunner[]) => new RunningProjections(all),
+          inject: [KeyValueStorage, ModulesContainer, ...runners],
+          useFactory: (storage: KeyValueStorage, modules: ModulesContainer) =>
+            new RunningProjections(
+              projections.map((projection) => runningOf(storage, modules, { projection, module, options })),
+            ),
         },
       ],
       exports: runners,
@@ -85,18 +100,75 @@ export class ProjectionsModule {
   }
 }
 
-class RunningProjections implements OnApplicationBootstrap, BeforeApplicationShutdown {
-  readonly #runners: readonly ProjectionRunner[];
+const notInstantiated = (): never => {
+  throw new Error('The class of a projection is instantiated when the application starts.');
+};
 
-  constructor(runners: readonly ProjectionRunner[]) {
-    this.#runners = runners;
+/** `INVALID_OPTION`. */
+const resolved = (projection: AnyProjection, instance: () => object): ResolvedProjection =>
+  isProjectionClass(projection) ? boundProjection(projection, instance) : projectionDefinitionOf(projection);
+
+interface ProjectionFeature {
+  readonly projection: AnyProjection;
+  readonly module: Type<unknown>;
+  readonly options: ProjectionRunnerOptions;
+}
+
+function runningOf(
+  storage: KeyValueStorage,
+  modules: ModulesContainer,
+  feature: ProjectionFeature,
+): RunningProjection {
+  return onceForApplication(
+    modules,
+    getProjectionToken(feature.projection),
+    () => new RunningProjection(storage, modules, feature),
+  );
+}
+
+/** The runner may be injected before the class is instantiated. */
+class RunningProjection {
+  readonly runner: ProjectionRunner;
+  readonly #modules: ModulesContainer;
+  readonly #feature: ProjectionFeature;
+  #instance: object | undefined;
+
+  constructor(storage: KeyValueStorage, modules: ModulesContainer, feature: ProjectionFeature) {
+    const instance = () => this.#instance ?? notInstantiated();
+    this.runner = new ProjectionRunner(storage, resolved(feature.projection, instance), feature.options);
+    this.#modules = modules;
+    this.#feature = feature;
+  }
+
+  async start(): Promise<void> {
+    const { projection } = this.#feature;
+    if (isProjectionClass(projection))
+      this.#instance ??= await this.#importer().create<object>(projection as unknown as Type<object>);
+    await this.runner.start();
+  }
+
+  /** Of the module that imports the projection: there are its stores. */
+  #importer(): ModuleRef {
+    const { module } = this.#feature;
+    const isImporter = ({ imports }: { readonly imports: ReadonlySet<{ readonly metatype: unknown }> }) =>
+      [...imports].some(({ metatype }) => metatype === module);
+    const importer = [...this.#modules.values()].find(isImporter);
+    return importer?.getProviderByKey<ModuleRef>(ModuleRef).instance as ModuleRef;
+  }
+}
+
+class RunningProjections implements OnApplicationBootstrap, BeforeApplicationShutdown {
+  readonly #running: readonly RunningProjection[];
+
+  constructor(running: readonly RunningProjection[]) {
+    this.#running = running;
   }
 
   async onApplicationBootstrap(): Promise<void> {
-    for (const runner of this.#runners) await runner.start();
+    for (const each of this.#running) await each.start();
   }
 
   async beforeApplicationShutdown(): Promise<void> {
-    await Promise.all(this.#runners.map(async (runner) => await runner.stop()));
+    await Promise.all(this.#running.map(async ({ runner }) => await runner.stop()));
   }
 }

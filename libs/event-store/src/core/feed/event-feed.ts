@@ -4,9 +4,12 @@ import type { FeedPosition } from '@kvent/key-value-storage/provider';
 import type { Recorded } from '../definition/event-stream.js';
 import type { AnyStream, EventOf } from '../definition/stream-definition.js';
 
-/** An event of a stream, and where it stands in the feed. */
-export type FeedEvent<D extends AnyStream> = D extends AnyStream
-  ? Recorded<EventOf<D>> & {
+/**
+ * An event of a stream, and where it stands in the feed; of one type: `FeedEvent<typeof Orders,
+ * 'placed'>`.
+ */
+export type FeedEvent<D extends AnyStream, Type extends string = string> = D extends AnyStream
+  ? Recorded<Extract<EventOf<D>, { readonly type: Type }>> & {
       readonly kind: 'event';
       /** The type of the stream, as `defineStream` names it. */
       readonly streamType: string;

@@ -1,8 +1,8 @@
 /** The changes that the handlers of some events ask for: read once, folded in memory. */
 import type { AtomicBatch, Entry, Key, KeyValueStore } from '@kvent/key-value-storage/core';
-import { limits, storageError } from '@kvent/key-value-storage/provider';
+import { invalidOption, limits, storageError } from '@kvent/key-value-storage/provider';
 import { inspect, rowNameOf, rowsOf } from '@kvent/key-value-storage/internal';
-import type { ProjectionContext } from './projection-definition.js';
+import type { ProjectionContext, ResolvedProjection } from './projection-definition.js';
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- KeyValueStore is invariant
 type AnyStore = KeyValueStore<any, any, any>;
@@ -23,6 +23,7 @@ interface AffectedStore {
 }
 
 export class Effects {
+  readonly #projection: Pick<ResolvedProjection, 'name' | 'provider'>;
   readonly #tenant: string | undefined;
   /**
    * By the store that the handler has, and by the state: two stores of one state share its rows.
@@ -30,7 +31,8 @@ export class Effects {
   readonly #stores = new Map<AnyStore, AffectedStore>();
   readonly #states = new Map<unknown, AffectedStore>();
 
-  constructor(tenant: string | undefined) {
+  constructor(projection: Pick<ResolvedProjection, 'name' | 'provider'>, tenant: string | undefined) {
+    this.#projection = projection;
     this.#tenant = tenant;
   }
 
@@ -74,6 +76,8 @@ export class Effects {
     if (affected !== undefined) return affected;
     const store: AnyStore = this.#tenant === undefined ? given : given.forTenant(this.#tenant);
     const { definition } = rowsOf(store);
+    if (definition.provider !== this.#projection.provider)
+      throw anotherProvider(this.#projection, definition);
     affected = this.#states.get(definition) ?? { store, rows: new Map<string, AffectedRow>() };
     this.#stores.set(given, affected);
     this.#states.set(definition, affected);
@@ -94,6 +98,18 @@ export class Effects {
     }
     return changes;
   }
+}
+
+function anotherProvider(
+  projection: Pick<ResolvedProjection, 'name' | 'provider'>,
+  state: { readonly name: string; readonly provider?: string | undefined },
+) {
+  const { name, provider } = projection;
+  const nameOf = (named: string | undefined): string =>
+    named === undefined ? 'the main provider' : `the provider '${named}'`;
+  return invalidOption(
+    `The projection '${name}' has its checkpoints on ${nameOf(provider)}, and cannot change '${state.name}' of ${nameOf(state.provider)} in the same commit. Its states must be on one provider: @Projection(…, { provider: '…' }).`,
+  );
 }
 
 /**

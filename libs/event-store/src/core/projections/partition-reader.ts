@@ -15,12 +15,10 @@ import {
 import { FeedSource } from '../feed/feed-source.js';
 import { numbersIn } from '../rows/stream-addresses.js';
 import { partitionOf } from './partition-of.js';
-import type { ResolvedProjection } from './projection-definition.js';
 import type { BehindTenant } from './projection-health.js';
 import { EventFailure, isTransient, TenantWriter, type WriterContext } from './tenant-writer.js';
 
 export interface ReaderContext extends WriterContext {
-  readonly projection: ResolvedProjection;
   readonly clock: Clock;
   readonly retry: ProjectionRetry;
   /** Called when the position moves, and when a tenant falls behind, stops or catches up. */

@@ -18,7 +18,12 @@ import {
   located,
   storeDefinitionOf,
 } from '@kvent/key-value-storage/internal';
-import { assertVersion, streamDefinitionOf, type AnyStream } from '../definition/stream-definition.js';
+import {
+  assertVersion,
+  streamDefinitionOf,
+  type AnyStream,
+  type ResolvedStream,
+} from '../definition/stream-definition.js';
 import type { FeedEvent } from '../feed/event-feed.js';
 import type { UntypedStream } from '../feed/read-feed.js';
 
@@ -32,15 +37,15 @@ export interface ProjectionContext {
    * value to write. Where it returns the same object, nothing is written. Without `initial`, an
    * absent entry stops the projection with `KEY_NOT_FOUND`.
    */
-  change<T, K extends Key, I>(
+  readonly change: <T, K extends Key, I>(
     store: KeyValueStore<T, K, I>,
     key: NoInfer<K>,
     fold: (value: T) => NoInfer<I>,
-    options?: { readonly initial?: NoInfer<T> | (() => NoInfer<T>) },
-  ): void;
+    options?: { readonly initial?: NoInfer<T | (() => T)> },
+  ) => void;
   /** Deletes an entry, if there is one. */
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- KeyValueStore is invariant
-  remove<K extends Key>(store: KeyValueStore<any, K, never>, key: NoInfer<K>): void;
+  readonly remove: <K extends Key>(store: KeyValueStore<any, K, never>, key: NoInfer<K>) => void;
 }
 
 /** Applies one event: it may only call the context, because it may run several times. */
@@ -49,7 +54,7 @@ export type ProjectionHandler = (
   context: ProjectionContext,
 ) => void | Promise<void>;
 
-/** Returned by `defineProjection`. */
+/** Returned by `defineProjection` and `projectionFrom`. */
 export interface ProjectionDefinition {
   readonly kind: 'projection';
   readonly name: string;
@@ -59,7 +64,7 @@ export interface ProjectionDefinition {
 /** A projection with its defaults, as a runner uses it. */
 export interface ResolvedProjection extends ProjectionDefinition {
   readonly partitions: number;
-  readonly streams: readonly AnyStream[];
+  readonly streams: readonly ResolvedStream[];
   /** The provider of the states that it changes: its checkpoints are there too. */
   readonly provider: string | undefined;
   readonly handlerOn: (storage: KeyValueStorage) => ProjectionHandler;
@@ -82,7 +87,7 @@ export interface ProjectionOptions<D extends AnyStream> {
 }
 
 const partitionsMax = 256;
-const commonNames = ['streams', 'version', 'partitions'];
+export const commonNames = ['streams', 'version', 'partitions'];
 
 /**
  * Declares a projection that folds events into the entries of one state. Each event counts exactly
@@ -111,7 +116,7 @@ export function defineProjection<D extends AnyStream, T, K extends Key = Key, I 
       if (typeof value !== 'function')
         throw invalidOption(`${owner}: ${option} must be a function; got ${inspect(value)}.`);
     const { provider } = storeDefinitionOf(into);
-    return resolveProjection(owner, name, options, provider, (storage) => {
+    const handlerOn = (storage: KeyValueStorage): ProjectionHandler => {
       const store = storage.store(into as StateDefinition<T, K, I>) as unknown as KeyValueStore<T, K, I>;
       return (given, context) => {
         // the codec has checked that it is one of the definitions
@@ -119,18 +124,18 @@ export function defineProjection<D extends AnyStream, T, K extends Key = Key, I 
         const own = key(event);
         if (own !== undefined) context.change(store, own, (value) => evolve(value, event), { initial });
       };
-    });
+    };
+    return Object.freeze({ ...resolveProjection(owner, name, options, provider), handlerOn });
   });
 }
 
 /** `INVALID_OPTION`; `owner` is the first word of its message. */
-function resolveProjection(
+export function resolveProjection(
   owner: string,
   name: string,
   { streams, version = 1, partitions = 1 }: ProjectionOptions<AnyStream>,
   provider: string | undefined,
-  handlerOn: ResolvedProjection['handlerOn'],
-): ResolvedProjection {
+): Omit<ResolvedProjection, 'handlerOn'> {
   if (typeof name !== 'string' || name.trim() === '')
     throw invalidOption(`${owner}: name must be a string that is not blank; got ${inspect(name)}.`);
   if (!Array.isArray(streams) || streams.length === 0)
@@ -143,18 +148,10 @@ function resolveProjection(
     throw invalidOption(
       `${owner}: partitions must be a whole number from 1 to ${partitionsMax}; got ${inspect(partitions)}.`,
     );
-  return Object.freeze({
-    kind: 'projection',
-    name,
-    version,
-    partitions,
-    streams: definitions,
-    provider,
-    handlerOn,
-  });
+  return { kind: 'projection', name, version, partitions, streams: definitions, provider };
 }
 
-/** `INVALID_OPTION` for anything that `defineProjection` did not return. */
+/** `INVALID_OPTION` for anything that neither `defineProjection` nor `projectionFrom` returned. */
 export function projectionDefinitionOf(definition: unknown): ResolvedProjection {
   if (
     typeof definition === 'object' &&
@@ -163,5 +160,7 @@ export function projectionDefinitionOf(definition: unknown): ResolvedProjection 
     'handlerOn' in definition
   )
     return definition as ResolvedProjection;
-  throw invalidOption(`A projection must come from defineProjection; got ${inspect(definition)}.`);
+  throw invalidOption(
+    `A projection must come from defineProjection or projectionFrom(instance); got ${inspect(definition)}.`,
+  );
 }

@@ -1,12 +1,24 @@
 /** Orders of several tenants, and their sales by day. */
 import { setImmediate } from 'node:timers/promises';
-import { defineState, MemoryProvider, type StorageProvider } from '@kvent/key-value-storage';
+import {
+  defineState,
+  MemoryProvider,
+  type KeyValueStorage,
+  type KeyValueStore,
+  type StorageProvider,
+} from '@kvent/key-value-storage';
 import { ManualClock } from '@kvent/key-value-storage/testing';
 import { storageError } from '@kvent/key-value-storage/provider';
 import { openKeyValueStorage } from '@kvent/key-value-storage/internal';
 import { defineStream, event } from '../definition/stream-definition.js';
 import { EventStore } from '../event-store.js';
-import { defineProjection, type ProjectionDefinition } from './projection-definition.js';
+import type { FeedEvent } from '../feed/event-feed.js';
+import { On, Projection, projectionFrom } from './projection-class.js';
+import {
+  defineProjection,
+  type ProjectionContext,
+  type ProjectionDefinition,
+} from './projection-definition.js';
 import { ProjectionRunner, type ProjectionRunnerOptions } from './projection-runner.js';
 
 export const Orders = defineStream('order', {
@@ -33,6 +45,45 @@ export const SalesByDay = defineProjection('sales-by-day', {
     return { orders: sales.orders + 1, cents: sales.cents + data.cents };
   },
 });
+
+/** How many orders a stream has; an entry is removed by an event 'noted'. */
+export const OrderCounts = defineState<{ readonly orders: number }>('order-counts');
+
+/** The same sales, and a second state in the same commit. */
+@Projection('sales-and-counts', { streams: [Orders], partitions: 2 })
+export class SalesAndCounts {
+  readonly #days: KeyValueStore<DaySales>;
+  readonly #counts: KeyValueStore<{ readonly orders: number }>;
+
+  constructor(storage: KeyValueStorage) {
+    this.#days = storage.store(DaySales);
+    this.#counts = storage.store(OrderCounts);
+  }
+
+  @On(Orders, 'placed')
+  placed(
+    { stream, data: { day, cents } }: FeedEvent<typeof Orders, 'placed'>,
+    { change }: ProjectionContext,
+  ) {
+    if (cents < 0) throw new Error('The cents are negative.');
+    const noSales = { orders: 0, cents: 0 };
+    change(this.#days, day, (sales) => ({ orders: sales.orders + 1, cents: sales.cents + cents }), {
+      initial: noSales,
+    });
+    change(this.#counts, stream, ({ orders }) => ({ orders: orders + 1 }), {
+      initial: () => ({ orders: 0 }),
+    });
+  }
+
+  @On(Orders, 'noted')
+  async noted({ stream }: FeedEvent<typeof Orders, 'noted'>, { remove }: ProjectionContext): Promise<void> {
+    await Promise.resolve();
+    remove(this.#counts, stream);
+  }
+}
+
+export const salesAndCounts = ({ storage }: { readonly storage: KeyValueStorage }): ProjectionDefinition =>
+  projectionFrom(new SalesAndCounts(storage));
 
 export const placed = (day: string, cents: number) => [{ type: 'placed', data: { day, cents } }] as const;
 
@@ -101,6 +152,12 @@ export async function openShop(wrap: (provider: StorageProvider) => StorageProvi
       const found: Record<string, DaySales> = {};
       for await (const { key, value } of storage.store(DaySales).forTenant(tenant).list())
         found[String(key)] = value;
+      return found;
+    },
+    async counts(tenant: string): Promise<Record<string, number>> {
+      const found: Record<string, number> = {};
+      for await (const { key, value } of storage.store(OrderCounts).forTenant(tenant).list())
+        found[String(key)] = value.orders;
       return found;
     },
     async [Symbol.asyncDispose](): Promise<void> {

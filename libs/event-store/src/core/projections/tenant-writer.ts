@@ -13,12 +13,13 @@ import type { FeedSource } from '../feed/feed-source.js';
 import { FeedReader } from '../feed/read-feed.js';
 import type { Checkpoint, Checkpoints } from './checkpoints.js';
 import { Effects } from './effects.js';
-import type { ProjectionHandler } from './projection-definition.js';
+import type { ProjectionHandler, ResolvedProjection } from './projection-definition.js';
 
 export interface WriterContext {
   readonly storage: KeyValueStorage;
   readonly source: FeedSource;
   readonly checkpoints: Checkpoints;
+  readonly projection: ResolvedProjection;
   readonly handler: ProjectionHandler;
   readonly signal: AbortSignal;
 }
@@ -123,8 +124,8 @@ export class TenantWriter {
   }
 
   async #commit(part: readonly FeedEntry[]): Promise<void> {
-    const { storage, source, handler, signal } = this.#context;
-    const effects = new Effects(this.#tenant);
+    const { storage, source, projection, handler, signal } = this.#context;
+    const effects = new Effects(projection, this.#tenant);
     const reader = new FeedReader(source);
     for (const entry of part) {
       const decoded = reader.item(entry);
