@@ -71,8 +71,9 @@ export class ProjectionsModule {
   ): DynamicModule {
     const place = callSiteOf(ProjectionsModule.forFeature);
     const owner = `ProjectionsModule.forFeature (${place()})`;
-    if (!Array.isArray(projections))
-      throw invalidOption(`${owner} takes an array of projections; got ${inspect(projections)}.`);
+    const given: unknown = projections;
+    if (!Array.isArray(given))
+      throw invalidOption(`${owner} takes an array of projections; got ${inspect(given)}.`);
     const names = located(place, () => projections.map((each) => resolved(each, notInstantiated).name));
     const module = namedModule(`Projections(${names.join(', ')})`, {});
     const runners = projections.map(getProjectionToken);
