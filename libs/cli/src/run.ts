@@ -36,7 +36,13 @@ export async function run(args: readonly string[], output: Output): Promise<RunR
     };
     try {
       const work = await command.load();
-      const report = await (work as Work)(values, { signal, progress, print, packageRanges });
+      const report = await (work as Work)(values, {
+        signal,
+        progress,
+        print,
+        data: output.data,
+        packageRanges,
+      });
       await print(report);
       if (report.failed === true) result = { exitCode: 1, interrupted: false };
     } catch (error) {

@@ -13,10 +13,12 @@ export { printable } from './core/base/printable.js';
 export { encodeValue, parseStored, reviveFrozen, toBase64 } from './core/encoding/codec.js';
 export { decodeKey, encodeKey, encodeRange } from './core/encoding/key-encoding.js';
 export { decodeText, encodeText } from './core/encoding/text-encoding.js';
+export { isOfPart } from './core/port/export-part.js';
 export { faultOfRow, placeOf } from './core/port/raw-row.js';
 export type {
   Address,
   Batch,
+  ExportPart,
   RawRow,
   Row,
   ScanRange,

@@ -80,8 +80,8 @@ async function write(source: CopySource, path: string, options: BackupOptions): 
   return lines.summary;
 }
 
-/** Resolves when the new name is on disk. */
-async function putInPlace(temporary: string, path: string): Promise<void> {
+/** Renames a file. Resolves when the new name is on disk. */
+export async function putInPlace(temporary: string, path: string): Promise<void> {
   await rename(temporary, path);
   const directory = await open(dirname(path));
   try {

@@ -14,6 +14,8 @@ export interface CommandContext {
   readonly progress: ProgressLine;
   /** Prints a part of the result at once. Returns whether its reader is still there. */
   readonly print: (part: Report) => Promise<boolean>;
+  /** Writes lines of data to stdout, unchanged. Returns whether its reader is still there. */
+  readonly data: (lines: string) => Promise<boolean>;
   /** The ranges of the packages that this command is built with. */
   readonly packageRanges: () => Readonly<Record<string, string>>;
 }

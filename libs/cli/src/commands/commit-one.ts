@@ -26,7 +26,7 @@ export async function commitOne(
     address: { container, entity, key },
     expected: before === undefined ? 'absent' : { version: before.version },
   };
-  await makeIndexesUnready(provider, { database, container, entity, key }, signal);
+  await makeIndexesUnready(provider, { database, container, entity }, signal);
   const result = await commitBatch(provider, database, { checks: [check], changes: [change] }, signal);
   if (result.outcome === 'committed') return result.version;
   throw conflictError(options.key, before?.version, result.actual);

@@ -2,6 +2,7 @@
  * The table of commands. The help, the completion of shells and `docs/reference/command-line.md`
  * are made of it. Each command is loaded when it is called, so that no call loads the others.
  */
+import { columnsFrom, onErrorFrom } from '../input/record-options.js';
 import { secondsFrom, timeToLiveFrom, wholeNumberFrom } from '../input/numbers.js';
 import type { ArgumentSpec, CommandSpec, OptionSpec } from './declaration.js';
 
@@ -64,6 +65,17 @@ const id: ArgumentSpec = { name: 'id', text: 'the id of a stream' };
 const cursor: OptionSpec = { flags: '--cursor <cursor>', text: 'continues after the page that printed it' };
 const version = wholeNumberFrom(1, Number.MAX_SAFE_INTEGER);
 const key: ArgumentSpec = { name: 'key', text: 'a text, or a JSON array of parts: \'["user",42]\'' };
+
+const file: ArgumentSpec = { name: 'file', text: 'a file (default: stdin or stdout)', optional: true };
+const csv: readonly OptionSpec[] = [
+  { flags: '--csv', text: 'CSV with a header (RFC 4180), instead of JSON lines' },
+  { flags: '--key <column>', text: "the column of CSV with the keys (default: 'key')" },
+  {
+    flags: '--json-columns <names>',
+    text: 'columns of CSV that hold JSON, with commas between them (default: all are texts)',
+    parse: columnsFrom,
+  },
+];
 
 export const commands: readonly CommandSpec[] = [
   {
@@ -202,6 +214,54 @@ export const commands: readonly CommandSpec[] = [
     writes: true,
     example: 'kvent rm ./data product mug --tenant acme --write',
     load: async () => (await import('./rm.js')).rm,
+  },
+  {
+    name: 'import',
+    summary: 'Loads the entries of a file into a state: JSON lines with key and value, or CSV.',
+    arguments: [storage, state, file],
+    options: [
+      write,
+      ...csv,
+      {
+        flags: '--on-error <action>',
+        text: "what follows a record that is refused: 'stop' or 'continue'",
+        parse: onErrorFrom,
+        default: 'stop',
+      },
+      {
+        flags: '--schema-version <number>',
+        text: 'the schemaVersion of the values',
+        parse: version,
+        default: 1,
+      },
+      container,
+      ...tenant,
+      ...opening,
+    ],
+    writes: true,
+    example: 'kvent import ./data product products.jsonl --tenant acme --write',
+    load: async () => (await import('./import.js')).importEntries,
+  },
+  {
+    name: 'export',
+    summary: 'Writes the entries of a state, as they are at one moment, as JSON lines or CSV.',
+    arguments: [storage, state, file],
+    options: [
+      { flags: '--prefix <key>', text: 'only keys that begin with this text, or with these parts' },
+      ...csv,
+      {
+        flags: '--columns <names>',
+        text: 'the columns of CSV (default: the properties of the first entry)',
+        parse: columnsFrom,
+      },
+      { flags: '--replace', text: 'overwrites an existing file' },
+      container,
+      ...tenant,
+      ...opening,
+    ],
+    writes: true,
+    example: 'kvent export ./data product products.jsonl --tenant acme',
+    load: async () => (await import('./export.js')).exportEntries,
   },
   {
     name: 'stream ls',

@@ -3,9 +3,8 @@
  * of the state unready. The next process that uses them builds them again.
  */
 import { setTimeout } from 'node:timers/promises';
-import { unreadyIndexes, type StorageProvider } from '@kvent/key-value-storage/internal/rows';
+import { unreadyIndexes, type Space, type StorageProvider } from '@kvent/key-value-storage/internal/rows';
 import { commitBatch } from './commit-batch.js';
-import type { ValueAddress } from './one-value.js';
 
 /** Longer than a process relies on the status of an index. */
 const leaveMs = 1_000;
@@ -13,13 +12,13 @@ const attemptsMax = 10;
 
 export async function makeIndexesUnready(
   provider: StorageProvider,
-  address: ValueAddress,
+  space: Space,
   signal: AbortSignal,
 ): Promise<void> {
   for (let attempt = 1; attempt <= attemptsMax; attempt += 1) {
-    const batch = await unreadyIndexes(provider, address);
+    const batch = await unreadyIndexes(provider, space);
     if (batch.changes.length === 0) return;
-    const { outcome } = await commitBatch(provider, address.database, batch, signal);
+    const { outcome } = await commitBatch(provider, space.database, batch, signal);
     if (outcome === 'conflict') continue;
     if (provider.features.shared) await setTimeout(leaveMs, undefined, { signal });
     return;

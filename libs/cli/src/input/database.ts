@@ -33,6 +33,10 @@ export async function chosenDatabase(storage: DatabaseList, options: TenantOptio
   );
 }
 
+/** The chosen database, which may be new; without a choice the only one. */
+export const targetDatabase = async (storage: DatabaseList, options: TenantOptions): Promise<string> =>
+  chosenIn(options) ?? (await chosenDatabase(storage, options));
+
 function chosenIn({ tenant, shared }: TenantOptions): string | undefined {
   if (shared === true) return sharedDatabase;
   return tenant === undefined ? undefined : fromArgument('--tenant', () => databaseOf(tenant));

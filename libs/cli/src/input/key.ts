@@ -22,7 +22,8 @@ export const encodedKeyFrom = (text: string): string =>
 export const rangeFrom = (prefix: string | undefined): ReturnType<typeof encodeRange> =>
   fromArgument('--prefix', () => encodeRange(prefix === undefined ? {} : { prefix: keyFrom(prefix) }));
 
-function keyFrom(text: string): Key {
+/** The key of a text, not checked; `UsageError` for a part that cannot be read. */
+export function keyFrom(text: string): Key {
   if (!/^\s*[["]/.test(text)) return text;
   const json = parsed(text);
   if (typeof json === 'string') return json;

@@ -69,6 +69,12 @@ export class Output {
     );
   }
 
+  /** Writes lines of data to stdout, unchanged; on a terminal without control characters. */
+  readonly data = async (lines: string): Promise<boolean> => {
+    const isTerminal = this.#stdout.isTTY === true;
+    return await this.#write(isTerminal ? lines.split(/\r?\n/).map(printable).join('\n') : lines);
+  };
+
   #styled(line: Line): string {
     if (typeof line === 'string') return this.clean(line);
     const text = this.clean(line.text);

@@ -39,9 +39,13 @@ export class ProgressLine {
     this.#clean = clean;
   }
 
+  get isTerminal(): boolean {
+    return this.#stream.isTTY === true;
+  }
+
   show({ what: given, rows, total }: Progress): void {
     const now = this.#now();
-    const terminal = this.#stream.isTTY === true;
+    const terminal = this.isTerminal;
     if (now - this.#shownAt < (terminal ? onceEachMs.terminal : onceEachMs.plain)) return;
     this.#shownAt = now;
     const what = this.#clean(given);

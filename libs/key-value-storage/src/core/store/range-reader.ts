@@ -17,7 +17,8 @@ import type { ListRange, Page, PageRequest } from './key-value-store.js';
 import { limits } from '../base/limits.js';
 import { assertOptions, invalidOption, outOfRange } from '../base/options.js';
 import type { DefinitionRows } from './definition-rows.js';
-import type { RawRow, ScannedRow, ScanRange } from '../port/storage-provider.js';
+import { isOfPart } from '../port/export-part.js';
+import type { ScannedRow, ScanRange } from '../port/storage-provider.js';
 import type { RangePage, WatchedRange } from '../watch/range-watcher.js';
 
 const rangeNames = ['prefix', 'start', 'end', 'reverse'];
@@ -61,17 +62,12 @@ export class RangeReader<Item, K extends Key = Key> {
     if (access.inTransaction)
       throw storageError('STORAGE_UNSUPPORTED', 'An export cannot begin inside a transaction.', {});
     const part = { container, entity, start, ...(end !== undefined && { end }) };
-    const isOfPart = (raw: RawRow): boolean =>
-      raw.container === container &&
-      raw.entity === entity &&
-      raw.key >= start &&
-      (end === undefined || raw.key < end);
     const read = async function* (this: RangeReader<Item, K>): AsyncGenerator<Item> {
       throwIfAborted('An export', options?.signal);
       access.assertOpen();
       const rows = access.provider.administration.export(database, part);
       for await (const raw of untilSignal('An export', rows, options?.signal))
-        if (isOfPart(raw)) yield await this.#entry(scope, raw);
+        if (isOfPart(raw, part)) yield await this.#entry(scope, raw);
     };
     return { [Symbol.asyncIterator]: () => read.call(this) };
   }

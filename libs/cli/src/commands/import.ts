@@ -1,0 +1,143 @@
+/** `kvent import`: loads the entries of a file into a state. */
+import { defineState, type LoadItem } from '@kvent/key-value-storage/core';
+import { statesIn, storeOn } from '@kvent/key-value-storage/internal';
+import { untilAborted, type StorageProvider } from '@kvent/key-value-storage/internal/rows';
+import { assertCsvOptions, keyColumnDefault } from '../input/record-options.js';
+import { targetDatabase, type TenantOptions } from '../input/database.js';
+import type { ExportedState } from '../input/exported-states.js';
+import { fromArgument, UsageError } from '../input/usage-error.js';
+import { counted, type Report } from '../output/report.js';
+import { ImportSource, type RecordFailure } from '../records/import-source.js';
+import { openInput } from '../records/input-file.js';
+import { CsvFormat, jsonLines } from '../records/record-format.js';
+import { assertWrite, withStorage, type CommandContext, type StorageOptions } from './command.js';
+import { makeIndexesUnready } from './unready-indexes.js';
+
+interface Options extends StorageOptions, TenantOptions {
+  readonly storage: string;
+  readonly state: string;
+  readonly file?: string;
+  readonly write?: boolean;
+  readonly csv?: boolean;
+  readonly key?: string;
+  readonly jsonColumns?: readonly string[];
+  readonly onError: 'stop' | 'continue';
+  readonly schemaVersion: number;
+  readonly container?: string;
+}
+
+export async function importEntries(options: Options, context: CommandContext): Promise<Report> {
+  assertWrite('import', options);
+  assertCsvOptions(options);
+  const { csv, key = keyColumnDefault, jsonColumns = [], onError, schemaVersion } = options;
+  const definition = definitionOf(options);
+  const format = csv === true ? new CsvFormat({ key, json: jsonColumns }) : jsonLines(schemaVersion);
+  const source = new ImportSource(format, onError);
+  await using input = await openInput(options.file);
+  // a wrong header changes nothing
+  const items = await begun(source.items(input.bytes), context.signal);
+  return await withStorage('target', options, context, async (provider) => {
+    const database = await targetDatabase(provider, options);
+    const loaded = await load(provider, { definition, database, items, source, onError }, context);
+    return reportOf(provider.name, database, options, { ...loaded, expired: source.expired });
+  });
+}
+
+/** The definition of the application is not known: only its name, its container and its version. */
+function definitionOf({ state, container, schemaVersion }: Options): ExportedState {
+  const named = fromArgument('The state', () => defineState(state, { ...(container && { container }) }));
+  const [definition] = statesIn({ named });
+  if (definition === undefined) throw new UsageError(`There can be no state '${state}'.`);
+  return { ...definition, schemaVersion };
+}
+
+/** The same items, the first of which is read. */
+async function begun(
+  items: AsyncGenerator<LoadItem, undefined>,
+  signal: AbortSignal,
+): Promise<AsyncIterable<LoadItem>> {
+  const first = await untilAborted('The import', 'none', signal, items.next());
+  let next: typeof first | undefined = first;
+  const iterator: AsyncIterator<LoadItem, undefined> = {
+    next: async () => {
+      const read = next ?? (await items.next());
+      next = undefined;
+      return read;
+    },
+    return: () => items.return(undefined),
+  };
+  return { [Symbol.asyncIterator]: () => iterator };
+}
+
+interface Load {
+  readonly definition: ExportedState;
+  readonly database: string;
+  readonly items: AsyncIterable<LoadItem>;
+  readonly source: ImportSource;
+  readonly onError: 'stop' | 'continue';
+}
+
+interface Loaded {
+  readonly loaded: number;
+  readonly failed: number;
+  readonly failures: readonly (Omit<RecordFailure, 'line'> & { readonly line?: number })[];
+}
+
+async function load(
+  provider: StorageProvider,
+  { definition, database, items, source, onError }: Load,
+  { signal, progress }: CommandContext,
+): Promise<Loaded> {
+  const space = { database, container: definition.container, entity: definition.entity };
+  const what = `importing ${definition.name} into ${database}`;
+  await makeIndexesUnready(provider, space, signal);
+  try {
+    const { loaded, failed, failures } = await storeOn(provider, definition, database).loadFrom(items, {
+      signal,
+      onError,
+      onProgress: ({ loaded: rows }) => {
+        if (progress.isTerminal) progress.show({ what, rows, total: undefined });
+      },
+    });
+    return {
+      loaded,
+      failed: failed + source.failed,
+      failures: [...source.failures, ...failures.map(({ error: { message } }) => ({ message }))],
+    };
+  } finally {
+    // another process may have built them during the import
+    if (provider.features.shared) await makeIndexesUnready(provider, space, new AbortController().signal);
+  }
+}
+
+/** How many failures are printed as text. */
+const printedMax = 10;
+
+function reportOf(
+  storage: string,
+  database: string,
+  { state, onError }: Options,
+  { loaded, failed, expired, failures }: Loaded & { readonly expired: number },
+): Report {
+  const counts = [
+    ...(failed === 0 ? [] : [`${counted(failed, 'record was', 'records were')} refused`]),
+    ...(expired === 0 ? [] : [`${counted(expired, 'entry had', 'entries had')} expired`]),
+  ];
+  return {
+    json: { command: 'import', storage, database, state, loaded, failed, expired, failures },
+    text: [
+      `Imported ${counted(loaded, 'entry', 'entries')} into ${state} of '${database}'${counts.map((each) => `; ${each}`).join('')}.`,
+      ...failures.slice(0, printedMax).map(({ line, message }) => ({
+        text: `${line === undefined ? '' : `line ${line}: `}${message}`,
+        style: 'bad' as const,
+      })),
+      ...(failed > Math.min(printedMax, failures.length)
+        ? [`${counted(failed - Math.min(printedMax, failures.length), 'more', 'more')}.`]
+        : []),
+      ...(failed > 0 && onError === 'stop'
+        ? ['The import ended there. To skip what is refused: --on-error continue.']
+        : []),
+    ],
+    failed: failed > 0,
+  };
+}

@@ -1,0 +1,92 @@
+/**
+ * The entries of a file, read as they are asked for. A record that is no entry is a failure with
+ * the number of its line, and is not passed on.
+ */
+import { limits, type LoadItem } from '@kvent/key-value-storage/core';
+import { messageOf } from '@kvent/key-value-storage/internal';
+import { assertWithin, encodeValue } from '@kvent/key-value-storage/internal/rows';
+import { HeaderError, type RecordFormat } from './record-format.js';
+import { RecordSplitter, type Piece } from './split.js';
+
+export interface RecordFailure {
+  readonly line: number;
+  readonly message: string;
+}
+
+const failuresMax = 100;
+/** The value of a shorter record is below its limit, however its numbers are written. */
+const lengthChecked = limits.valueBytesMax / 20;
+
+export class ImportSource {
+  /** The first of them. */
+  readonly failures: RecordFailure[] = [];
+  failed = 0;
+  expired = 0;
+  readonly #format: RecordFormat;
+  readonly #onError: 'stop' | 'continue';
+  readonly #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+  constructor(format: RecordFormat, onError: 'stop' | 'continue') {
+    this.#format = format;
+    this.#onError = onError;
+  }
+
+  /** With `onError: 'stop'` the entries before the first failure. */
+  async *items(bytes: AsyncIterable<Buffer>): AsyncGenerator<LoadItem, undefined> {
+    const splitter = new RecordSplitter(this.#format.csv);
+    for await (const chunk of bytes) {
+      yield* this.#itemsOf(splitter.push(chunk));
+      if (this.#isStopped) return undefined;
+    }
+    yield* this.#itemsOf(splitter.end());
+    return undefined;
+  }
+
+  get #isStopped(): boolean {
+    return this.failed > 0 && this.#onError === 'stop';
+  }
+
+  *#itemsOf(pieces: Iterable<Piece>): Generator<LoadItem, void> {
+    for (const piece of pieces) {
+      const item = this.#itemOf(piece);
+      if (item !== undefined) yield item;
+      if (this.#isStopped) return;
+    }
+  }
+
+  #itemOf(piece: Piece): LoadItem | undefined {
+    if ('fault' in piece) return this.#refuse(piece.line, piece.fault);
+    try {
+      const text = this.#textOf(piece);
+      const read = text.trim() === '' ? 'header' : this.#format.read(text);
+      if (read === 'expired') this.expired += 1;
+      if (typeof read === 'string') return undefined;
+      if (text.length > lengthChecked) assertSize(read);
+      return read;
+    } catch (error) {
+      if (error instanceof HeaderError) throw error;
+      return this.#refuse(piece.line, messageOf(error));
+    }
+  }
+
+  #textOf({ line, bytes }: Extract<Piece, { readonly bytes: Buffer }>): string {
+    let text: string;
+    try {
+      text = this.#decoder.decode(bytes);
+    } catch {
+      throw new Error('It is not UTF-8.');
+    }
+    return line === 1 ? text.replace(/^\ufeff/, '') : text;
+  }
+
+  #refuse(line: number, message: string): undefined {
+    this.failed += 1;
+    if (this.failures.length < failuresMax) this.failures.push({ line, message });
+  }
+}
+
+/** Here and not in the load, because the load does not know the line. */
+function assertSize({ value }: LoadItem): void {
+  const { text } = encodeValue(value, () => 'the value', { schemaVersion: 1 });
+  assertWithin('valueBytesMax', text, 'value');
+}
