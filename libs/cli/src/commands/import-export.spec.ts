@@ -283,7 +283,7 @@ describe('kvent import', () => {
     expect((await entries()).map(([key]) => key)).toEqual(['\u0000', 'a', 'z']);
   });
 
-  it('writes the schema version that it is told, and makes the indexes of the state unready', async () => {
+  it('writes the given schema version, and makes the indexes of the state unready', async () => {
     const slotsOf = async (doctor: string): Promise<number> => {
       let count = 0;
       await folder.store(async (storage) => {

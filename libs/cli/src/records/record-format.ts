@@ -7,7 +7,7 @@ import { UsageError } from '../input/usage-error.js';
 import { fieldsOf } from './csv.js';
 
 /** What a record says: an entry to load, or nothing to load. */
-export type ReadRecord = LoadItem | 'expired' | 'header';
+type ReadRecord = LoadItem | 'expired' | 'header';
 
 export interface RecordFormat {
   readonly csv: boolean;
@@ -21,19 +21,19 @@ const lineNames = ['key', 'value', 'etag', 'updatedAt', 'expiresAt', 'schemaVers
 export const jsonLines = (schemaVersion: number): RecordFormat => ({
   csv: false,
   read: (text) => {
-    const line = jsonOf(text);
+    const parsed = jsonOf(text);
     if (
-      typeof line !== 'object' ||
-      line === null ||
-      Array.isArray(line) ||
-      !('key' in line) ||
-      !('value' in line)
+      typeof parsed !== 'object' ||
+      parsed === null ||
+      Array.isArray(parsed) ||
+      !('key' in parsed) ||
+      !('value' in parsed)
     )
-      throw new Error(`It must be {"key":…,"value":…}; got ${inspect(line)}.`);
-    const unknown = Object.keys(line).find((name) => !lineNames.includes(name));
+      throw new Error(`It must be {"key":…,"value":…}; got ${inspect(parsed)}.`);
+    const unknown = Object.keys(parsed).find((name) => !lineNames.includes(name));
     if (unknown !== undefined)
       throw new Error(`Its properties must be ${lineNames.join(', ')}; got ${inspect(unknown)}.`);
-    const given: Line = line;
+    const given: Line = parsed;
     if (given.schemaVersion !== undefined && given.schemaVersion !== schemaVersion)
       throw new Error(
         `Its schemaVersion must be ${schemaVersion}, that of --schema-version; got ${inspect(given.schemaVersion)}.`,
@@ -63,7 +63,7 @@ function ttlOf(expiresAt: unknown): number | 'never' {
 /** The header of CSV does not fit the options: nothing can be imported. */
 export class HeaderError extends UsageError {}
 
-export interface CsvColumns {
+interface CsvColumns {
   /** The column of the keys. */
   readonly key: string;
   /** Columns whose fields are JSON. All others are texts. */
