@@ -1,5 +1,5 @@
 /** `kvent` between directories and a real Postgres. */
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -71,6 +71,28 @@ function copies(): void {
     expect(back.databases.map(({ sha256 }) => sha256)).toEqual(there.databases.map(({ sha256 }) => sha256));
     expect(await workspace.rows('back')).toEqual(await workspace.rows('data'));
     expect(await etags('back')).toEqual(await etags('data'));
+  });
+
+  it('imports a file, again over itself, and exports it', async () => {
+    const file = workspace.path('products.jsonl');
+    const keys = Array.from({ length: 2_000 }, (_, index) => `p-${String(index).padStart(4, '0')}`);
+    await writeFile(file, keys.map((key) => `{"key":"${key}","value":{"key":"${key}"}}\n`).join(''));
+    for (let time = 0; time < 2; time += 1)
+      expect(
+        await workspace.run('import', database.url, 'product', file, '--tenant', 'acme', '--write'),
+      ).toMatchObject({ loaded: keys.length, failed: 0 });
+    const { code, stdout } = await workspace.kvent(
+      'export',
+      database.url,
+      'product',
+      '--csv',
+      '--key',
+      'sku',
+    );
+    expect({ code, rows: stdout.trimEnd().split('\r\n') }).toEqual({
+      code: 0,
+      rows: ['sku,key', ...keys.map((key) => `${key},${key}`)],
+    });
   });
 
   it('copies every kind of row with its version, times and exact text, but no leases', async () => {

@@ -22,6 +22,7 @@ import { Bytes, Product, Seats, Tags, Views, type Tag } from './compiles.js';
 
 declare const products: KeyValueStore<Product>;
 declare const tags: KeyValueStore<Tag>;
+declare const codes: KeyValueStore<string, readonly [string, number]>;
 declare const storage: KeyValueStorage;
 
 @Injectable()
@@ -73,6 +74,24 @@ export async function values(): Promise<void> {
   storage.atomic().save(tags, entry);
   // @ts-expect-error  deleting needs a range
   await products.deleteMany();
+  // @ts-expect-error  an incomplete value in a load
+  await products.loadFrom([{ key: 'p', value: { sku: 'p' } }]);
+  // @ts-expect-error  an entry without its key in a load
+  await products.loadFrom([{ value: entry.value }]);
+  // @ts-expect-error  a key of another type in a load
+  await codes.loadFrom([{ key: 'a', value: 'x' }]);
+  // @ts-expect-error  one item is not a source
+  await products.loadFrom({ key: 'p', value: entry.value });
+  // @ts-expect-error  a misspelt consequence of a failure
+  await products.loadFrom([], { onError: 'skip' });
+  // @ts-expect-error  an incomplete value among those that are added
+  await products.addMany([{ key: 'p', value: { sku: 'p' } }]);
+  // @ts-expect-error  entries are not keys
+  await products.deleteKeys([entry]);
+  // @ts-expect-error  keys of another type are not deleted
+  await codes.deleteKeys(['a']);
+  // @ts-expect-error  an export has no direction
+  products.export({ reverse: true });
   // @ts-expect-error  a touch says until when
   await products.touch('p', {});
 }
