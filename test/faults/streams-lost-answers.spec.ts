@@ -48,7 +48,7 @@ describe.each(['answer', 'request'] as const)('streams on Postgres, when the %s 
     const append = () =>
       notes.append('a', [noted('appended'), noted('too')], { expectedVersion: 0, idempotencyKey: 'k' });
     await losing('appended', append);
-    expect(await append()).toEqual({ version: 2, replayed: committed });
+    expect(await append()).toMatchObject({ version: 2, replayed: committed });
     const transact = () =>
       notes.transact('a', (texts) => [noted(`decided on ${texts.length}`)], { idempotencyKey: 'l' });
     await losing('decided on 2', transact);
