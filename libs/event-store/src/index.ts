@@ -93,5 +93,11 @@ export { EventStoreModule, type EventStoreAsyncOptions } from './nest/event-stor
 export { EventBusBridgeModule, type EventBusMapping } from './nest/event-bus-bridge.module.js';
 export { getStreamToken, InjectStream } from './nest/inject-stream.decorator.js';
 export { getProjectionToken, InjectProjection, ProjectionsModule } from './nest/projections.module.js';
+export {
+  ProjectionsHealthIndicator,
+  type ProjectionCheck,
+  type ProjectionsCheck,
+  type ProjectionsHealthOptions,
+} from './nest/projections-health.indicator.js';
 export { streamOf } from './nest/stream-of.js';
 export { RetryOnConflict, RetryOnConflictInterceptor } from '@kvent/key-value-storage';

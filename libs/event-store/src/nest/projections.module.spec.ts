@@ -1,5 +1,6 @@
 import 'reflect-metadata';
 import { Injectable, Module } from '@nestjs/common';
+import { HealthCheckService, TerminusModule } from '@nestjs/terminus';
 import { Test } from '@nestjs/testing';
 import { describe, expect, it } from '@jest/globals';
 import {
@@ -9,6 +10,7 @@ import {
   KeyValueStore,
   MemoryProvider,
 } from '@kvent/key-value-storage';
+import { ManualClock } from '@kvent/key-value-storage/testing';
 import {
   defineProjection,
   defineStream,
@@ -22,7 +24,9 @@ import {
 } from '../core.js';
 import { EventStoreModule } from './event-store.module.js';
 import { InjectStream } from './inject-stream.decorator.js';
-import { InjectProjection, ProjectionsModule } from './projections.module.js';
+import { ProjectionsHealthIndicator } from './projections-health.indicator.js';
+import { getProjectionToken, InjectProjection, ProjectionsModule } from './projections.module.js';
+import { streamOf } from './stream-of.js';
 
 const Till = defineStream('till', {
   events: { paid: event<{ cents: number }>() },
@@ -116,5 +120,70 @@ describe('ProjectionsModule', () => {
     expect(() => ProjectionsModule.forFeature([Till as never])).toThrow('must come from defineProjection');
     expect(() => ProjectionsModule.forFeature([Rounding])).toThrow('The class Rounding has no @Projection');
     expect(() => InjectProjection(Till as never)).toThrow('must come from defineProjection');
+  });
+});
+
+describe('The health of projections', () => {
+  it('is degraded by a lag and by a stopped tenant, down after the end, and names no reason', async () => {
+    const clock = new ManualClock();
+    let open = (): void => undefined;
+    const opened = new Promise<void>((resolve) => (open = resolve));
+    @Projection('gated', { streams: [Till] })
+    class Gated {
+      @On(Till, 'paid')
+      async paid({ data }: FeedEvent<typeof Till, 'paid'>): Promise<void> {
+        await opened;
+        if (data.cents < 0) throw new Error('secret');
+      }
+    }
+    const module = await Test.createTestingModule({
+      imports: [
+        TerminusModule.forRoot({ logger: false }),
+        KeyValueStorageModule.forRoot({ provider: new MemoryProvider({ clock }) }),
+        EventStoreModule.forFeature([Till]),
+        ProjectionsModule.forFeature([Gated], { retry: { attempts: 1 } }),
+      ],
+    }).compile();
+    const indicator = module.get(ProjectionsHealthIndicator, { strict: false });
+    const checks = module.get(HealthCheckService, { strict: false });
+    const runner = module.get<ProjectionRunner>(getProjectionToken(Gated), { strict: false });
+    const check = async () => await checks.check([() => indicator.isHealthy('projections')]);
+    await module.init();
+    const pay = async (cents: number) =>
+      await streamOf(module, Till).append('a', [{ type: 'paid', data: { cents } }], {
+        expectedVersion: 'any',
+      });
+    await pay(1);
+    expect(await check()).toMatchObject({ status: 'ok', info: { projections: { status: 'up' } } });
+    await clock.advance(60_001);
+    expect(await check()).toMatchObject({
+      status: 'degraded',
+      info: {
+        projections: {
+          projections: [
+            { projection: 'gated', version: 1, lag: { events: 1, ms: 60_001 }, stoppedTenants: 0 },
+          ],
+        },
+      },
+    });
+    open();
+    await runner.whenCaughtUp();
+    expect(await check()).toMatchObject({ status: 'ok' });
+    await pay(-1);
+    await expect(runner.whenCaughtUp()).rejects.toMatchObject({ code: 'PROJECTION_STOPPED' });
+    const stopped = await indicator.isHealthy('projections');
+    expect(stopped.projections).toMatchObject({ status: 'degraded', projections: [{ stoppedTenants: 1 }] });
+    expect(JSON.stringify(stopped)).not.toContain('secret');
+    await runner.stop();
+    expect((await indicator.isHealthy('projections')).projections.status).toBe('down');
+    await expect(indicator.isHealthy('projections', { maxLagMs: -1 })).rejects.toThrow(
+      'maxLagMs must be a number of milliseconds from 0, below 2^31; got -1.',
+    );
+    await module.close();
+    const closed = await indicator.isHealthy('projections');
+    expect(closed.projections).toMatchObject({
+      status: 'down',
+      projections: [{ code: 'STORAGE_NOT_OPEN' }],
+    });
   });
 });

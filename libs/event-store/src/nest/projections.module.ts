@@ -24,6 +24,7 @@ import {
 } from '../core/projections/projection-definition.js';
 import { ProjectionRunner, type ProjectionRunnerOptions } from '../core/projections/projection-runner.js';
 import { EventStoreHost } from './event-store-host.js';
+import { ProjectionsHealthIndicator, runnersOf } from './projections-health.indicator.js';
 
 /** A projection as modules and decorators name it. */
 type AnyProjection = ProjectionDefinition | ProjectionClass;
@@ -81,6 +82,7 @@ export class ProjectionsModule {
       module,
       imports: [EventStoreHost],
       providers: [
+        ProjectionsHealthIndicator,
         ...projections.map((projection) => ({
           provide: getProjectionToken(projection),
           inject: [KeyValueStorage, ModulesContainer],
@@ -96,7 +98,7 @@ export class ProjectionsModule {
             ),
         },
       ],
-      exports: runners,
+      exports: [...runners, ProjectionsHealthIndicator],
     };
   }
 }
@@ -137,6 +139,7 @@ class RunningProjection {
   constructor(storage: KeyValueStorage, modules: ModulesContainer, feature: ProjectionFeature) {
     const instance = () => this.#instance ?? notInstantiated();
     this.runner = new ProjectionRunner(storage, resolved(feature.projection, instance), feature.options);
+    runnersOf(modules).add(this.runner);
     this.#modules = modules;
     this.#feature = feature;
   }
