@@ -44,7 +44,7 @@ const memory: ListedProvider = {
 const jsonFiles = join(tmpdir(), `kvent-contract-${process.pid}`);
 const jsonFile: ListedProvider = {
   name: 'json-file',
-  lacks: ['shared', 'transactions', 'feed', 'feed, durable', 'feed, shared', 'feed, transactions'],
+  lacks: ['shared', 'transactions', 'feed, shared', 'feed, transactions', 'no feed'],
   create: ({ clock, location }) => new JsonFileProvider({ directory: join(jsonFiles, location), clock }),
   // the parent too, once it is empty
   dispose: (location) => {

@@ -9,6 +9,9 @@ import type { FeedPosition } from './storage-provider.js';
 const digits = 16;
 const pattern = /^[0-7][0-9a-f]{15}[0-7][0-9a-f]{15}$/;
 
+/** Above it, adding 1 to a number may not change it. */
+const secondMax = 2 ** 52;
+
 /** Before every row. */
 export const feedStart: FeedPosition = '0'.repeat(2 * digits);
 
@@ -45,5 +48,9 @@ export class PositionCounter {
     this.#last = position;
     this.#first = position.slice(0, digits);
     this.#second = Number.parseInt(position.slice(digits), 16);
+    if (this.#second < secondMax) return;
+    // an imported row may have a number that cannot be counted on from
+    this.#first = (BigInt(`0x${this.#first}`) + 1n).toString(16).padStart(digits, '0');
+    this.#second = 0;
   }
 }

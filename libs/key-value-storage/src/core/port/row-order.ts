@@ -8,4 +8,4 @@ export function compareAddresses(a: RowAddress, b: RowAddress): number {
   );
 }
 
-const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+export const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

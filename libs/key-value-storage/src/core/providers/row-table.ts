@@ -26,7 +26,7 @@ interface TableFeed {
 }
 
 export class RowTable {
-  readonly #feed: TableFeed | undefined;
+  #feed: TableFeed | undefined;
   /** Container → entity → key → row. */
   readonly #containers = new SortedMap<SortedMap<SortedMap<Row>>>();
   /** Addresses of the rows that expire, by their time. */
@@ -37,6 +37,11 @@ export class RowTable {
 
   /** `feed`: where the positions of the rows are kept. */
   constructor(feed?: TableFeed) {
+    this.#feed = feed;
+  }
+
+  /** From now on the positions of rows that change are kept there. */
+  joinFeed(feed: TableFeed): void {
     this.#feed = feed;
   }
 

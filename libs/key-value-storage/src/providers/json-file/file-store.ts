@@ -16,6 +16,8 @@ import type {
   CommitResult,
   CountRange,
   ExportPart,
+  FeedPage,
+  FeedRequest,
   RawRow,
   ReadResult,
   ScanPage,
@@ -102,6 +104,14 @@ export class FileStore {
   async count(range: CountRange): Promise<number> {
     await this.#assertOwned();
     return this.#databases.get(range.database)?.table.count(range, this.#context.time.now()) ?? 0;
+  }
+
+  async feed(request: FeedRequest): Promise<FeedPage> {
+    await this.#assertOwned();
+    return await this.#context.feed.page(request, {
+      rowAt: ({ database, address }) => this.#databases.get(database)?.table.get(address),
+      now: () => this.#context.time.now(),
+    });
   }
 
   /**
@@ -251,7 +261,13 @@ export class FileStore {
       batch = [];
       bytes = 0;
       const imported = this.#with(name, (database) =>
-        database.submit(() => ({ effects, result: effects.length })),
+        database.submit((rowBefore, _, positions) => ({
+          effects: effects.map(({ address, row }) => ({
+            address,
+            row: row.position === undefined ? row : positions.keep(row, rowBefore(address)),
+          })),
+          result: effects.length,
+        })),
       );
       count += await imported.catch((error: unknown) => stopImport(error, count));
     };
@@ -306,6 +322,7 @@ export class FileStore {
       );
     }
     this.#databases.delete(name);
+    database.leaveFeed();
     this.hints.changed(name, database.table.all());
     if (database.exists) await removeTree(fileSystem, aside);
     return existed;
@@ -358,8 +375,8 @@ const isExpired = (row: RawRow['row'] | undefined, now: number): boolean =>
 
 const submit = (database: DatabaseFile, batch: Batch, signal: Signal): Promise<readonly CommitResult[]> =>
   database.submit(
-    (rowBefore, now) => {
-      const { effects, result } = evaluateBatch(batch, rowBefore, now);
+    (rowBefore, now, { next }) => {
+      const { effects, result } = evaluateBatch(batch, rowBefore, now, next);
       return { effects, result: [result] };
     },
     signal,

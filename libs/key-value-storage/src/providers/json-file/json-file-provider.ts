@@ -18,6 +18,8 @@ import type {
   Batch,
   CommitResult,
   CountRange,
+  FeedPage,
+  FeedRequest,
   Hint,
   HintTarget,
   ProviderFeatures,
@@ -106,7 +108,7 @@ export class JsonFileProvider implements StorageProvider {
     expiry: 'exact',
     scan: 'ordered',
     clock: 'replaceable',
-    feed: false,
+    feed: true,
   };
   readonly administration: StorageAdministration = {
     databases: async () => await this.#opened().databases(),
@@ -211,6 +213,11 @@ export class JsonFileProvider implements StorageProvider {
 
   hints(targets: readonly HintTarget[], signal: AbortSignal): AsyncIterable<Hint> {
     return this.#opened().hints.listen(targets, signal);
+  }
+
+  async feed(request: FeedRequest): Promise<FeedPage> {
+    throwIfAborted('A read of the feed', request.signal);
+    return await this.#opened().feed(request);
   }
 
   async sweep(limit: number): Promise<number> {

@@ -5,18 +5,29 @@
 import { join } from 'node:path';
 import { SteadyTime, type Clock } from '../../core/base/clock.js';
 import { isStorageError, storageError, type StorageError } from '../../core/base/errors.js';
+import { feedStart } from '../../core/port/feed-position.js';
 import { HintSource } from '../../core/providers/hint-source.js';
 import { DatabaseFile } from './database/database-file.js';
 import type { CompactionOptions, StoreContext } from './database/store-context.js';
-import { unavailable } from './disk/disk-errors.js';
+import { corrupt, unavailable } from './disk/disk-errors.js';
 import { directoryOf } from './disk/file-name.js';
 import type { FileSystem } from './disk/file-system.js';
 import { FileStore } from './file-store.js';
+import { reservationName } from './format/layout.js';
 import { acquireLock, type HeldLock } from './lock/lock-file.js';
 import { OpenJournals } from './database/open-journals.js';
 import type { Processes } from './lock/process-identity.js';
 import { readDatabase, type RecoveredDatabase } from './database/read-database.js';
-import { listDatabases, ensureRoot, readMarker, prepareRoot, warnOfPermissions } from './store-root.js';
+import { joinFeed } from './place-old-rows.js';
+import { StoreFeed } from './store-feed.js';
+import {
+  listDatabases,
+  ensureRoot,
+  markFeed,
+  readMarker,
+  prepareRoot,
+  warnOfPermissions,
+} from './store-root.js';
 
 interface OpenOptions {
   readonly fileSystem: FileSystem;
@@ -68,9 +79,14 @@ export async function openStore(
   const opening = new Opening(options, lock, databases);
   try {
     lock.start(opening.onLockLost, () => opening.store.noteOnDisk());
-    const id = await (readOnly ? readMarker : prepareRoot)(fileSystem, root);
+    const marker = await (readOnly ? readMarker : prepareRoot)(fileSystem, root);
+    const { id, feed = false } = marker;
     if (expectedId !== undefined && id !== expectedId) throw anotherStore(root);
-    await opening.readAll();
+    await opening.readAll(feed);
+    if (!feed && !readOnly) {
+      await opening.context.feed.reserve();
+      await markFeed(fileSystem, root, marker, true);
+    }
     await opening.context.verifyOwner();
     return { store: opening.store, id };
   } catch (error) {
@@ -138,6 +154,7 @@ class Opening {
       root,
       time: new SteadyTime(clock),
       hints: new HintSource(),
+      feed: new StoreFeed({ fileSystem, root, verifyOwner }),
       compaction,
       journals: new OpenJournals(openJournalsMax),
       onIdle: (database) => this.store.forget(database),
@@ -163,17 +180,27 @@ class Opening {
     }
   }
 
-  /** Writes nothing before all databases are read, so a refused start changes nothing. */
-  async readAll(): Promise<void> {
-    const { fileSystem, root } = this.context;
+  /**
+   * Writes nothing before all databases are read, so a refused start changes nothing. `hasFeed`:
+   * the events have positions.
+   */
+  async readAll(hasFeed: boolean): Promise<void> {
+    const { fileSystem, root, feed } = this.context;
     const found: Found[] = [];
+    if (!(await feed.found()) && hasFeed)
+      throw corrupt(
+        join(root, reservationName(feedStart)),
+        'a file of this kind is missing: it reserves the positions of the feed',
+      );
     await eachOf(await listDatabases(fileSystem, root), async (name) => {
       found.push({ name, recovered: await readDatabase(fileSystem, join(root, directoryOf(name)), name) });
     });
     for (const { recovered } of found)
       if (Number.isFinite(recovered.time.time)) this.context.time.found(recovered.time);
     this.#warnOfClock();
-    await eachOf(found, (each) => this.#add(each));
+    const tables = found.map(({ name, recovered: { table } }) => ({ name, table }));
+    const changed = joinFeed(tables, feed, !hasFeed);
+    await eachOf(found, (each) => this.#add(each, changed.has(each.name)));
   }
 
   /** Rows expire by the stored time, never by a clock that was set back. */
@@ -194,14 +221,15 @@ class Opening {
     return wall - this.#clock.now() >= clockWarningMs;
   }
 
-  async #add({ name, recovered }: Found): Promise<void> {
+  async #add({ name, recovered }: Found, hasChanged: boolean): Promise<void> {
     const { fileSystem, warn } = this.context;
     for (const warning of recovered.warnings) warn(warning);
     const database = new DatabaseFile(name, this.context, recovered);
     this.#databases.set(name, database);
     if (this.context.readOnly) return;
     // rows that were read may be in the page cache only, unless their owner closed the database
-    if (!recovered.closed || this.#lock.inherited || this.#isSetBack(recovered)) await database.recover();
+    if (!recovered.closed || hasChanged || this.#lock.inherited || this.#isSetBack(recovered))
+      await database.recover();
     for (const file of recovered.stale)
       await fileSystem.remove(join(database.directory, file)).catch(() => undefined);
   }

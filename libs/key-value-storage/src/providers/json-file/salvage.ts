@@ -23,7 +23,8 @@ import { readLines } from './disk/line-reader.js';
 import { nodeFileSystem } from './disk/node-file-system.js';
 import { withFile } from './database/read-database.js';
 import { readSnapshot } from './database/snapshot-file.js';
-import { listDatabases } from './store-root.js';
+import { copyReservation } from './store-feed.js';
+import { listDatabases, markFeed, readMarker } from './store-root.js';
 
 export interface SalvageReport {
   readonly databases: readonly SalvagedDatabase[];
@@ -81,7 +82,14 @@ export async function salvageJsonFile(
     return { databases };
   } finally {
     await copy.close();
+    await continueFeed(fileSystem, root, resolve(to));
   }
+}
+
+/** Events of a store without reservations may have no positions: the next opening gives them. */
+async function continueFeed(fileSystem: FileSystem, from: string, to: string): Promise<void> {
+  if (await copyReservation(fileSystem, from, to)) return;
+  await markFeed(fileSystem, to, await readMarker(fileSystem, to), false);
 }
 
 /** Salvages one database. */

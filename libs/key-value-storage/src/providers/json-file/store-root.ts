@@ -25,6 +25,8 @@ interface Marker {
   readonly format: 1;
   /** Distinguishes this store from another one at the same path. */
   readonly id: string;
+  /** Whether its events have positions in the feed. A store that is older than the feed lacks it. */
+  readonly feed?: boolean;
 }
 
 /** Creates the directory if it is missing. Without a marker it must not contain databases. */
@@ -147,10 +149,9 @@ async function createWithParents(fileSystem: FileSystem, path: string): Promise<
 }
 
 /**
- * Reads or creates the marker, and removes leftovers of earlier owners; returns the id of the
- * store. Only for the owner of the lock. All names in the root are on disk when it resolves.
+ * Reads or creates the marker, and removes leftovers of earlier owners; returns the marker. Only for the owner of the lock. All names in the root are on disk when it resolves.
  */
-export async function prepareRoot(fileSystem: FileSystem, root: string): Promise<string> {
+export async function prepareRoot(fileSystem: FileSystem, root: string): Promise<Marker> {
   try {
     const names = (await fileSystem.list(root)) ?? [];
     if (names.includes(markerName)) {
@@ -202,7 +203,7 @@ async function renewDrop(fileSystem: FileSystem, root: string, directory: string
 
 async function createMarker(fileSystem: FileSystem, root: string): Promise<void> {
   try {
-    await writeMarker(fileSystem, root);
+    await writeMarker(fileSystem, root, { kvent: 'store', format: 1, id: randomUUID() });
     await fileSystem.syncDirectory(root);
   } catch (error) {
     // a name whose sync failed may never reach the disk: the next attempt creates it again
@@ -211,9 +212,26 @@ async function createMarker(fileSystem: FileSystem, root: string): Promise<void>
   }
 }
 
-async function writeMarker(fileSystem: FileSystem, root: string): Promise<void> {
+/**
+ * Notes whether the events have positions. Call it when these, and a reservation, are on disk: from
+ * then on a store without a reservation is damaged.
+ */
+export async function markFeed(
+  fileSystem: FileSystem,
+  root: string,
+  marker: Marker,
+  feed: boolean,
+): Promise<void> {
+  try {
+    await writeMarker(fileSystem, root, { ...marker, feed });
+    await fileSystem.syncDirectory(root);
+  } catch (error) {
+    throw unavailable(`The marker of the store in ${root} cannot be written`, error);
+  }
+}
+
+async function writeMarker(fileSystem: FileSystem, root: string, marker: Marker): Promise<void> {
   const temporary = join(root, temporaryName(markerName));
-  const marker: Marker = { kvent: 'store', format: 1, id: randomUUID() };
   const file = await fileSystem.open(temporary, 'create');
   try {
     await writeAll(file, Buffer.from(`${JSON.stringify(marker)}\n`), 0);
@@ -224,13 +242,13 @@ async function writeMarker(fileSystem: FileSystem, root: string): Promise<void> 
   await fileSystem.rename(temporary, join(root, markerName));
 }
 
-export async function readMarker(fileSystem: FileSystem, root: string): Promise<string> {
+export async function readMarker(fileSystem: FileSystem, root: string): Promise<Marker> {
   const path = join(root, markerName);
   const text = (await withFile(fileSystem, path, (file) => readWhole(file))).toString();
   try {
     const marker = JSON.parse(text) as Marker;
     if (marker.kvent === 'store' && typeof marker.id === 'string') {
-      if (marker.format === 1) return marker.id;
+      if (marker.format === 1) return marker;
       throw corrupt(path, `the store is of format ${String(marker.format)}; this release reads format 1`);
     }
   } catch (error) {

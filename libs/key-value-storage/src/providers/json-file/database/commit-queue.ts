@@ -7,13 +7,18 @@ import { aborted } from '../../../core/base/abort.js';
 import type { StorageError } from '../../../core/base/errors.js';
 import type { RowEffect } from '../../../core/port/evaluate-batch.js';
 import type { Row, RowAddress } from '../../../core/port/storage-provider.js';
+import type { GroupPositions } from '../store-feed.js';
 
 /** The changes of a commit, and what it returns once they are on disk. */
 interface Evaluated<A> {
   readonly effects: readonly RowEffect[];
   readonly result: A;
 }
-export type Evaluate<A> = (rowBefore: (address: RowAddress) => Row | undefined, now: number) => Evaluated<A>;
+export type Evaluate<A> = (
+  rowBefore: (address: RowAddress) => Row | undefined,
+  now: number,
+  positions: GroupPositions,
+) => Evaluated<A>;
 
 /** `resolve` and `reject` settle it once; later calls do nothing. */
 export interface QueuedCommit {

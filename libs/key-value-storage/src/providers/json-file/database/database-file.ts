@@ -25,6 +25,7 @@ import { asideName, droppedName } from '../format/layout.js';
 import type { JournalHolder } from './open-journals.js';
 import type { RecoveredDatabase } from './read-database.js';
 import type { GenerationStart, StoreContext } from './store-context.js';
+import type { GroupPositions } from '../store-feed.js';
 
 interface Switch {
   readonly journal: JournalFile;
@@ -66,12 +67,15 @@ export class DatabaseFile implements JournalHolder {
   /** Bytes in the journals after the snapshot, without the current one. */
   #journalBytes: number;
   #retryBytes = 0;
+  /** Positions whose rows may or may not be on disk: they hold back the feed. */
+  #uncertain: GroupPositions | undefined;
 
   constructor(name: string, context: StoreContext, recovered?: RecoveredDatabase) {
     this.name = name;
     this.context = context;
     this.directory = join(context.root, directoryOf(name));
     this.table = recovered?.table ?? new RowTable();
+    this.table.joinFeed({ index: context.feed.index, database: name });
     this.#exists = recovered !== undefined;
     this.#generation = recovered?.generation ?? 0;
     this.#onDisk = this.#noted = recovered?.last ?? 0;
@@ -198,6 +202,13 @@ export class DatabaseFile implements JournalHolder {
     this.context.journals.release(this);
   }
 
+  /** Call it once its directory is gone: no row of it is found any more. */
+  leaveFeed(): void {
+    for (const { row } of this.table.all())
+      if (row.position !== undefined) this.context.feed.index.delete(row.position);
+    this.#uncertain?.end('none');
+  }
+
   // ─── the loop of groups
 
   #wake(): void {
@@ -245,20 +256,33 @@ export class DatabaseFile implements JournalHolder {
       await this.#openJournal().then(pendingOpen.resolve, pendingOpen.reject);
     }
     if (this.#pendingSwitch !== undefined) await this.#switchJournal(this.#pendingSwitch);
-    const group = new CommitGroup(this.table, this.#onDisk);
-    group.fill(this.#queue, this.context.time);
-    const ready = group.resolveReady(this.context.verifyOwner);
-    if (group.lines.length > 0) await this.#write(group);
-    else if (this.#noteDue && this.#journal?.isOpen === true) await this.#writeNote(this.#journal);
-    this.#noteDue = false;
-    await ready;
+    const { feed, time, verifyOwner } = this.context;
+    const positions = feed.begin();
+    try {
+      const group = new CommitGroup(this.table, this.#onDisk, positions);
+      group.fill(this.#queue, time);
+      const ready = group.resolveReady(verifyOwner);
+      if (group.lines.length > 0) await this.#write(group);
+      else {
+        positions.end('none');
+        if (this.#noteDue && this.#journal?.isOpen === true) await this.#writeNote(this.#journal);
+      }
+      this.#noteDue = false;
+      await ready;
+    } finally {
+      if (positions.endUncertain(time.now())) this.#uncertain = positions;
+    }
   }
 
   async #write(group: CommitGroup): Promise<void> {
     let journal: JournalFile;
+    const { feed } = this.context;
+    const { positions } = group;
     try {
+      if (!feed.isReserved(positions.last)) await feed.reserve();
       journal = await this.#openJournal();
     } catch (error) {
+      positions.end('none');
       const failed = unavailable(`Nothing was written to ${this.directory}`, error);
       if (error instanceof SyncFailure) this.closeForWriting(unavailable(this.#closedForWriting(), error));
       return group.reject(failed, failed);
@@ -284,6 +308,7 @@ export class DatabaseFile implements JournalHolder {
     if (group.latest.time >= this.#latest.time) this.#latest = group.latest;
     for (const view of this.#views) for (const { address } of group.effects) view.preserve(address);
     this.table.apply(group.effects);
+    group.positions.end('stored');
     this.context.hints.committed(this.name, group.effects);
   }
 

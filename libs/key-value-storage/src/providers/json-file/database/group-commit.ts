@@ -14,6 +14,7 @@ import { ChangedRows, deleted } from './changed-rows.js';
 import type { CommitQueue, QueuedCommit } from './commit-queue.js';
 import { lineBody } from '../format/journal-line.js';
 import { RowTexts } from '../format/row-text.js';
+import type { GroupPositions } from '../store-feed.js';
 
 /** A group is closed at this size, so that small commits do not wait for megabytes of others. */
 const groupBytesMax = 8 * 1_024 * 1_024;
@@ -30,6 +31,7 @@ interface GroupedCommit {
 export class CommitGroup {
   readonly lines: string[] = [];
   readonly effects: RowEffect[] = [];
+  readonly positions: GroupPositions;
   readonly #commits: GroupedCommit[] = [];
   /** Commits that change nothing and depend on nothing in this group. */
   readonly #ready: Omit<GroupedCommit, 'writes'>[] = [];
@@ -45,8 +47,9 @@ export class CommitGroup {
   #dependent = false;
   #bytes = 0;
 
-  constructor(table: RowTable, onDisk: number) {
+  constructor(table: RowTable, onDisk: number, positions: GroupPositions) {
     this.#table = table;
+    this.positions = positions;
     this.#onDisk = onDisk;
     this.last = onDisk;
   }
@@ -73,7 +76,7 @@ export class CommitGroup {
   #evaluate(commit: QueuedCommit, time: SteadyTime): void {
     this.#dependent = false;
     const now = time.now();
-    const { effects, result } = commit.evaluate(this.#rowBefore, now);
+    const { effects, result } = commit.evaluate(this.#rowBefore, now, this.positions);
     const writes = effects.length > 0;
     if (writes) {
       this.#add(effects, { time: now, wall: time.wall });

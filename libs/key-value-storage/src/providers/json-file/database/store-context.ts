@@ -5,6 +5,7 @@ import type { FileSystem } from '../disk/file-system.js';
 import type { FrozenView } from '../../../core/providers/frozen-view.js';
 import type { JournalFile } from './journal-file.js';
 import type { OpenJournals } from './open-journals.js';
+import type { StoreFeed } from '../store-feed.js';
 
 export interface CompactionOptions {
   /** Compacts when the journals are this many times as long as the snapshot. @default 1 */
@@ -18,6 +19,7 @@ export interface StoreContext {
   readonly root: string;
   readonly time: SteadyTime;
   readonly hints: HintSource;
+  readonly feed: StoreFeed;
   readonly compaction: CompactionOptions;
   readonly journals: OpenJournals;
   /** Called when a database has nothing left to do. */

@@ -5,11 +5,14 @@
  * ```text
  * <root>/.kvent.json                      marks a store, with its id: an empty directory may be an unmounted disk
  * <root>/.lock.json                       its owner
+ * <root>/.feed-<position>                 empty: positions of the feed are reserved up to this one
  * <root>/<database>/snapshot-<g>.json
  * <root>/<database>/journal-<g>.jsonl
  * ```
  */
 import { randomBytes } from 'node:crypto';
+import { isFeedPosition } from '../../../core/port/feed-position.js';
+import type { FeedPosition } from '../../../core/port/storage-provider.js';
 
 export const markerName = '.kvent.json';
 export const lockName = '.lock.json';
@@ -35,6 +38,13 @@ export const isLeftover = (name: string): boolean =>
 /** Leftovers that may be directories: unfinished and dropped databases. The others are files. */
 export const mayBeDirectory = (name: string): boolean =>
   /^\.new-/.test(name) || directoryDropped(name) !== undefined;
+/** The file that reserves positions of the feed up to this one. */
+export const reservationName = (upTo: FeedPosition): string => `.feed-${upTo}`;
+/** The position that a file of this name reserves; `undefined` if it reserves none. */
+export function reservedBy(name: string): FeedPosition | undefined {
+  const position = name.startsWith('.feed-') ? name.slice('.feed-'.length) : undefined;
+  return isFeedPosition(position) ? position : undefined;
+}
 const isTemporary = (name: string): boolean => /\.[0-9a-f]{16}\.tmp$/.test(name);
 
 export interface Generations {
