@@ -1,8 +1,9 @@
 /**
  * A workload of the JSON file on a simulated machine, with its histories: single commits, groups
  * with conflicts and readers, compaction, heartbeats, a clean close, a kill, a dropped database,
- * expiry. After a fault it ends the process, opens a new one, compares the rows with the histories,
- * and continues.
+ * expiry; events in the feed, and a reader that goes on from process to process. After a fault it
+ * ends the process, opens a new one, compares the rows with the histories and the feed with what was
+ * read of it, and continues.
  */
 import { isStorageError, type Clock } from '../../libs/key-value-storage/src/core.js';
 import {
@@ -10,8 +11,10 @@ import {
   type Address,
   type Batch,
   type Change,
+  type RawRow,
   type Row,
 } from '../../libs/key-value-storage/src/provider.js';
+import { FeedLog } from './feed-log.js';
 import { exported, History } from './history.js';
 import type { Machine, RunningProcess } from './machine.js';
 import { seededRandom, type Random } from './seeded-random.js';
@@ -30,6 +33,7 @@ const failures = [
 
 export class Scenario {
   readonly histories: Map<Database, History>;
+  readonly feedLog: FeedLog;
   /** The number of failures. */
   failed = 0;
   readonly #random: Random;
@@ -45,11 +49,13 @@ export class Scenario {
     machine: Machine,
     seed: number,
     histories = new Map<Database, History>(databases.map((name) => [name, new History()])),
+    feedLog = new FeedLog(),
   ) {
     this.machine = machine;
     this.#random = seededRandom(seed);
     this.#nextVersion = versionSource(() => 10n ** 12n + BigInt(this.#random.below(1_000_000)) * 10n ** 10n);
     this.histories = histories;
+    this.feedLog = feedLog;
   }
 
   /** A scenario with the same histories on another machine, for example after a power cut. */
@@ -58,6 +64,7 @@ export class Scenario {
       machine,
       seed,
       new Map([...this.histories].map(([name, history]) => [name, history.clone()])),
+      this.feedLog.clone(),
     );
   }
 
@@ -131,10 +138,14 @@ export class Scenario {
   lost = 0;
 
   async settle(): Promise<void> {
+    const stored = new Map<Database, readonly RawRow[]>();
     for (const [database, history] of this.histories) {
       const found = await this.machine.until(exported(this.process.provider, database));
+      stored.set(database, found);
       this.lost += history.settle(found, this.machine.clock.now());
     }
+    await this.machine.until(this.feedLog.check(this.process.provider, stored));
+    await this.#readFeed();
   }
 
   async close(): Promise<void> {
@@ -281,6 +292,12 @@ export class Scenario {
     });
   }
 
+  /** Reads the next page of the feed. Every row that is returned must be on disk. */
+  async #readFeed(): Promise<void> {
+    const entries = await this.machine.until(this.feedLog.read(this.process.provider));
+    for (const { address, row } of entries) this.#history(address.database as Database).observe(row);
+  }
+
   /** Reads rows during writes. Every row that is returned must be on disk. */
   async #read(database: Database): Promise<void> {
     const keys = [
@@ -293,6 +310,7 @@ export class Scenario {
         this.process.provider.read(keys.map((key) => addressOf(database, key))),
       );
       for (const row of rows) if (row !== undefined) this.#history(database).observe(row);
+      await this.#readFeed();
     } catch (error) {
       this.#effectOf(error);
     }
@@ -315,7 +333,7 @@ export class Scenario {
       ttl,
     });
     const chain = latest.get(nameOf('chain'));
-    const old = random.pick([...latest.keys()].filter((name) => name.includes('/batch ')).concat('/'));
+    const old = random.pick([...latest.keys()].filter((name) => /\/(batch|event) /.test(name)).concat('/'));
     const changes: Change[] = [
       put(
         `batch ${this.#batches}`,
@@ -324,6 +342,7 @@ export class Scenario {
       ),
       { kind: 'sum', address: { ...namespace, key: 'sum' }, operand: 1n },
     ];
+    if (random.chance(0.5)) changes.push(feedPut(`event ${this.#batches}`));
     if (random.chance(0.7)) changes.push(put('chain', `link ${this.#batches}`));
     if (random.chance(0.3) && old !== '/')
       changes.push({ kind: 'delete', address: { ...namespace, key: old.split('/')[2] as string } });
@@ -357,6 +376,13 @@ export class Scenario {
   }
 }
 
+const feedPut = (key: string): Change => ({
+  kind: 'put',
+  address: { ...namespace, key },
+  value: { kind: 'json', text: '1' },
+  ttl: 'never',
+  feed: true,
+});
 const addressOf = (database: string, key: string): Address => ({ database, ...namespace, key });
 const nameOf = (key: string): string => `${namespace.container}/${namespace.entity}/${key}`;
 const expectedOf = (row: Row | undefined): 'absent' | { version: string } =>
