@@ -2,8 +2,8 @@
  * A workload of the JSON file on a simulated machine, with its histories: single commits, groups
  * with conflicts and readers, compaction, heartbeats, a clean close, a kill, a dropped database,
  * expiry; events in the feed, and a reader that goes on from process to process. After a fault it
- * ends the process, opens a new one, compares the rows with the histories and the feed with what was
- * read of it, and continues.
+ * ends the process, opens a new one, compares the rows with the histories and the feed with what
+ * was read of it, and continues.
  */
 import { isStorageError, type Clock } from '../../libs/key-value-storage/src/core.js';
 import {

@@ -56,8 +56,8 @@ export class StoreFeed {
   /** The names of reservations in the root. */
   #names: readonly string[] = [];
   /**
-   * Positions up to this one may be written and read. A reservation that was found on opening may be
-   * in the page cache only, so it does not count: the feed ends with the last row.
+   * Positions up to this one may be written and read. A reservation that was found on opening may
+   * be in the page cache only, so it does not count: the feed ends with the last row.
    */
   #reserved = feedStart;
   /** The largest reservation that was tried: a name whose sync failed is not used again. */

@@ -25,7 +25,9 @@ interface Marker {
   readonly format: 1;
   /** Distinguishes this store from another one at the same path. */
   readonly id: string;
-  /** Whether its events have positions in the feed. A store that is older than the feed lacks it. */
+  /**
+   * Whether its events have positions in the feed. A store that is older than the feed lacks it.
+   */
   readonly feed?: boolean;
 }
 
@@ -149,7 +151,8 @@ async function createWithParents(fileSystem: FileSystem, path: string): Promise<
 }
 
 /**
- * Reads or creates the marker, and removes leftovers of earlier owners; returns the marker. Only for the owner of the lock. All names in the root are on disk when it resolves.
+ * Reads or creates the marker, and removes leftovers of earlier owners; returns the marker. Only
+ * for the owner of the lock. All names in the root are on disk when it resolves.
  */
 export async function prepareRoot(fileSystem: FileSystem, root: string): Promise<Marker> {
   try {
