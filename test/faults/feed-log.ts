@@ -28,7 +28,7 @@ export class FeedLog {
   async read(provider: StorageProvider): Promise<readonly FeedEntry[]> {
     const after = this.#next;
     const { entries, next } = await pageOf(provider, after);
-    // another call has read it meanwhile
+    // another call has read this page
     if (after !== this.#next) return entries;
     for (const entry of entries) {
       if (after !== undefined && entry.position <= after)

@@ -19,7 +19,7 @@ import { OpenJournals } from './database/open-journals.js';
 import type { Processes } from './lock/process-identity.js';
 import { readDatabase, type RecoveredDatabase } from './database/read-database.js';
 import { joinFeed } from './place-old-rows.js';
-import { StoreFeed } from './store-feed.js';
+import { StoreFeed } from './database/store-feed.js';
 import {
   listDatabases,
   ensureRoot,

@@ -7,7 +7,7 @@ import { feedPositionOf, feedStart, partsOfPosition } from '../../core/port/feed
 import { compareAddresses, compareText } from '../../core/port/row-order.js';
 import type { RowTable } from '../../core/providers/row-table.js';
 import type { FeedPosition, RawRow } from '../../core/port/storage-provider.js';
-import type { StoreFeed } from './store-feed.js';
+import type { StoreFeed } from './database/store-feed.js';
 
 interface FoundTable {
   readonly name: string;

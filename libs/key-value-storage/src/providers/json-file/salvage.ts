@@ -23,7 +23,7 @@ import { readLines } from './disk/line-reader.js';
 import { nodeFileSystem } from './disk/node-file-system.js';
 import { withFile } from './database/read-database.js';
 import { readSnapshot } from './database/snapshot-file.js';
-import { copyReservation } from './store-feed.js';
+import { copyReservation } from './database/store-feed.js';
 import { listDatabases, markFeed, readMarker } from './store-root.js';
 
 export interface SalvageReport {

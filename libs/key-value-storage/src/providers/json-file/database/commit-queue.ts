@@ -7,7 +7,7 @@ import { aborted } from '../../../core/base/abort.js';
 import type { StorageError } from '../../../core/base/errors.js';
 import type { RowEffect } from '../../../core/port/evaluate-batch.js';
 import type { Row, RowAddress } from '../../../core/port/storage-provider.js';
-import type { GroupPositions } from '../store-feed.js';
+import type { GroupPositions } from './store-feed.js';
 
 /** The changes of a commit, and what it returns once they are on disk. */
 interface Evaluated<A> {

@@ -25,7 +25,7 @@ import { asideName, droppedName } from '../format/layout.js';
 import type { JournalHolder } from './open-journals.js';
 import type { RecoveredDatabase } from './read-database.js';
 import type { GenerationStart, StoreContext } from './store-context.js';
-import type { GroupPositions } from '../store-feed.js';
+import type { GroupPositions } from './store-feed.js';
 
 interface Switch {
   readonly journal: JournalFile;

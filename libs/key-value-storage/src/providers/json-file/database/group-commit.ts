@@ -14,7 +14,7 @@ import { ChangedRows, deleted } from './changed-rows.js';
 import type { CommitQueue, QueuedCommit } from './commit-queue.js';
 import { lineBody } from '../format/journal-line.js';
 import { RowTexts } from '../format/row-text.js';
-import type { GroupPositions } from '../store-feed.js';
+import type { GroupPositions } from './store-feed.js';
 
 /** A group is closed at this size, so that small commits do not wait for megabytes of others. */
 const groupBytesMax = 8 * 1_024 * 1_024;

@@ -5,7 +5,7 @@ import type { FileSystem } from '../disk/file-system.js';
 import type { FrozenView } from '../../../core/providers/frozen-view.js';
 import type { JournalFile } from './journal-file.js';
 import type { OpenJournals } from './open-journals.js';
-import type { StoreFeed } from '../store-feed.js';
+import type { StoreFeed } from './store-feed.js';
 
 export interface CompactionOptions {
   /** Compacts when the journals are this many times as long as the snapshot. @default 1 */

@@ -9,24 +9,24 @@
  * has lost the store only adds a name or removes a smaller one.
  */
 import { join } from 'node:path';
-import { untilAborted } from '../../core/base/abort.js';
+import { untilAborted } from '../../../core/base/abort.js';
 import {
   feedPositionOf,
   feedStart,
   partsOfPosition,
   PositionCounter,
-} from '../../core/port/feed-position.js';
-import { FeedIndex } from '../../core/providers/feed-index.js';
+} from '../../../core/port/feed-position.js';
+import { FeedIndex } from '../../../core/providers/feed-index.js';
 import type {
   FeedPage,
   FeedPosition,
   FeedRequest,
   Row,
   RowAddress,
-} from '../../core/port/storage-provider.js';
-import { codeOf, synced, unavailable } from './disk/disk-errors.js';
-import type { FileSystem } from './disk/file-system.js';
-import { reservationName, reservedBy } from './format/layout.js';
+} from '../../../core/port/storage-provider.js';
+import { codeOf, synced, unavailable } from '../disk/disk-errors.js';
+import type { FileSystem } from '../disk/file-system.js';
+import { reservationName, reservedBy } from '../format/layout.js';
 
 /** The positions of one reservation: it costs a sync of the root. */
 const blockSize = 65_536n;
