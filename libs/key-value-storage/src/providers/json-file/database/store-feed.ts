@@ -66,6 +66,18 @@ export class StoreFeed {
   /** The largest position of a row that can be read. */
   #stored = feedStart;
 
+  /** One for all groups: most of them put nothing into the feed. */
+  readonly #numbering: Numbering = {
+    counter: this.#counter,
+    isTaken: (position) =>
+      this.index.has(position) || [...this.#groups].some(({ taken }) => taken?.has(position) === true),
+    began: (group) => this.#groups.add(group),
+    ended: (group, last) => {
+      this.#groups.delete(group);
+      if (last !== undefined && last > this.#stored) this.#stored = last;
+    },
+  };
+
   constructor(context: FeedContext) {
     this.#context = context;
   }
@@ -87,16 +99,7 @@ export class StoreFeed {
   }
 
   begin(): GroupPositions {
-    return new GroupPositions({
-      counter: this.#counter,
-      isTaken: (position) =>
-        this.index.has(position) || [...this.#groups].some(({ taken }) => taken.has(position)),
-      began: (group) => this.#groups.add(group),
-      ended: (group, last) => {
-        this.#groups.delete(group);
-        if (last !== undefined && last > this.#stored) this.#stored = last;
-      },
-    });
+    return new GroupPositions(this.#numbering);
   }
 
   /** Whether this position may be written. */
@@ -177,7 +180,7 @@ interface Numbering {
 /** The positions of one group of commits. */
 export class GroupPositions {
   readonly #numbering: Numbering;
-  readonly taken = new Set<FeedPosition>();
+  taken: Set<FeedPosition> | undefined;
   /** The last position before those of the group. */
   before = feedStart;
   /** The largest position of the group. */
@@ -204,7 +207,7 @@ export class GroupPositions {
     const { position } = row;
     if (position === undefined || position === stored?.position) return row;
     // behind the last one there is no position for what comes later
-    if (position >= keptBelow || this.#numbering.isTaken(position) || this.taken.has(position))
+    if (position >= keptBelow || this.#numbering.isTaken(position) || this.taken?.has(position) === true)
       return { ...row, position: this.next() };
     const before = this.#numbering.counter.last;
     this.#numbering.counter.advanceTo(position);
@@ -238,7 +241,7 @@ export class GroupPositions {
       this.before = before;
       this.#numbering.began(this);
     }
-    this.taken.add(position);
+    (this.taken ??= new Set()).add(position);
     if (this.last === undefined || position > this.last) this.last = position;
   }
 }
