@@ -24,8 +24,10 @@ import {
 
 const other = 'tenant:other';
 const feedPut = (key: string): Change => ({ ...put(key), feed: true }) as Change;
-const eventPut = (key: string): Change =>
-  ({ ...put(key), address: { container: 'event:note', entity: 'e', key } }) as Change;
+const eventPut = (key: string): Change => ({
+  ...put(key),
+  address: { container: 'event:note', entity: 'e', key },
+});
 
 async function positionOf(store: JsonFileProvider, key: string, of = database): Promise<FeedPosition> {
   const result = await commit(store, batch([feedPut(key)], [], of));
