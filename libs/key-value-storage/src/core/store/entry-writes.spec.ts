@@ -7,10 +7,9 @@ import { JsonFileProvider } from '../../providers/json-file/json-file-provider.j
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';
 import { ManualClock } from '../../testing/kit/manual-clock.js';
 import { defaultIdempotencyRetentionMs } from '../commit/idempotency-record.js';
-import { ObservedProvider } from '../providers/observed-provider.js';
-import { storageError } from '../base/errors.js';
 import type { KeyValueStorage } from './key-value-store.js';
 import { openStorage } from './open-storage.js';
+import { providerWithLostAnswer, recordedProvider } from './spec-support.js';
 import { defineState } from './state-definition.js';
 
 interface Thing {
@@ -21,13 +20,7 @@ const key = { idempotencyKey: 'k' };
 
 describe('a write of an entry with an idempotency key', () => {
   it('is one commit without a read where the result does not depend on the row', async () => {
-    const calls: string[] = [];
-    const provider = new ObservedProvider(new MemoryProvider(), {
-      begin: ({ operation }) => {
-        calls.push(operation);
-        return () => undefined;
-      },
-    });
+    const { provider, calls } = recordedProvider();
     await using storage = await openStorage(provider);
     const things = storage.store(Things);
     const callsOf = async (work: () => Promise<unknown>): Promise<readonly string[]> => {
@@ -50,16 +43,7 @@ describe('a write of an entry with an idempotency key', () => {
   });
 
   it('is done once by a repeat whose first answer was lost', async () => {
-    const provider = new MemoryProvider();
-    const commit = provider.commit.bind(provider);
-    let lost = 1;
-    provider.commit = async (batches, options) => {
-      const results = await commit(batches, options);
-      if (lost-- <= 0) return results;
-      const error = storageError('STORAGE_OUTCOME_UNKNOWN', 'The answer was lost.', {});
-      return batches.map(() => ({ outcome: 'failed', error }));
-    };
-    await using storage = await openStorage(provider);
+    await using storage = await openStorage(providerWithLostAnswer());
     const things = storage.store(Things);
     const add = () => things.update('a', ({ n }) => ({ n: n + 1 }), { ...key, initial: () => ({ n: 0 }) });
     await expect(add()).rejects.toMatchObject({ code: 'STORAGE_OUTCOME_UNKNOWN', effect: 'unknown' });

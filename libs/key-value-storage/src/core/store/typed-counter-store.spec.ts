@@ -6,24 +6,17 @@ import { JsonFileProvider } from '../../providers/json-file/json-file-provider.j
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';
 import { ManualClock } from '../../testing/kit/manual-clock.js';
 import { defaultIdempotencyRetentionMs } from '../commit/idempotency-record.js';
-import { ObservedProvider } from '../providers/observed-provider.js';
-import { storageError } from '../base/errors.js';
 import { defineBigCounter, defineCounter, defineShardedCounter } from './counter-definition.js';
 import type { KeyValueStorage } from './key-value-store.js';
 import { openStorage } from './open-storage.js';
+import { providerWithLostAnswer, recordedProvider } from './spec-support.js';
 import { defineState } from './state-definition.js';
 
 const Views = defineCounter('views');
 
 describe('a store of counters', () => {
   it('sends each change once, without a read', async () => {
-    const calls: string[] = [];
-    const provider = new ObservedProvider(new MemoryProvider(), {
-      begin: ({ operation }) => {
-        calls.push(operation);
-        return () => undefined;
-      },
-    });
+    const { provider, calls } = recordedProvider();
     await using storage = await openStorage(provider);
     const views = storage.store(Views);
     calls.length = 0;
@@ -32,16 +25,7 @@ describe('a store of counters', () => {
   });
 
   it('is changed once by a repeat whose first answer was lost', async () => {
-    const provider = new MemoryProvider();
-    const commit = provider.commit.bind(provider);
-    let lost = 1;
-    provider.commit = async (batches, options) => {
-      const results = await commit(batches, options);
-      if (lost-- <= 0) return results;
-      const error = storageError('STORAGE_OUTCOME_UNKNOWN', 'The answer was lost.', {});
-      return batches.map(() => ({ outcome: 'failed', error }));
-    };
-    await using storage = await openStorage(provider);
+    await using storage = await openStorage(providerWithLostAnswer());
     const views = storage.store(Views);
     const add = () => views.increment('mug', 3, { idempotencyKey: 'k' });
     await expect(add()).rejects.toMatchObject({ code: 'STORAGE_OUTCOME_UNKNOWN', effect: 'unknown' });
@@ -157,13 +141,7 @@ describe('a sharded counter', () => {
   });
 
   it('sends each change once, without a read, and reads all shards at once', async () => {
-    const calls: string[] = [];
-    const provider = new ObservedProvider(new MemoryProvider(), {
-      begin: ({ operation }) => {
-        calls.push(operation);
-        return () => undefined;
-      },
-    });
+    const { provider, calls } = recordedProvider();
     await using storage = await openStorage(provider);
     const views = storage.store(defineShardedCounter('views'));
     calls.length = 0;
