@@ -75,9 +75,9 @@ export const runnersOf = (modules: ModulesContainer): Set<ProjectionRunner> =>
   onceForApplication(modules, runnersKey, () => new Set());
 
 function assertMs(name: string, value: number, min: number): void {
-  if (!(value >= min && value <= timerMsMax))
+  if (!Number.isInteger(value) || value < min || value > timerMsMax)
     throw outOfRange(
-      `isHealthy: ${name} must be a number of milliseconds from ${min}, below 2^31; got ${inspect(value)}.`,
+      `isHealthy: ${name} must be a whole number of milliseconds from ${min}, below 2^31; got ${inspect(value)}.`,
     );
 }
 

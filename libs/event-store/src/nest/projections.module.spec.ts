@@ -177,8 +177,11 @@ describe('The health of projections', () => {
     await runner.stop();
     expect((await indicator.isHealthy('projections')).projections.status).toBe('down');
     await expect(indicator.isHealthy('projections', { maxLagMs: -1 })).rejects.toThrow(
-      'maxLagMs must be a number of milliseconds from 0, below 2^31; got -1.',
+      'maxLagMs must be a whole number of milliseconds from 0, below 2^31; got -1.',
     );
+    await expect(indicator.isHealthy('projections', { timeoutMs: 1.5 })).rejects.toMatchObject({
+      code: 'OUT_OF_RANGE',
+    });
     await module.close();
     const closed = await indicator.isHealthy('projections');
     expect(closed.projections).toMatchObject({

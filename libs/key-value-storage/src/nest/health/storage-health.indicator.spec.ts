@@ -59,6 +59,15 @@ describe('The health of the storage', () => {
     expect(JSON.stringify(body)).not.toContain('"name"');
   });
 
+  it('refuses a timeout that no timer can have', async () => {
+    await check(200);
+    const indicator = app.get(StorageHealthIndicator, { strict: false });
+    for (const timeoutMs of [0, 1.5, Number.NaN, 2 ** 31])
+      await expect(indicator.isHealthy('storage', { timeoutMs })).rejects.toMatchObject({
+        code: 'INVALID_OPTION',
+      });
+  });
+
   it('is down with a code, and no message, when one of the providers fails', async () => {
     const body = await check(
       503,

@@ -45,9 +45,9 @@ export class StorageHealthIndicator {
   ): Promise<StorageHealth<Key>> {
     assertOptions('isHealthy', options, ['timeoutMs']);
     const { timeoutMs = 1_000 } = options;
-    if (!(timeoutMs > 0 && timeoutMs <= timerMsMax))
+    if (!Number.isInteger(timeoutMs) || timeoutMs < 1 || timeoutMs > timerMsMax)
       throw invalidOption(
-        `isHealthy: timeoutMs must be a number of milliseconds above 0 and below 2^31; got ${String(timeoutMs)}.`,
+        `isHealthy: timeoutMs must be a whole number of milliseconds from 1, below 2^31; got ${String(timeoutMs)}.`,
       );
     const { main, named } = this.#host.engines;
     const [first, others] = await Promise.all([
