@@ -18,6 +18,24 @@ import type { ResolvedProjection } from './projection-definition.js';
 /** All events of the tenant and the partition up to the position have had their effects. */
 export interface Checkpoint {
   readonly position: FeedPosition;
+  /** How many streams are parked; absent for 0. */
+  readonly parked?: number;
+}
+
+/**
+ * A stream that is put aside. Its events behind `after`, from `position` on and up to the
+ * checkpoint, have had no effect; they are still in the stream. Each change of such a row moves the
+ * checkpoint too, so that a writer that has read older rows conflicts.
+ */
+export interface ParkedRow {
+  readonly container: string;
+  readonly entity: string;
+  readonly after?: FeedPosition;
+  readonly position: FeedPosition;
+  /** Of the event that could not be applied. */
+  readonly version: number;
+  readonly reason: string;
+  readonly parkedAt: Date;
 }
 
 /**
@@ -45,6 +63,8 @@ export class Checkpoints {
   readonly #layouts: KeyValueStore<Layout>;
   readonly #ofTenants: KeyValueStore<Checkpoint>;
   readonly #shared: KeyValueStore<Checkpoint>;
+  readonly #parkedOfTenants: KeyValueStore<ParkedRow>;
+  readonly #sharedParked: KeyValueStore<ParkedRow>;
 
   constructor(storage: KeyValueStorage, projection: ResolvedProjection) {
     const { name, provider } = projection;
@@ -53,6 +73,9 @@ export class Checkpoints {
     this.#projection = projection;
     this.#ofTenants = storage.store(defineState<Checkpoint>(name, { ...options, scope: 'tenant' }));
     this.#shared = storage.store(defineState<Checkpoint>(name, shared));
+    const parked = `${name} parked`;
+    this.#parkedOfTenants = storage.store(defineState<ParkedRow>(parked, { ...options, scope: 'tenant' }));
+    this.#sharedParked = storage.store(defineState<ParkedRow>(parked, shared));
     this.readers = storage.store(defineState<ReaderPosition>(name, shared));
     this.#layouts = storage.store(defineState<Layout>(name, shared));
   }
@@ -60,6 +83,15 @@ export class Checkpoints {
   storeOf(database: string): KeyValueStore<Checkpoint> {
     const tenant = tenantIn(database);
     return tenant === undefined ? this.#shared : this.#ofTenants.forTenant(tenant);
+  }
+
+  parkedOf(database: string): KeyValueStore<ParkedRow> {
+    const tenant = tenantIn(database);
+    return tenant === undefined ? this.#sharedParked : this.#parkedOfTenants.forTenant(tenant);
+  }
+
+  parkedPrefix(partition: number): readonly [number, number] {
+    return [this.#projection.version, partition];
   }
 
   key(kind: 'checkpoint' | 'reader', partition: number): Key {

@@ -21,6 +21,7 @@ import { EventFailure, isTransient, TenantWriter, type WriterContext } from './t
 export interface ReaderContext extends WriterContext {
   readonly clock: Clock;
   readonly retry: ProjectionRetry;
+  readonly onError: 'stop' | 'park';
   /** Called when the position moves, and when a tenant falls behind, stops or catches up. */
   readonly moved: () => void;
 }
@@ -219,11 +220,15 @@ export class PartitionReader {
     const { signal, retry, moved } = this.#context;
     let last: FeedPosition | undefined;
     for (let attempt = left.error === undefined ? 0 : 1; !signal.aborted;) {
-      if (attempt >= retry.attempts && !isTransient(left.error)) {
-        left.state = 'stopped';
-        return moved();
-      }
+      const hasFailed = attempt >= retry.attempts && !isTransient(left.error);
       try {
+        if (hasFailed) {
+          if (!(await this.#park(left))) {
+            left.state = 'stopped';
+            return moved();
+          }
+          [attempt, left.error] = [0, undefined];
+        }
         if (attempt > 0) await this.#wait(attempt);
         await this.#readTenant(database, left.writer);
         this.#behind.delete(database);
@@ -235,6 +240,17 @@ export class PartitionReader {
         attempt = position === last ? attempt + 1 : 1;
         last = position;
       }
+    }
+  }
+
+  async #park({ writer, error }: LeftBehind): Promise<boolean> {
+    if (this.#context.onError !== 'park' || !(error instanceof EventFailure)) return false;
+    try {
+      return await writer.park(error);
+    } catch (refused) {
+      // such as a row whose key is too long
+      if (isTransient(refused)) throw refused;
+      return false;
     }
   }
 
@@ -277,7 +293,7 @@ export function behindTenant(database: string, state: BehindTenant['state'], err
   };
 }
 
-const eventOf = ({ address, position }: FeedEntry): NonNullable<BehindTenant['event']> => ({
+export const eventOf = ({ address, position }: FeedEntry): NonNullable<BehindTenant['event']> => ({
   streamType: decodeText(address.container.replace(/^[^:]*:/, '')) ?? address.container,
   stream: decodeText(address.entity) ?? address.entity,
   version: numbersIn(address.key)?.[0] ?? 0,

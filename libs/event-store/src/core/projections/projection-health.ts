@@ -49,3 +49,19 @@ export interface ProjectionLag {
   /** Milliseconds since an open transaction has held back what stands behind it. */
   readonly heldBackMs?: number;
 }
+
+/**
+ * A stream that was put aside, with `onError: 'park'`: from an event that could not be applied on.
+ */
+export interface ParkedStream {
+  /** For `discardParked`. */
+  readonly id: string;
+  readonly tenant: string | undefined;
+  readonly streamType: string;
+  readonly stream: string;
+  /** Of the event that could not be applied. */
+  readonly version: number;
+  /** The message of its error. */
+  readonly reason: string;
+  readonly parkedAt: Date;
+}

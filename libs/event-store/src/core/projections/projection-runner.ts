@@ -2,6 +2,7 @@
 import type { KeyValueStorage } from '@kvent/key-value-storage/core';
 import {
   feedStart,
+  invalidOption,
   invalidState,
   resolveOptions,
   type Clock,
@@ -13,6 +14,7 @@ import {
   inspect,
   outOfRange,
   PendingWork,
+  sharedDatabase,
 } from '@kvent/key-value-storage/internal';
 import { streamError } from '../definition/stream-errors.js';
 import { FeedSource } from '../feed/feed-source.js';
@@ -30,7 +32,14 @@ import {
   type ProjectionDefinition,
   type ResolvedProjection,
 } from './projection-definition.js';
-import type { BehindTenant, PartitionHealth, ProjectionHealth, ProjectionLag } from './projection-health.js';
+import type {
+  BehindTenant,
+  ParkedStream,
+  PartitionHealth,
+  ProjectionHealth,
+  ProjectionLag,
+} from './projection-health.js';
+import { EventFailure, TenantWriter } from './tenant-writer.js';
 
 export interface ProjectionRunnerOptions {
   /** How often an event whose handler throws is tried again. */
@@ -40,6 +49,17 @@ export interface ProjectionRunnerOptions {
    * without releasing them. @default 10_000
    */
   readonly leaseTtlMs?: number | undefined;
+  /**
+   * After the last attempt of an event: 'stop' its tenant, or 'park' its stream, so that the tenant
+   * goes on without it until `retryParked` or `discardParked`. @default 'stop'
+   */
+  readonly onError?: 'stop' | 'park' | undefined;
+}
+
+export interface ParkedOptions {
+  /** @default the shared streams */
+  readonly tenant?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface CaughtUpOptions {
@@ -75,6 +95,7 @@ export class ProjectionRunner {
   readonly #leases: PartitionLeases;
   readonly #retry: ProjectionRetry;
   readonly #leaseTtlMs: number;
+  readonly #onError: 'stop' | 'park';
   readonly #running = new Map<number, RunningPartition>();
   readonly #work = new PendingWork();
   readonly #stopping = new AbortController();
@@ -89,8 +110,11 @@ export class ProjectionRunner {
     projection: ProjectionDefinition,
     options: ProjectionRunnerOptions = {},
   ) {
-    assertOptions('ProjectionRunner', options, ['retry', 'leaseTtlMs']);
-    const { retry = {}, leaseTtlMs = 10_000 } = options;
+    assertOptions('ProjectionRunner', options, ['retry', 'leaseTtlMs', 'onError']);
+    const { retry = {}, leaseTtlMs = 10_000, onError = 'stop' } = options;
+    if (onError !== 'stop' && onError !== 'park')
+      throw invalidOption(`ProjectionRunner: onError must be 'stop' or 'park'; got ${inspect(onError)}.`);
+    this.#onError = onError;
     this.#projection = projectionDefinitionOf(projection);
     this.#storage = storage;
     this.#retry = resolveOptions('ProjectionRunner: retry', retry, retryDefaults);
@@ -211,6 +235,60 @@ export class ProjectionRunner {
     for (const { reader } of this.#running.values()) reader.retry(database);
   }
 
+  /** The streams of a tenant that are put aside, of all partitions. */
+  async parked(options: ParkedOptions = {}): Promise<readonly ParkedStream[]> {
+    assertOptions('parked', options, ['tenant', 'signal']);
+    const all = await Promise.all(
+      this.#writersOf(options).map(async (writer) => await writer.parkedStreams()),
+    );
+    return all.flat();
+  }
+
+  /**
+   * Applies what was put aside of a tenant, usually after a corrected release: each stream in its
+   * order, exactly once, beside the readers of any process. Returns the streams that are still
+   * parked, because an event of them still cannot be applied.
+   */
+  async retryParked(options: ParkedOptions = {}): Promise<readonly ParkedStream[]> {
+    assertOptions('retryParked', options, ['tenant', 'signal']);
+    for (const writer of this.#writersOf(options))
+      for (const name of (await writer.parked()).keys())
+        try {
+          await writer.unpark(name);
+        } catch (error) {
+          if (!(error instanceof EventFailure)) throw error;
+        }
+    return await this.parked(options);
+  }
+
+  /**
+   * Gives up what was put aside of a stream, by the `id` of `parked`: these events never have an
+   * effect, and the next one of the stream has its own. `false` where nothing has this id.
+   */
+  async discardParked(id: string, options: ParkedOptions = {}): Promise<boolean> {
+    assertOptions('discardParked', options, ['tenant', 'signal']);
+    for (const writer of this.#writersOf(options))
+      for (const [name, { value }] of await writer.parked())
+        if (writer.idOf(value) === id) return await writer.discard(name);
+    return false;
+  }
+
+  #writersOf({ tenant, signal = this.#stopping.signal }: ParkedOptions): readonly TenantWriter[] {
+    const context = {
+      storage: this.#storage,
+      source: this.#source,
+      checkpoints: this.#checkpoints,
+      projection: this.#projection,
+      handler: this.#projection.handlerOn(this.#storage),
+      signal,
+    };
+    const database = tenant === undefined ? sharedDatabase : databaseOf(tenant);
+    return Array.from(
+      { length: this.#projection.partitions },
+      (_, partition) => new TenantWriter(context, database, partition),
+    );
+  }
+
   get #clock(): Clock {
     return this.#source.access.watches.clock;
   }
@@ -247,6 +325,7 @@ export class ProjectionRunner {
       projection: this.#projection,
       clock: this.#clock,
       retry: this.#retry,
+      onError: this.#onError,
       signal,
       moved: () => this.#notify(),
     };
