@@ -313,6 +313,9 @@ const projectionAttempts: Record<string, readonly Attempt[]> = {
   lag: [running((runner) => runner.lag())],
   health: [running((runner) => runner.health())],
   retry: [running((runner) => runner.retry({ tenant: 'globex' }))],
+  parked: [running((runner) => runner.parked({ tenant: 'globex' }))],
+  retryParked: [running((runner) => runner.retryParked({ tenant: 'globex' }))],
+  discardParked: [running((runner) => runner.discardParked('0/event:diary/n-1', { tenant: 'globex' }))],
   stop: [running((runner) => runner.stop())],
 };
 /** Methods of an event store that read and write no rows themselves. */

@@ -68,6 +68,7 @@ export {
 } from './core/projections/projection-class.js';
 export type {
   BehindTenant,
+  ParkedStream,
   PartitionHealth,
   ProjectionHealth,
   ProjectionLag,
@@ -76,6 +77,7 @@ export type { ProjectionRetry } from './core/projections/partition-reader.js';
 export {
   ProjectionRunner,
   type CaughtUpOptions,
+  type ParkedOptions,
   type ProjectionRunnerOptions,
 } from './core/projections/projection-runner.js';
 export type { StreamErrorCode } from './core/definition/stream-errors.js';
