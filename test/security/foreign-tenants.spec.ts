@@ -316,6 +316,7 @@ const projectionAttempts: Record<string, readonly Attempt[]> = {
   parked: [running((runner) => runner.parked({ tenant: 'globex' }))],
   retryParked: [running((runner) => runner.retryParked({ tenant: 'globex' }))],
   discardParked: [running((runner) => runner.discardParked('0/event:diary/n-1', { tenant: 'globex' }))],
+  countParked: [running((runner) => runner.countParked())],
   stop: [running((runner) => runner.stop())],
 };
 /** Methods of an event store that read and write no rows themselves. */

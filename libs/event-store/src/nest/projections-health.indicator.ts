@@ -16,6 +16,8 @@ export interface ProjectionCheck {
   readonly lag?: ProjectionLag;
   /** Tenants that wait for an event that cannot be applied, in this process. */
   readonly stoppedTenants: number;
+  /** Streams that are put aside, of all tenants; absent where they cannot be read. */
+  readonly parkedStreams?: number;
   readonly code?: string;
 }
 
@@ -47,7 +49,8 @@ export class ProjectionsHealthIndicator {
   }
 
   /**
-   * 'degraded': the lag is above `maxLagMs`, or a tenant is stopped at an event. 'down': a
+   * 'degraded': the lag is above `maxLagMs`, a tenant is stopped at an event, or a stream is
+   * parked. 'down': a
    * partition cannot be read, its runner has ended, or the lag cannot be read within `timeoutMs`.
    * Never rejects for one of these. `INVALID_OPTION`, `OUT_OF_RANGE`.
    */
@@ -95,9 +98,10 @@ async function checkOf(
   const common = { projection, version, stoppedTenants: stopped.size };
   const isDown = partitions.some(({ state }) => state === 'stopped' || state === 'retrying');
   try {
-    const lag = await runner.lag({ signal: AbortSignal.timeout(timeoutMs) });
-    const isDegraded = lag.ms > maxLagMs || stopped.size > 0;
-    return { ...common, status: isDown ? 'down' : isDegraded ? 'degraded' : 'up', lag };
+    const signal = AbortSignal.timeout(timeoutMs);
+    const [lag, parkedStreams] = await Promise.all([runner.lag({ signal }), runner.countParked({ signal })]);
+    const isDegraded = lag.ms > maxLagMs || stopped.size > 0 || parkedStreams > 0;
+    return { ...common, status: isDown ? 'down' : isDegraded ? 'degraded' : 'up', lag, parkedStreams };
   } catch (error) {
     // no message: it may contain hosts and files
     const code = isStorageError(error)

@@ -161,7 +161,13 @@ describe('The health of projections', () => {
       info: {
         projections: {
           projections: [
-            { projection: 'gated', version: 1, lag: { events: 1, ms: 60_001 }, stoppedTenants: 0 },
+            {
+              projection: 'gated',
+              version: 1,
+              lag: { events: 1, ms: 60_001 },
+              stoppedTenants: 0,
+              parkedStreams: 0,
+            },
           ],
         },
       },
@@ -188,5 +194,43 @@ describe('The health of projections', () => {
       status: 'down',
       projections: [{ code: 'STORAGE_NOT_OPEN' }],
     });
+  });
+
+  it('is degraded by a parked stream, and says how many there are', async () => {
+    const state = { isCorrected: false };
+    @Projection('parking', { streams: [Till] })
+    class Parking {
+      @On(Till, 'paid')
+      paid({ data }: FeedEvent<typeof Till, 'paid'>): void {
+        if (data.cents < 0 && !state.isCorrected) throw new Error('secret');
+      }
+    }
+    const module = await Test.createTestingModule({
+      imports: [
+        KeyValueStorageModule.forRoot({ provider: new MemoryProvider() }),
+        EventStoreModule.forFeature([Till]),
+        ProjectionsModule.forFeature([TillTotals], {}),
+        ProjectionsModule.forFeature([Parking], { onError: 'park', retry: { attempts: 1 } }),
+      ],
+    }).compile();
+    await module.init();
+    const indicator = module.get(ProjectionsHealthIndicator, { strict: false });
+    const runner = module.get<ProjectionRunner>(getProjectionToken(Parking), { strict: false });
+    for (const id of ['a', 'b'])
+      await streamOf(module, Till).append(id, [{ type: 'paid', data: { cents: -1 } }], {
+        expectedVersion: 0,
+      });
+    await runner.whenCaughtUp();
+    const { projections: check } = await indicator.isHealthy('projections');
+    expect(check.status).toBe('degraded');
+    expect(check.projections).toMatchObject([
+      { projection: 'till-totals', status: 'up', parkedStreams: 0 },
+      { projection: 'parking', status: 'degraded', parkedStreams: 2, stoppedTenants: 0 },
+    ]);
+    expect(JSON.stringify(check)).not.toContain('secret');
+    state.isCorrected = true;
+    expect(await runner.retryParked()).toEqual([]);
+    expect((await indicator.isHealthy('projections')).projections.status).toBe('up');
+    await module.close();
   });
 });

@@ -73,13 +73,15 @@ export class FeedSource {
     this.#databases = tenants === 'all' ? undefined : [...current];
   }
 
+  /** `databases`: only these of the selection. */
   async page(
     after: FeedPosition | undefined,
     limit: number,
     signal: AbortSignal | undefined,
+    databases = this.#databases,
   ): Promise<FeedPage> {
     const containers = [...this.containers.keys()];
-    return await this.access.feed({ after, limit, databases: this.#databases, containers, signal });
+    return await this.access.feed({ after, limit, databases, containers, signal });
   }
 }
 

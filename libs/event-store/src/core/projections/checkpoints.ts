@@ -13,7 +13,7 @@ import {
 import { invalidState, type FeedPosition } from '@kvent/key-value-storage/provider';
 import { tenantIn } from '@kvent/key-value-storage/internal';
 import { streamDefinitionOf } from '../definition/stream-definition.js';
-import type { ResolvedProjection } from './projection-definition.js';
+import type { Subscription } from './subscription.js';
 
 /** All events of the tenant and the partition up to the position have had their effects. */
 export interface Checkpoint {
@@ -47,6 +47,8 @@ interface ReaderPosition {
   readonly position: FeedPosition;
   /** Databases. */
   readonly behind: readonly string[];
+  /** Databases with parked streams, for their number; it may have more. Absent for none. */
+  readonly parkedIn?: readonly string[];
 }
 
 /** What the checkpoints of a version depend on. */
@@ -59,18 +61,18 @@ export const container = 'kvent.projections';
 
 export class Checkpoints {
   readonly readers: KeyValueStore<ReaderPosition>;
-  readonly #projection: ResolvedProjection;
+  readonly #subscription: Subscription;
   readonly #layouts: KeyValueStore<Layout>;
   readonly #ofTenants: KeyValueStore<Checkpoint>;
   readonly #shared: KeyValueStore<Checkpoint>;
   readonly #parkedOfTenants: KeyValueStore<ParkedRow>;
   readonly #sharedParked: KeyValueStore<ParkedRow>;
 
-  constructor(storage: KeyValueStorage, projection: ResolvedProjection) {
-    const { name, provider } = projection;
+  constructor(storage: KeyValueStorage, subscription: Subscription) {
+    const { name, provider } = subscription;
     const options = { container, ...(provider !== undefined && { provider }) };
     const shared = { ...options, scope: 'shared' } as const;
-    this.#projection = projection;
+    this.#subscription = subscription;
     this.#ofTenants = storage.store(defineState<Checkpoint>(name, { ...options, scope: 'tenant' }));
     this.#shared = storage.store(defineState<Checkpoint>(name, shared));
     const parked = `${name} parked`;
@@ -91,11 +93,11 @@ export class Checkpoints {
   }
 
   parkedPrefix(partition: number): readonly [number, number] {
-    return [this.#projection.version, partition];
+    return [this.#subscription.version, partition];
   }
 
   key(kind: 'checkpoint' | 'reader', partition: number): Key {
-    return [kind, this.#projection.version, partition];
+    return [kind, this.#subscription.version, partition];
   }
 
   /**
@@ -103,7 +105,7 @@ export class Checkpoints {
    * with other streams or partitions: its checkpoints would be wrong.
    */
   async assertLayout(): Promise<void> {
-    const { name, version, partitions, streams } = this.#projection;
+    const { name, version, partitions, streams } = this.#subscription;
     const layout: Layout = {
       partitions,
       streams: streams.map((each) => streamDefinitionOf(each).type).sort(),

@@ -1,8 +1,11 @@
-/** The changes that the handlers of some events ask for: read once, folded in memory. */
+/** The changes that the handler of some events asks for: read once, folded in memory. */
 import type { AtomicBatch, Entry, Key, KeyValueStore } from '@kvent/key-value-storage/core';
 import { invalidOption, limits, storageError } from '@kvent/key-value-storage/provider';
 import { inspect, rowNameOf, rowsOf } from '@kvent/key-value-storage/internal';
-import type { ProjectionContext, ResolvedProjection } from './projection-definition.js';
+import type { FeedEvent } from '../feed/event-feed.js';
+import type { UntypedStream } from '../feed/read-feed.js';
+import type { ProjectionContext, ProjectionHandler, ResolvedProjection } from './projection-definition.js';
+import type { PartEffects } from './tenant-writer.js';
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- KeyValueStore is invariant
 type AnyStore = KeyValueStore<any, any, any>;
@@ -22,8 +25,9 @@ interface AffectedStore {
   readonly rows: Map<string, AffectedRow>;
 }
 
-export class Effects {
+export class Effects implements PartEffects {
   readonly #projection: Pick<ResolvedProjection, 'name' | 'provider'>;
+  readonly #handler: ProjectionHandler;
   readonly #tenant: string | undefined;
   /**
    * By the store that the handler has, and by the state: two stores of one state share its rows.
@@ -31,12 +35,21 @@ export class Effects {
   readonly #stores = new Map<AnyStore, AffectedStore>();
   readonly #states = new Map<unknown, AffectedStore>();
 
-  constructor(projection: Pick<ResolvedProjection, 'name' | 'provider'>, tenant: string | undefined) {
+  constructor(
+    projection: Pick<ResolvedProjection, 'name' | 'provider'>,
+    handler: ProjectionHandler,
+    tenant: string | undefined,
+  ) {
     this.#projection = projection;
+    this.#handler = handler;
     this.#tenant = tenant;
   }
 
-  readonly context: ProjectionContext = {
+  apply(event: FeedEvent<UntypedStream>): void | Promise<void> {
+    return this.#handler(event, this.#context);
+  }
+
+  readonly #context: ProjectionContext = {
     change: (store, key, fold, options) => {
       const initial = options?.initial;
       this.#add(store, key, (value) => {

@@ -1,22 +1,23 @@
 /** Streams that are put aside because one of their events cannot be applied. */
 import { describe, expect, it } from '@jest/globals';
-import { defineProjection } from './projection-definition.js';
+import { defineState } from '@kvent/key-value-storage';
+import { defineProjection, type ResolvedProjection } from './projection-definition.js';
 import { DaySales, faulty, openShop, Orders, type Fault, type Shop } from './spec-support.js';
 
 const options = { onError: 'park', retry: { attempts: 2 } } as const;
 
-/** Refuses negative cents until it is corrected. */
-function carefully() {
-  const state = { isCorrected: false };
+/** Refuses cents below a minimum, until it is corrected. */
+function carefully(partitions = 2) {
+  const state = { minimum: 0 };
   const projection = defineProjection('careful', {
     streams: [Orders],
     into: DaySales,
-    partitions: 2,
+    partitions,
     key: ({ type, data }) => (type === 'placed' ? data.day : undefined),
     initial: () => ({ orders: 0, cents: 0 }),
     evolve: (sales, { type, data }) => {
       if (type !== 'placed') return sales;
-      if (data.cents < 0 && !state.isCorrected) throw new Error('negative');
+      if (data.cents < state.minimum) throw new Error(`below ${state.minimum}`);
       return { orders: sales.orders + 1, cents: sales.cents + data.cents };
     },
   });
@@ -53,8 +54,8 @@ describe('a stream that is parked', () => {
     expect(await shop.sales('acme')).toEqual(others);
     const parked = await runner.parked(acme);
     expect(parked.map(({ stream, version, reason }) => [stream, version, reason]).sort()).toEqual([
-      ['o-1', 2, 'negative'],
-      ['o-3', 2, 'negative'],
+      ['o-1', 2, 'below 0'],
+      ['o-3', 2, 'below 0'],
     ]);
     expect(await runner.parked({ tenant: 'globex' })).toEqual([]);
     await shop.until(runner.stop());
@@ -64,7 +65,7 @@ describe('a stream that is parked', () => {
     expect(await shop.sales('acme')).toEqual(others);
     expect(await shop.until(next.retryParked(acme))).toHaveLength(2);
     expect(await shop.sales('acme')).toEqual(others);
-    state.isCorrected = true;
+    state.minimum = -100;
     expect(await shop.until(next.retryParked(acme))).toEqual([]);
     expect(await shop.sales('acme')).toEqual({ monday: { orders: 10, cents: 59 + 256 + 512 + 1024 } });
     await shop.sell('acme', 'o-1', 'monday', 2048);
@@ -105,7 +106,7 @@ describe('a stream that is parked', () => {
         const start = async () => await shop.run(projection, options);
         const runner = await start().catch(start);
         await shop.until(runner.whenCaughtUp());
-        state.isCorrected = true;
+        state.minimum = -100;
         const retry = async () => await runner.retryParked(acme);
         expect(await shop.until(retry().catch(retry))).toEqual([]);
         expect(await shop.sales('acme')).toEqual(corrected);
@@ -114,6 +115,142 @@ describe('a stream that is parked', () => {
       expect(failing).toBeGreaterThan(9);
     },
   );
+
+  it('stays parked from the event on that fails again, and says at which', async () => {
+    await using shop = await openShop();
+    const { state, projection } = carefully();
+    for (const cents of [-1, 2, -4, 8]) await shop.sell('acme', 'o-1', 'monday', cents);
+    const runner = await shop.run(projection, options);
+    await shop.until(runner.whenCaughtUp());
+    const [before] = await runner.parked(acme);
+    expect(before).toMatchObject({ version: 1, reason: 'below 0' });
+    state.minimum = -3;
+    for (let attempt = 0; attempt < 2; attempt += 1) {
+      const left = await shop.until(runner.retryParked(acme));
+      expect(left).toEqual([{ ...before, version: 3, reason: 'below -3' }]);
+      expect(await shop.sales('acme')).toEqual({ monday: { orders: 2, cents: 1 } });
+    }
+    state.minimum = -100;
+    expect(await shop.until(runner.retryParked(acme))).toEqual([]);
+    expect(await shop.sales('acme')).toEqual({ monday: { orders: 4, cents: 5 } });
+  });
+
+  it('is applied once beside another process that commits in the middle of it', async () => {
+    await using shop = await openShop();
+    const { state, projection } = carefully(1);
+    const { handlerOn } = projection as ResolvedProjection;
+    let [calls, between] = [0, async (): Promise<void> => undefined];
+    const interrupted: ResolvedProjection = {
+      ...(projection as ResolvedProjection),
+      handlerOn: (storage) => {
+        const handler = handlerOn(storage);
+        return async (given, context) => {
+          if ((given.data as { cents: number }).cents < 0) {
+            calls += 1;
+            const once = between;
+            between = async () => undefined;
+            await once();
+          }
+          await handler(given, context);
+        };
+      },
+    };
+    await sellSome(shop);
+    const reading = await shop.run(projection, options);
+    await shop.until(reading.whenCaughtUp());
+    state.minimum = -100;
+    between = async () => {
+      await shop.sell('acme', 'o-1', 'monday', 256);
+      await shop.sell('acme', 'o-2', 'monday', 512);
+      await shop.until(reading.whenCaughtUp());
+    };
+    const other = await shop.run(interrupted, options);
+    expect(await shop.until(other.retryParked(acme))).toEqual([]);
+    // two streams, and the repetition of the first
+    expect(calls).toBe(3);
+    expect(await shop.sales('acme')).toEqual({ monday: { orders: 9, cents: 59 + 256 + 512 } });
+    await shop.sell('acme', 'o-1', 'monday', 1024);
+    await shop.until(reading.whenCaughtUp());
+    expect((await shop.sales('acme')).monday?.cents).toBe(59 + 256 + 512 + 1024);
+  });
+
+  it('leaves nothing behind when it is deleted', async () => {
+    await using shop = await openShop();
+    const { projection } = carefully();
+    await shop.sell('acme', 'o-1', 'monday', -1);
+    const runner = await shop.run(projection, options);
+    await shop.until(runner.whenCaughtUp());
+    expect(await runner.countParked()).toBe(1);
+    await shop.orders.forTenant('acme').delete('o-1', { expectedVersion: 1 });
+    expect(await shop.until(runner.retryParked(acme))).toEqual([]);
+    expect(await runner.countParked()).toBe(0);
+    expect(await shop.sales('acme')).toEqual({});
+  });
+
+  it('is counted over all tenants, by every process, also after a restart', async () => {
+    await using shop = await openShop();
+    const { state, projection } = carefully();
+    await sellSome(shop);
+    await shop.sell('globex', 'o-2', 'monday', -1);
+    const runner = await shop.run(projection, options);
+    await shop.until(runner.whenCaughtUp());
+    await shop.until(runner.stop());
+    const next = await shop.run(projection, options);
+    expect(await next.countParked()).toBe(3);
+    expect(await runner.countParked()).toBe(3);
+    state.minimum = -100;
+    await shop.until(next.retryParked(acme));
+    expect(await next.countParked()).toBe(1);
+    await shop.sell('globex', 'o-2', 'monday', 1);
+    await shop.until(next.whenCaughtUp());
+    await shop.until(next.retryParked({ tenant: 'globex' }));
+    expect(await next.countParked()).toBe(0);
+  });
+
+  it('stops its tenant where 1,000 are parked already, until one is discarded', async () => {
+    await using shop = await openShop();
+    const { projection } = carefully(1);
+    const { position } = await shop.sell('acme', 'o-2', 'monday', 1);
+    const runner = await shop.run(projection, options);
+    await shop.until(runner.whenCaughtUp());
+    await shop.until(runner.stop());
+    const rows = { container: 'kvent.projections', scope: 'tenant' } as const;
+    const row = { container: 'event:order', position, version: 1, reason: 'full', parkedAt: new Date(0) };
+    const parked = shop.storage.store(defineState<object>('careful parked', rows)).forTenant('acme');
+    const filled = await parked.loadFrom(
+      Array.from({ length: 1_000 }, (_, index) => ({
+        key: [1, 0, 'event:order', `x-${index}`],
+        value: { ...row, entity: `x-${index}` },
+      })),
+    );
+    expect(filled.failures).toEqual([]);
+    const checkpoints = shop.storage.store(defineState<object>('careful', rows)).forTenant('acme');
+    await checkpoints.set(['checkpoint', 1, 0], { position, parked: 1_000 });
+    const next = await shop.run(projection, options);
+    await shop.sell('acme', 'o-1', 'monday', -1);
+    await expect(shop.until(next.whenCaughtUp())).rejects.toMatchObject({ code: 'PROJECTION_STOPPED' });
+    expect(await next.countParked()).toBe(1_000);
+    expect(await shop.until(next.discardParked('0/event:order/x-7', acme))).toBe(true);
+    next.retry(acme);
+    await shop.until(next.whenCaughtUp());
+    expect(await next.countParked()).toBe(1_000);
+  });
+
+  it.each([
+    [170, ' '],
+    [73, '\u{1f600}'],
+  ])('may have the longest id, %d times %j', async (length, character) => {
+    await using shop = await openShop();
+    const { state, projection } = carefully();
+    const id = character.repeat(length);
+    await shop.sell('acme', id, 'monday', -1);
+    const runner = await shop.run(projection, options);
+    await shop.until(runner.whenCaughtUp());
+    expect(await runner.parked(acme)).toMatchObject([{ stream: id }]);
+    state.minimum = -100;
+    expect(await shop.until(runner.retryParked(acme))).toEqual([]);
+    expect(await shop.sales('acme')).toEqual({ monday: { orders: 1, cents: -1 } });
+  });
 
   it('refuses another word for onError', async () => {
     await using shop = await openShop();

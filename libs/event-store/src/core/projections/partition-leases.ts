@@ -13,27 +13,27 @@ import {
   type KeyValueStore,
 } from '@kvent/key-value-storage/core';
 import { container } from './checkpoints.js';
-import type { ResolvedProjection } from './projection-definition.js';
+import type { Subscription } from './subscription.js';
 
 interface Lease {
   readonly holder: string;
 }
 
 export class PartitionLeases {
-  readonly #projection: ResolvedProjection;
+  readonly #subscription: Subscription;
   readonly #holder: string;
   readonly #store: KeyValueStore<Lease>;
   readonly #held = new Map<number, Entry<Lease>>();
 
-  constructor(storage: KeyValueStorage, projection: ResolvedProjection, ttlMs: number) {
-    const { name, provider } = projection;
+  constructor(storage: KeyValueStorage, subscription: Subscription, ttlMs: number) {
+    const { name, provider } = subscription;
     const options = {
       container,
       scope: 'shared',
       ttlMs,
       ...(provider !== undefined && { provider }),
     } as const;
-    this.#projection = projection;
+    this.#subscription = subscription;
     this.#holder = globalThis.crypto.randomUUID();
     this.#store = storage.store(defineState<Lease>(`${name} leases`, options));
   }
@@ -51,7 +51,7 @@ export class PartitionLeases {
     const share = await this.#share();
     const excess = [...this.#held.keys()].slice(share);
     for (const partition of excess) await this.release(partition);
-    const { partitions } = this.#projection;
+    const { partitions } = this.#subscription;
     for (let partition = 0; partition < partitions && this.#held.size < share; partition += 1)
       if (!this.#held.has(partition)) await this.#take(partition);
   }
@@ -74,7 +74,7 @@ export class PartitionLeases {
   }
 
   async #share(): Promise<number> {
-    const { partitions, version } = this.#projection;
+    const { partitions, version } = this.#subscription;
     await this.#store.set(this.#key('worker', this.#holder), { holder: this.#holder });
     const workers = await this.#store.count({ prefix: ['worker', version] });
     return Math.ceil(partitions / Math.max(1, workers));
@@ -101,6 +101,6 @@ export class PartitionLeases {
   }
 
   #key(kind: 'lease' | 'worker', of: number | string): Key {
-    return [kind, this.#projection.version, of];
+    return [kind, this.#subscription.version, of];
   }
 }

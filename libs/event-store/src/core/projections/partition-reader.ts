@@ -3,23 +3,14 @@
  * its writer. A tenant whose events cannot be applied is left behind: it is read by itself, from
  * its checkpoint, and holds up no other tenant.
  */
-import type { Clock, FeedEntry, FeedPage, FeedPosition } from '@kvent/key-value-storage/provider';
-import {
-  backoffMs,
-  decodeText,
-  FeedWatcher,
-  messageOf,
-  PendingWork,
-  tenantIn,
-} from '@kvent/key-value-storage/internal';
-import { FeedSource } from '../feed/feed-source.js';
-import { numbersIn } from '../rows/stream-addresses.js';
+import type { FeedEntry, FeedPage, FeedPosition } from '@kvent/key-value-storage/provider';
+import { backoffMs, FeedWatcher, messageOf, PendingWork, tenantIn } from '@kvent/key-value-storage/internal';
 import { partitionOf } from './partition-of.js';
 import type { BehindTenant } from './projection-health.js';
-import { EventFailure, isTransient, TenantWriter, type WriterContext } from './tenant-writer.js';
+import { EventFailure } from './tenant-checkpoint.js';
+import { isTransient, TenantWriter, type WriterContext } from './tenant-writer.js';
 
 export interface ReaderContext extends WriterContext {
-  readonly clock: Clock;
   readonly retry: ProjectionRetry;
   readonly onError: 'stop' | 'park';
   /** Called when the position moves, and when a tenant falls behind, stops or catches up. */
@@ -41,8 +32,8 @@ const pageEvents = 1_000;
 const inlineAttempts = 3;
 const tenantsAtOnce = 16;
 const writersMax = 10_000;
-/** With more, the position waits for them: the row would not hold their names. */
-const behindMax = 1_000;
+/** With more behind, the position waits for them: the row would not hold their names. */
+const namesMax = 1_000;
 /** What a reader reads again after a crash, at most. */
 const savedAfter = { entries: 10_000, pages: 100, idleMs: 1_000 };
 
@@ -57,6 +48,7 @@ export class PartitionReader {
   readonly #context: ReaderContext;
   readonly #writers = new Map<string, TenantWriter>();
   readonly #behind = new Map<string, LeftBehind>();
+  readonly #parkedIn = new Set<string>();
   #position: FeedPosition | undefined;
   /** The end of the page that is being applied: its events of tenants left behind are not. */
   #dispatched: FeedPosition | undefined;
@@ -77,6 +69,11 @@ export class PartitionReader {
 
   get behind(): readonly BehindTenant[] {
     return Array.from(this.#behind, ([database, { state, error }]) => behindTenant(database, state, error));
+  }
+
+  /** Databases with parked streams; streams that another process applies may still be counted. */
+  get parkedIn(): readonly string[] {
+    return [...this.#parkedIn].slice(0, namesMax);
   }
 
   /** Reads on until the signal aborts; rejects where the feed cannot be read. */
@@ -107,12 +104,17 @@ export class PartitionReader {
   async save(): Promise<void> {
     const position = this.#position;
     const behind = [...this.#behind.keys()];
-    if (position === undefined || behind.length > behindMax) return;
-    const state = [position, ...behind].join('\0');
+    if (position === undefined || behind.length > namesMax) return;
+    const { parkedIn } = this;
+    const state = [position, ...behind, '', ...parkedIn].join('\0');
     if (state === this.#saved) return;
     this.#unsaved = { entries: 0, pages: 0 };
     const { checkpoints } = this.#context;
-    await checkpoints.readers.set(checkpoints.key('reader', this.partition), { position, behind });
+    await checkpoints.readers.set(checkpoints.key('reader', this.partition), {
+      position,
+      behind,
+      ...(parkedIn.length > 0 && { parkedIn }),
+    });
     this.#saved = state;
   }
 
@@ -136,6 +138,7 @@ export class PartitionReader {
     const stored = await checkpoints.readers.get(checkpoints.key('reader', this.partition), { signal });
     if (stored === undefined) return;
     this.#position = this.#dispatched = stored.value.position;
+    for (const database of stored.value.parkedIn ?? []) this.#parkedIn.add(database);
     for (const database of stored.value.behind) this.#leaveBehind(database, undefined);
   }
 
@@ -172,7 +175,7 @@ export class PartitionReader {
   }
 
   #byTenant(entries: readonly FeedEntry[]): readonly (readonly [string, readonly FeedEntry[]])[] {
-    const { partitions } = this.#context.projection;
+    const { partitions } = this.#context.subscription;
     const groups = new Map<string, FeedEntry[]>();
     for (const entry of entries) {
       const { database } = entry.address;
@@ -189,12 +192,18 @@ export class PartitionReader {
     const writer = this.#writerOf(database);
     for (let attempt = 1; ; attempt += 1)
       try {
-        return await writer.apply(entries);
+        await writer.apply(entries);
+        return this.#noteParked(database, writer);
       } catch (error) {
         if (signal.aborted) return;
         if (!isTransient(error) || attempt >= inlineAttempts) return this.#leaveBehind(database, error);
         await this.#wait(attempt);
       }
+  }
+
+  #noteParked(database: string, { parkedCount }: TenantWriter): void {
+    if (parkedCount === 0) this.#parkedIn.delete(database);
+    else if (parkedCount !== undefined) this.#parkedIn.add(database);
   }
 
   #writerOf(database: string): TenantWriter {
@@ -215,7 +224,7 @@ export class PartitionReader {
     void this.#work.track(this.#catchUp(database, left));
   }
 
-  /** Reads one tenant from its checkpoint until it is where the reader of all tenants is. */
+  /** Reads one tenant until it has caught up, however often that fails. */
   async #catchUp(database: string, left: LeftBehind): Promise<void> {
     const { signal, retry, moved } = this.#context;
     let last: FeedPosition | undefined;
@@ -224,6 +233,7 @@ export class PartitionReader {
       try {
         if (hasFailed) {
           if (!(await this.#park(left))) {
+            this.#noteParked(database, left.writer);
             left.state = 'stopped';
             return moved();
           }
@@ -231,7 +241,6 @@ export class PartitionReader {
         }
         if (attempt > 0) await this.#wait(attempt);
         await this.#readTenant(database, left.writer);
-        this.#behind.delete(database);
         this.#saveWhenIdle();
         return moved();
       } catch (error) {
@@ -254,23 +263,22 @@ export class PartitionReader {
     }
   }
 
+  /** Reads one tenant from its checkpoint until it is where the reader of all tenants is. */
   async #readTenant(database: string, writer: TenantWriter): Promise<void> {
-    const { storage, projection, signal } = this.#context;
-    const tenant = tenantIn(database);
-    const selection = { streams: projection.streams, tenants: tenant === undefined ? [] : [tenant] };
-    const source = new FeedSource('A projection', storage, selection);
+    const { source, signal } = this.#context;
+    const { partitions } = this.#context.subscription;
     writer.forget();
     for (let after = await writer.position(); ;) {
-      const { entries, next } = await source.page(after, pageEvents, signal);
+      const { entries, next } = await source.page(after, pageEvents, signal, [database]);
       await writer.apply(
-        entries.filter(
-          ({ address }) =>
-            address.database === database && partitionOf(address, projection.partitions) === this.partition,
-        ),
+        entries.filter(({ address }) => partitionOf(address, partitions) === this.partition),
       );
       after = next;
-      // no await between this comparison and the removal from `#behind`
-      if (this.#dispatched === undefined || next >= this.#dispatched) return;
+      if (this.#dispatched !== undefined && next < this.#dispatched) continue;
+      // without an await after the comparison: a page in between would leave its events out
+      this.#noteParked(database, writer);
+      this.#behind.delete(database);
+      return;
     }
   }
 
@@ -289,13 +297,6 @@ export function behindTenant(database: string, state: BehindTenant['state'], err
     state,
     reason,
     error: cause,
-    ...(error instanceof EventFailure && { event: eventOf(error.entry) }),
+    ...(error instanceof EventFailure && { event: error.event }),
   };
 }
-
-export const eventOf = ({ address, position }: FeedEntry): NonNullable<BehindTenant['event']> => ({
-  streamType: decodeText(address.container.replace(/^[^:]*:/, '')) ?? address.container,
-  stream: decodeText(address.entity) ?? address.entity,
-  version: numbersIn(address.key)?.[0] ?? 0,
-  position,
-});

@@ -18,14 +18,10 @@ import {
   located,
   storeDefinitionOf,
 } from '@kvent/key-value-storage/internal';
-import {
-  assertVersion,
-  streamDefinitionOf,
-  type AnyStream,
-  type ResolvedStream,
-} from '../definition/stream-definition.js';
+import { assertVersion, streamDefinitionOf, type AnyStream } from '../definition/stream-definition.js';
 import type { FeedEvent } from '../feed/event-feed.js';
 import type { UntypedStream } from '../feed/read-feed.js';
+import type { Subscription } from './subscription.js';
 
 /**
  * What a handler changes. Calls are collected, and take effect in their order, in one commit with
@@ -62,11 +58,7 @@ export interface ProjectionDefinition {
 }
 
 /** A projection with its defaults, as a runner uses it. */
-export interface ResolvedProjection extends ProjectionDefinition {
-  readonly partitions: number;
-  readonly streams: readonly ResolvedStream[];
-  /** The provider of the states that it changes: its checkpoints are there too. */
-  readonly provider: string | undefined;
+export interface ResolvedProjection extends ProjectionDefinition, Subscription {
   readonly handlerOn: (storage: KeyValueStorage) => ProjectionHandler;
 }
 

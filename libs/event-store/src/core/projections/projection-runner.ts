@@ -39,7 +39,8 @@ import type {
   ProjectionHealth,
   ProjectionLag,
 } from './projection-health.js';
-import { EventFailure, TenantWriter } from './tenant-writer.js';
+import { Effects } from './effects.js';
+import { TenantWriter, type WriterContext } from './tenant-writer.js';
 
 export interface ProjectionRunnerOptions {
   /** How often an event whose handler throws is tried again. */
@@ -78,7 +79,7 @@ const pageEvents = 1_000;
 /** Milliseconds between two looks at the position of another process. */
 const pollMs = 200;
 
-type Progress = Pick<PartitionReader, 'position' | 'behind'>;
+type Progress = Pick<PartitionReader, 'position' | 'behind' | 'parkedIn'>;
 
 interface RunningPartition {
   readonly reader: PartitionReader;
@@ -251,13 +252,7 @@ export class ProjectionRunner {
    */
   async retryParked(options: ParkedOptions = {}): Promise<readonly ParkedStream[]> {
     assertOptions('retryParked', options, ['tenant', 'signal']);
-    for (const writer of this.#writersOf(options))
-      for (const name of (await writer.parked()).keys())
-        try {
-          await writer.unpark(name);
-        } catch (error) {
-          if (!(error instanceof EventFailure)) throw error;
-        }
+    for (const writer of this.#writersOf(options)) await writer.unparkAll();
     return await this.parked(options);
   }
 
@@ -267,21 +262,44 @@ export class ProjectionRunner {
    */
   async discardParked(id: string, options: ParkedOptions = {}): Promise<boolean> {
     assertOptions('discardParked', options, ['tenant', 'signal']);
-    for (const writer of this.#writersOf(options))
-      for (const [name, { value }] of await writer.parked())
-        if (writer.idOf(value) === id) return await writer.discard(name);
+    for (const writer of this.#writersOf(options)) if (await writer.discard(id)) return true;
     return false;
   }
 
-  #writersOf({ tenant, signal = this.#stopping.signal }: ParkedOptions): readonly TenantWriter[] {
-    const context = {
+  /**
+   * How many streams are put aside, of all tenants and over all processes. Those that were parked
+   * within the last second may be left out.
+   */
+  async countParked(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<number> {
+    assertOptions('countParked', options, ['signal']);
+    const { signal } = options;
+    const progress = await this.#progress(signal);
+    let count = 0;
+    for (const [partition, { parkedIn }] of progress.entries())
+      for (const database of parkedIn) {
+        const key = this.#checkpoints.key('checkpoint', partition);
+        const checkpoint = await this.#checkpoints.storeOf(database).get(key, { signal });
+        count += checkpoint?.value.parked ?? 0;
+      }
+    return count;
+  }
+
+  #writerContext(signal: AbortSignal): WriterContext {
+    const projection = this.#projection;
+    const handler = projection.handlerOn(this.#storage);
+    return {
       storage: this.#storage,
       source: this.#source,
       checkpoints: this.#checkpoints,
-      projection: this.#projection,
-      handler: this.#projection.handlerOn(this.#storage),
+      subscription: projection,
+      effects: (tenant) => new Effects(projection, handler, tenant),
+      clock: this.#clock,
       signal,
     };
+  }
+
+  #writersOf({ tenant, signal = this.#stopping.signal }: ParkedOptions): readonly TenantWriter[] {
+    const context = this.#writerContext(signal);
     const database = tenant === undefined ? sharedDatabase : databaseOf(tenant);
     return Array.from(
       { length: this.#projection.partitions },
@@ -318,15 +336,9 @@ export class ProjectionRunner {
     const ending = new AbortController();
     const signal = AbortSignal.any([this.#stopping.signal, ending.signal]);
     const context: ReaderContext = {
-      storage: this.#storage,
-      source: this.#source,
-      checkpoints: this.#checkpoints,
-      handler: this.#projection.handlerOn(this.#storage),
-      projection: this.#projection,
-      clock: this.#clock,
+      ...this.#writerContext(signal),
       retry: this.#retry,
       onError: this.#onError,
-      signal,
       moved: () => this.#notify(),
     };
     const reader = new PartitionReader(context, partition);
@@ -399,8 +411,12 @@ export class ProjectionRunner {
     return partitions.map((each) => {
       const reader = this.#running.get(each)?.reader;
       if (reader !== undefined) return reader;
-      const { position, behind = [] } = rows[elsewhere.indexOf(each)]?.value ?? {};
-      return { position, behind: behind.map((database) => behindTenant(database, 'retrying', undefined)) };
+      const { position, behind = [], parkedIn = [] } = rows[elsewhere.indexOf(each)]?.value ?? {};
+      return {
+        position,
+        behind: behind.map((database) => behindTenant(database, 'retrying', undefined)),
+        parkedIn,
+      };
     });
   }
 

@@ -5,48 +5,36 @@
  * checkpoint says whether the batch was committed; if it is committed later, the next one
  * conflicts.
  */
-import type { AtomicBatch, Entry, Key, KeyValueStorage, KeyValueStore } from '@kvent/key-value-storage/core';
+import type { AtomicBatch, Entry } from '@kvent/key-value-storage/core';
 import { isConflict, isStorageError } from '@kvent/key-value-storage/core';
-import {
-  throwIfAborted,
-  type Address,
-  type FeedEntry,
-  type FeedPosition,
-} from '@kvent/key-value-storage/provider';
-import { decodeText, isPromise, messageOf, rowNameOf, tenantIn } from '@kvent/key-value-storage/internal';
+import { throwIfAborted, type FeedEntry, type FeedPosition } from '@kvent/key-value-storage/provider';
+import { isPromise } from '@kvent/key-value-storage/internal';
+import type { FeedEvent } from '../feed/event-feed.js';
 import { FeedSource } from '../feed/feed-source.js';
-import { FeedReader } from '../feed/read-feed.js';
-import { numbersIn } from '../rows/stream-addresses.js';
-import type { Checkpoint, Checkpoints, ParkedRow } from './checkpoints.js';
-import { Effects } from './effects.js';
+import { FeedReader, type UntypedStream } from '../feed/read-feed.js';
+import type { ParkedRow } from './checkpoints.js';
 import type { ParkedStream } from './projection-health.js';
-import type { ProjectionHandler, ResolvedProjection } from './projection-definition.js';
+import type { Subscription } from './subscription.js';
+import {
+  EventFailure,
+  streamNameOf,
+  TenantCheckpoint,
+  type CheckpointContext,
+  type KnownCheckpoint,
+} from './tenant-checkpoint.js';
 
-export interface WriterContext {
-  readonly storage: KeyValueStorage;
+/** What some events of one tenant do. */
+export interface PartEffects {
+  /** Rejects for an event that cannot be applied. */
+  apply(event: FeedEvent<UntypedStream>): void | Promise<void>;
+  /** Adds what belongs into the commit of the checkpoint; returns the number of changes. */
+  addTo(batch: AtomicBatch, signal: AbortSignal): Promise<number>;
+}
+
+export interface WriterContext extends CheckpointContext {
   readonly source: FeedSource;
-  readonly checkpoints: Checkpoints;
-  readonly projection: ResolvedProjection;
-  readonly handler: ProjectionHandler;
-  readonly signal: AbortSignal;
-}
-
-/** A checkpoint as it was read, or written here: the next batch checks its etag. */
-interface KnownCheckpoint {
-  readonly read: { readonly key: Key; readonly etag: string } | undefined;
-  readonly position: FeedPosition | undefined;
-  /** By the names of their streams. */
-  readonly parked: ReadonlyMap<string, Entry<ParkedRow>>;
-}
-
-/** An event that could not be applied; `cause`: why. */
-export class EventFailure extends Error {
-  readonly entry: FeedEntry;
-
-  constructor(entry: FeedEntry, cause: unknown) {
-    super('An event could not be applied.', { cause });
-    this.entry = entry;
-  }
+  readonly subscription: Subscription;
+  readonly effects: (tenant: string | undefined) => PartEffects;
 }
 
 /** Whether the same events may be applied later without a change of the program. */
@@ -58,65 +46,35 @@ export const isTransient = (error: unknown): boolean =>
 const eventsMax = 1_000;
 /** Conflicts in a row; each means that another writer has made progress. */
 const conflictsMax = 20;
-/** Parked streams of a tenant and a partition; with more, the tenant stops. */
-const parkedMax = 1_000;
-
-export const streamNameOf = ({ container, entity }: Pick<Address, 'container' | 'entity'>): string =>
-  rowNameOf({ container, entity, key: '' });
 
 export class TenantWriter {
   readonly #context: WriterContext;
-  readonly #tenant: string | undefined;
-  readonly #store: KeyValueStore<Checkpoint>;
-  readonly #parked: KeyValueStore<ParkedRow>;
-  readonly #key: ReturnType<Checkpoints['key']>;
+  readonly #checkpoint: TenantCheckpoint;
   readonly #database: string;
-  readonly #partition: number;
-  /** `undefined`: not known. */
-  #checkpoint: KnownCheckpoint | undefined;
   #size = eventsMax;
 
   constructor(context: WriterContext, database: string, partition: number) {
     this.#context = context;
-    this.#tenant = tenantIn(database);
+    this.#checkpoint = new TenantCheckpoint(context, database, partition);
     this.#database = database;
-    this.#partition = partition;
-    this.#store = context.checkpoints.storeOf(database);
-    this.#parked = context.checkpoints.parkedOf(database);
-    this.#key = context.checkpoints.key('checkpoint', partition);
   }
 
   /** Where the checkpoint is; `undefined` before the first effect. */
   async position(): Promise<FeedPosition | undefined> {
-    return (await this.#known()).position;
+    return (await this.#checkpoint.read()).position;
   }
 
-  /** The streams that are put aside, by their names. */
-  async parked(): Promise<KnownCheckpoint['parked']> {
-    return (await this.#known()).parked;
+  get parkedCount(): number | undefined {
+    return this.#checkpoint.parkedCount;
   }
 
-  /** The same for operators. */
   async parkedStreams(): Promise<readonly ParkedStream[]> {
-    const rows = [...(await this.parked()).values()];
-    return rows.map(({ value }) => ({
-      id: this.idOf(value),
-      tenant: this.#tenant,
-      streamType: decodeText(value.container.replace(/^[^:]*:/, '')) ?? value.container,
-      stream: decodeText(value.entity) ?? value.entity,
-      version: value.version,
-      reason: value.reason,
-      parkedAt: value.parkedAt,
-    }));
-  }
-
-  idOf({ container, entity }: ParkedRow): string {
-    return [this.#partition, container, entity].join('/');
+    return await this.#checkpoint.parkedStreams();
   }
 
   /** Forgets what was read, so that the checkpoint is read again. */
   forget(): void {
-    this.#checkpoint = undefined;
+    this.#checkpoint.forget();
   }
 
   /**
@@ -140,113 +98,74 @@ export class TenantWriter {
         this.forget();
         conflicts += 1;
         const isRepeated = isConflict(error) && conflicts < conflictsMax;
-        if (!isRepeated) this.#shrink(part, error);
+        if (!isRepeated) this.#size = halfOf(part, error);
       }
       rest = await this.#unapplied(rest);
     }
   }
 
   /**
-   * Half of the part fits into the limits of a batch where the whole does not, and one of the
-   * halves can be applied where an event of the other cannot.
-   */
-  #shrink(part: readonly FeedEntry[], error: unknown): void {
-    const [first] = part;
-    if (isTransient(error) || first === undefined) throw error;
-    if (part.length === 1) throw new EventFailure(first, error);
-    this.#size = Math.ceil(part.length / 2);
-  }
-
-  async #unapplied(entries: readonly FeedEntry[]): Promise<readonly FeedEntry[]> {
-    const after = await this.position();
-    return after === undefined ? entries : entries.filter(({ position }) => position > after);
-  }
-
-  async #known(): Promise<KnownCheckpoint> {
-    if (this.#checkpoint !== undefined) return this.#checkpoint;
-    const { signal, checkpoints } = this.#context;
-    const entry = await this.#store.get(this.#key, { signal });
-    const parked = new Map<string, Entry<ParkedRow>>();
-    // after the checkpoint, which is checked: so they are those of its moment
-    if (entry?.value.parked !== undefined)
-      for await (const each of this.#parked.list(
-        { prefix: checkpoints.parkedPrefix(this.#partition) },
-        { signal },
-      ))
-        parked.set(streamNameOf(each.value), each);
-    return (this.#checkpoint = { read: entry, position: entry?.value.position, parked });
-  }
-
-  /**
    * Puts the stream of the event aside, and moves the checkpoint behind the event. `false` where
    * too many are.
    */
-  async park({ entry, cause }: EventFailure): Promise<boolean> {
-    this.forget();
-    const known = await this.#known();
-    const { address, position } = entry;
-    // another worker has gone on
-    if (known.position !== undefined && known.position >= position) return true;
-    if (known.parked.size >= parkedMax) return false;
-    const batch = this.#batch(known, position, known.parked.size + 1);
-    const { container, entity } = address;
-    batch.add(this.#parked, this.#parkedKey(address), {
-      container,
-      entity,
-      ...(known.position !== undefined && { after: known.position }),
-      position,
-      version: numbersIn(address.key)?.[0] ?? 0,
-      reason: messageOf(cause),
-      parkedAt: new Date(this.#context.source.access.watches.clock.now()),
-    });
-    await batch.commit();
-    this.forget();
-    return true;
+  async park(failure: EventFailure): Promise<boolean> {
+    return await this.#checkpoint.park(failure);
   }
 
   /**
-   * Applies what was put aside of a stream, up to the checkpoint; the events after it follow as
-   * usual. `false` where the stream is not parked. Rejects with `EventFailure`, once all before it
-   * are applied.
+   * Applies what was put aside, each stream up to the checkpoint; the events after it follow as
+   * usual. A stream with an event that still cannot be applied stays parked from there on.
    */
-  async unpark(name: string): Promise<boolean> {
+  async unparkAll(): Promise<void> {
+    for (const name of (await this.#checkpoint.readAgain()).parked.keys())
+      try {
+        await this.#unpark(name);
+      } catch (error) {
+        if (!(error instanceof EventFailure)) throw error;
+        await this.#checkpoint.parkAgain(name, error);
+      }
+  }
+
+  async #unpark(name: string): Promise<void> {
     let size = eventsMax;
     for (let conflicts = 0; ;) {
-      this.forget();
-      const known = await this.#known();
+      const known = await this.#checkpoint.readAgain();
       const row = known.parked.get(name);
-      if (row === undefined) return conflicts > 0;
+      if (row === undefined) return;
       const part = await this.#parkedEntries(row.value, known.position, size);
       try {
-        if (await this.#commitParked(known, row, part)) return true;
+        const { effects } = await this.#effectsOf(part.entries, new Map());
+        const after = part.isLast ? undefined : part.entries.at(-1)?.position;
+        const batch = this.#checkpoint.unparkBatch(known, row, after);
+        await effects.addTo(batch, this.#context.signal);
+        await batch.commit();
+        if (part.isLast) return this.forget();
+        conflicts = 0;
       } catch (error) {
         conflicts += 1;
         if (isConflict(error) && conflicts < conflictsMax) continue;
-        const [first] = part.entries;
-        if (isTransient(error) || first === undefined) throw error;
-        if (part.entries.length === 1) throw new EventFailure(first, error);
-        size = Math.ceil(part.entries.length / 2);
+        size = halfOf(part.entries, error);
       }
     }
   }
 
-  /** Forgets what was put aside of a stream: these events never have an effect. */
-  async discard(name: string): Promise<boolean> {
+  /**
+   * Gives up what was put aside of a stream: these events never have an effect. `false` where
+   * nothing has this id.
+   */
+  async discard(id: string): Promise<boolean> {
     for (let conflicts = 0; ; conflicts += 1) {
-      this.forget();
-      const known = await this.#known();
-      const row = known.parked.get(name);
+      const known = await this.#checkpoint.readAgain();
+      const row = [...known.parked.values()].find(({ value }) => this.#checkpoint.idOf(value) === id);
       if (row === undefined) return false;
       try {
-        return await this.#commitParked(known, row, { entries: [], isLast: true });
+        await this.#checkpoint.unparkBatch(known, row, undefined).commit();
+        this.forget();
+        return true;
       } catch (error) {
         if (!isConflict(error) || conflicts >= conflictsMax) throw error;
       }
     }
-  }
-
-  #parkedKey({ container, entity }: Address): Key {
-    return [...this.#context.checkpoints.parkedPrefix(this.#partition), container, entity];
   }
 
   /** The first of them, at most `size`. */
@@ -255,18 +174,15 @@ export class TenantWriter {
     upTo: FeedPosition | undefined,
     size: number,
   ): Promise<{ readonly entries: readonly FeedEntry[]; readonly isLast: boolean }> {
-    const { storage, projection, signal } = this.#context;
-    const tenants = this.#tenant === undefined ? [] : [this.#tenant];
-    const source = new FeedSource('A projection', storage, { streams: projection.streams, tenants });
+    const { source, signal } = this.#context;
     const name = streamNameOf(row);
     const found: FeedEntry[] = [];
     for (let after = row.after; ;) {
-      const { entries, next, upToDate } = await source.page(after, eventsMax, signal);
+      const { entries, next, upToDate } = await source.page(after, eventsMax, signal, [this.#database]);
       for (const entry of entries) {
         const { address, position } = entry;
         if (upTo !== undefined && position > upTo) return { entries: found, isLast: true };
-        if (address.database !== this.#database || streamNameOf(address) !== name) continue;
-        if (position < row.position) continue;
+        if (streamNameOf(address) !== name || position < row.position) continue;
         if (found.length === size) return { entries: found, isLast: false };
         found.push(entry);
       }
@@ -275,38 +191,15 @@ export class TenantWriter {
     }
   }
 
-  /** Returns whether the stream is no longer parked. */
-  async #commitParked(
-    known: KnownCheckpoint,
-    row: Entry<ParkedRow>,
-    { entries, isLast }: { readonly entries: readonly FeedEntry[]; readonly isLast: boolean },
-  ): Promise<boolean> {
-    const { effects } = await this.#effectsOf(entries, new Map());
-    const position = known.position as FeedPosition;
-    const batch = this.#batch(known, position, known.parked.size - (isLast ? 1 : 0));
-    const after = entries.at(-1)?.position;
-    batch.check(this.#parked, row);
-    if (isLast || after === undefined) batch.delete(this.#parked, row.key);
-    else batch.set(this.#parked, row.key, { ...row.value, after, position: after });
-    await effects.addTo(batch, this.#context.signal);
-    await batch.commit();
-    this.forget();
-    return isLast;
-  }
-
-  #batch({ read }: KnownCheckpoint, position: FeedPosition, parked: number): AtomicBatch {
-    const batch = this.#context.storage.atomic();
-    if (read === undefined) batch.checkAbsent(this.#store, this.#key);
-    else batch.check(this.#store, read);
-    batch.set(this.#store, this.#key, { position, ...(parked > 0 && { parked }) });
-    return batch;
+  async #unapplied(entries: readonly FeedEntry[]): Promise<readonly FeedEntry[]> {
+    const after = await this.position();
+    return after === undefined ? entries : entries.filter(({ position }) => position > after);
   }
 
   /** `skipped`: whether an event belongs to a stream that is parked. */
-  async #effectsOf(part: readonly FeedEntry[], parked: KnownCheckpoint['parked']) {
-    const { source, projection, handler } = this.#context;
-    const effects = new Effects(projection, this.#tenant);
-    const reader = new FeedReader(source);
+  async #effectsOf(part: readonly FeedEntry[], parked: ReadonlyMap<string, Entry<ParkedRow>>) {
+    const effects = this.#context.effects(this.#checkpoint.tenant);
+    const reader = new FeedReader(this.#context.source);
     let skipped = false;
     for (const entry of part) {
       if (parked.size > 0 && parked.has(streamNameOf(entry.address))) {
@@ -316,24 +209,31 @@ export class TenantWriter {
       const decoded = reader.item(entry);
       const item = isPromise(decoded) ? await decoded : decoded;
       if (item?.kind !== 'event') continue;
-      const handled = handler(item, effects.context);
-      if (handled !== undefined) await handled;
+      const applied = effects.apply(item);
+      if (applied !== undefined) await applied;
     }
     return { effects, skipped };
   }
 
   async #commit(part: readonly FeedEntry[]): Promise<void> {
-    const known = await this.#known();
+    const known = await this.#checkpoint.read();
     const { parked } = known;
     const { effects, skipped } = await this.#effectsOf(part, parked);
     const { position } = part.at(-1) as FeedEntry;
-    const batch = this.#batch(known, position, parked.size);
-    const effectCount = await effects.addTo(batch, this.#context.signal);
+    const batch = this.#checkpoint.batch(known, position, parked.size);
+    const changes = await effects.addTo(batch, this.#context.signal);
     // behind the checkpoint is what follows as usual: so skipped events move it too
-    if (effectCount === 0 && !skipped) return;
-    // without the signal: an aborted commit has an unknown outcome
-    const { changes } = await batch.commit();
-    const etag = changes[0]?.etag;
-    this.#checkpoint = etag === undefined ? undefined : { read: { key: this.#key, etag }, position, parked };
+    if (changes > 0 || skipped) await this.#checkpoint.commit(batch, position, parked);
   }
+}
+
+/**
+ * Half of the part fits into the limits of a batch where the whole does not, and one of the halves
+ * can be applied where an event of the other cannot. `EventFailure` for a single event.
+ */
+function halfOf(part: readonly FeedEntry[], error: unknown): number {
+  const [first] = part;
+  if (isTransient(error) || first === undefined) throw error;
+  if (part.length === 1) throw new EventFailure(first, error);
+  return Math.ceil(part.length / 2);
 }

@@ -1,0 +1,12 @@
+import type { ResolvedStream } from '../definition/stream-definition.js';
+
+/** What reads the feed by partitions, leases and checkpoints, whatever it does with the events. */
+export interface Subscription {
+  /** With the version, it names the rows of checkpoints and leases. */
+  readonly name: string;
+  readonly version: number;
+  readonly partitions: number;
+  readonly streams: readonly ResolvedStream[];
+  /** The provider of its rows; that of the streams where it is undefined. */
+  readonly provider: string | undefined;
+}
