@@ -88,4 +88,5 @@ export type {
   StreamName,
   StreamLogEntry,
   StreamObserver,
+  StreamPosition,
 } from './core/definition/stream-observer.js';

@@ -35,6 +35,7 @@ interface StreamErrorDetails {
   /** `tenant`: undefined for shared streams. */
   PROJECTION_STOPPED: { readonly projection: string; readonly tenant: string | undefined };
   PROJECTION_BEHIND: { readonly projection: string; readonly position: string };
+  INVALID_POSITION: object;
 }
 
 declare module '@kvent/key-value-storage/core' {
@@ -69,6 +70,7 @@ const kinds = {
   EVENT_UNREADABLE: { status: 500, title: 'Unreadable event', retryable: false },
   PROJECTION_STOPPED: { status: 500, title: 'Projection stopped at an event', retryable: false },
   PROJECTION_BEHIND: { status: 503, title: 'Projection not caught up in time', retryable: true },
+  INVALID_POSITION: { status: 400, title: 'Invalid position', retryable: false },
 } as const satisfies Record<StreamErrorCode, ErrorKind>;
 
 /** An error of the table. The message may hold ids, never data. */
