@@ -22,7 +22,7 @@ const seconds = {
   'test/contract/model.spec.ts': 33,
   'test/packaging/nest-11.spec.ts': 70,
   'test/packaging/nest-oldest.spec.ts': 35,
-  'test/packaging/typeorm-versions.spec.ts': 30,
+  'test/packaging/postgres-peers.spec.ts': 40,
   'test/packaging/bench.spec.ts': 26,
   'test/faults/streams-kill.spec.ts': 30,
   'test/streams/streams-postgres.spec.ts': 45,

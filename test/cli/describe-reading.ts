@@ -156,13 +156,23 @@ function bundledSources(module: string): readonly string[] {
 function startUp(): void {
   // loading and compiling is most of the time of a call, so that a command has no more than it
   // needs
-  it('loads for a directory neither Nest, nor Postgres, nor the stores, nor commander', async () => {
+  const loadedBy = async (...args: readonly string[]): Promise<Loaded & { readonly code: number | null }> => {
     writeFileSync(workspace.path('modules.cjs'), printModules);
     const env = { NODE_OPTIONS: `--require=${workspace.path('modules.cjs')}` };
-    const args = ['ls', 'data', 'product', '--tenant', 'acme'];
     const { code, stderr } = await new KventProcess(args, workspace.folder, { env }).exit;
+    return { code, ...(JSON.parse(stderr.trimEnd().split('\n').at(-1) ?? '') as Loaded) };
+  };
+
+  it('loads for Postgres neither Nest nor TypeORM', async () => {
+    const { code, own } = await loadedBy('ls', 'postgres://x@127.0.0.1:1/none', 'product');
+    expect(code).toBe(1);
+    expect(own.filter((module) => module.includes('/node_modules/pg/')).length).toBeGreaterThan(5);
+    expect(own.filter((module) => /\/(typeorm|@nestjs)\//.test(module))).toEqual([]);
+  });
+
+  it('loads for a directory neither Nest, nor Postgres, nor the stores, nor commander', async () => {
+    const { code, own, node } = await loadedBy('ls', 'data', 'product', '--tenant', 'acme');
     expect(code).toBe(0);
-    const { own, node } = JSON.parse(stderr) as Loaded;
     const bundle = own.filter((module) => module.includes('/cli/bundle/'));
     expect(own.filter((module) => !bundle.includes(module)).map((module) => basename(module))).toEqual([
       'modules.cjs',

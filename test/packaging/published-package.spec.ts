@@ -149,7 +149,7 @@ describe('Where none of their peers is installed', () => {
   it.each([
     ['key-value-storage', '@nestjs/'],
     ['event-store', '@nestjs/'],
-    ['key-value-postgres', 'typeorm'],
+    ['key-value-postgres', 'pg'],
   ])('the front door of %s says what is missing: %s', async (name, missing) => {
     await expect(esm(`await import('@kvent/${name}')`)).rejects.toThrow(missing);
   });

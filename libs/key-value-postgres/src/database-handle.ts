@@ -1,20 +1,18 @@
-/** The data source of an open provider: the application's own, or one of the provider. */
+/** The database of an open provider: its connections, and what the server and the table are. */
 import { invalidOption, isStorageError, storageError } from '@kvent/key-value-storage/provider';
 import { inspect } from '@kvent/key-value-storage/internal';
-import { DataSource, type DataSourceOptions } from 'typeorm';
 import type { Connection } from './connections/connection.js';
-import { Connections, type Pool } from './connections/connections.js';
+import { Connections } from './connections/connections.js';
 import { PlanGeneration } from './connections/plan-generation.js';
 import { missingTable, NotConnected, refusalOf, unavailable } from './connections/failure.js';
-import { initializeWithAttempts, serverOf } from './first-connection.js';
+import { openPools, poolsOf } from './pools.js';
+import { serverOf } from './first-connection.js';
 import type { ResolvedPostgres } from './postgres-options.js';
-import { parsePostgresUrl, withoutParameter } from './postgres-url.js';
 import { isMigrated, migrate, type SecuredTable } from './schema/migrate.js';
 import { policies } from './schema/migrations.js';
 import type { TableName } from './sql/table-name.js';
 
 export interface DatabaseHandle {
-  readonly dataSource: DataSource;
   readonly connections: Connections;
   readonly staleReads: boolean;
   /** Connections of the primary's pool at most. */
@@ -34,50 +32,31 @@ export interface DatabaseHandle {
   close(): Promise<void>;
 }
 
-/** The pools of TypeORM's Postgres driver: one for the primary, and one for each replica. */
-interface PostgresDriver {
-  readonly master: Pool & { readonly options?: { readonly max?: number } };
-  readonly slaves?: readonly Pool[];
-}
-
-/**
- * No plan is better than the key for any of the statements: the planner must not choose another
- * while the table is small.
- */
-const byTheKey = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off';
-
 export async function openDatabase(options: ResolvedPostgres, name: string): Promise<DatabaseHandle> {
-  const own = options.dataSource === undefined;
-  const source = options.dataSource ?? new DataSource(ownOptions(options));
-  if (own)
-    await initializeWithAttempts(source, options, name).catch((error: unknown) =>
-      Promise.reject(unreachable(error, name, serverOf(options.connection))),
-    );
-  else if (!source.isInitialized)
-    throw storageError(
-      'INVALID_OPTION',
-      'The dataSource is not initialised; initialise it before the storage opens.',
-      {},
-    );
-  const { master, slaves = [] } = source.driver as unknown as PostgresDriver;
+  const { dataSource } = options;
+  const own = dataSource === undefined;
+  const pools = own
+    ? await openPools(options, name).catch((error: unknown) =>
+        Promise.reject(unreachable(error, name, serverOf(options.connection))),
+      )
+    : poolsOf(dataSource, name);
   const { preparedStatements: prepare, acquireTimeoutMs, requestTimeoutMs, migrate: when, table } = options;
   const plans = own || !prepare ? undefined : new PlanGeneration();
-  const ended = (): string | undefined => whyEnded(source, master, name);
   let isSecured = false;
   const connections = new Connections({
     name,
     isSecured: () => isSecured,
-    primary: master,
-    replicas: slaves,
+    primary: pools.primary,
+    replicas: pools.replicas,
     prepare,
     plans,
     acquireTimeoutMs,
     requestTimeoutMs,
-    ended,
+    ended: pools.ended,
   });
   const close = async (): Promise<void> => {
     const cut = connections.close();
-    if (own) await destroy(source, cut, acquireTimeoutMs);
+    if (pools.end !== undefined) await endWithin(acquireTimeoutMs, pools.end(), cut);
   };
   try {
     const durable = await connections.with(async (connection) => {
@@ -91,11 +70,10 @@ export async function openDatabase(options: ResolvedPostgres, name: string): Pro
       return durability;
     });
     return {
-      dataSource: source,
       connections,
       isSecured,
-      staleReads: slaves.length > 0,
-      poolSize: master.options?.max ?? 10,
+      staleReads: pools.replicas.length > 0,
+      poolSize: pools.primary.options?.max ?? 10,
       plans,
       durable,
       close,
@@ -107,75 +85,22 @@ export async function openDatabase(options: ResolvedPostgres, name: string): Pro
 }
 
 /** With a limit: when the server does not respond, its sockets are destroyed. */
-async function destroy(source: DataSource, cut: () => void, withinMs: number): Promise<void> {
+async function endWithin(withinMs: number, ended: Promise<void>, cut: () => void): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
-  const destroyed = source.destroy();
   const late = async (): Promise<void> =>
     await new Promise<void>((resolve) => {
       timer = setTimeout(resolve, withinMs);
     });
   try {
-    if ((await Promise.race([destroyed.then(() => true), late()])) === true) return;
+    if ((await Promise.race([ended.then(() => true), late()])) === true) return;
     cut();
     clearTimeout(timer);
-    await Promise.race([destroyed, late()]);
+    await Promise.race([ended, late()]);
   } finally {
     clearTimeout(timer);
     // it may reject later, when nothing waits for it
-    destroyed.catch(() => undefined);
+    ended.catch(() => undefined);
   }
-}
-
-/** Why the pool has ended. A data source that was initialised again has another pool. */
-function whyEnded(source: DataSource, pool: Pool, name: string): string | undefined {
-  const { master } = source.driver as unknown as Partial<PostgresDriver>;
-  if (pool.ending !== true && master === pool) return undefined;
-  const what = master === undefined || master === pool ? 'destroyed' : 'destroyed and initialised again';
-  return `${name}: the dataSource was ${what} while the storage was open. Close the storage first; open it again on the new connections.`;
-}
-
-function ownOptions({
-  connection,
-  preparedStatements,
-  acquireTimeoutMs,
-  lockTimeoutMs,
-}: ResolvedPostgres): DataSourceOptions {
-  const { extra = {}, url, ...rest } = connection;
-  // poolers refuse these settings, and keep no plans
-  const settings = preparedStatements
-    ? withOptions(url, extra, `${byTheKey} -c lock_timeout=${lockTimeoutMs}`)
-    : { url, extra };
-  return {
-    type: 'postgres',
-    ...rest,
-    connectTimeoutMS: acquireTimeoutMs,
-    // not as TypeORM's `url`, whose parser differs from that of `pg`
-    extra: {
-      keepAlive: true,
-      ...(settings.url === undefined ? {} : { connectionString: settings.url }),
-      ...settings.extra,
-    },
-  } as DataSourceOptions;
-}
-
-/**
- * The provider's settings before those of the application, which win. `pg` uses only one source of
- * the latter: the url, else the option, else the environment.
- */
-function withOptions(
-  url: string | undefined,
-  extra: object,
-  defaults: string,
-): { readonly url: string | undefined; readonly extra: object } {
-  const parsed = parsePostgresUrl(url);
-  const { options } = extra as { readonly options?: string };
-  const own = [parsed?.searchParams.getAll('options').at(-1), options, process.env['PGOPTIONS']].find(
-    (each) => (each ?? '') !== '',
-  );
-  return {
-    url: url === undefined ? undefined : withoutParameter(url, 'options'),
-    extra: { ...extra, options: `${defaults} ${own ?? ''}`.trimEnd() },
-  };
 }
 
 const unencrypted = (name: string): string =>

@@ -1,6 +1,5 @@
 /** The first connection of a provider: a server that starts after the application is awaited. */
 import { setTimeout } from 'node:timers/promises';
-import type { DataSource } from 'typeorm';
 import { parsePostgresUrl } from './postgres-url.js';
 import type { PostgresConnection } from './postgres-options.js';
 
@@ -27,14 +26,14 @@ const mayPass: ReadonlySet<unknown> = new Set([
 ]);
 
 /** Rejects with the driver's error of the last attempt. The first failed attempt is a warning. */
-export async function initializeWithAttempts(
-  source: DataSource,
+export async function connectWithAttempts(
+  connect: () => Promise<void>,
   { connection, connectAttempts, connectDelayMs, warn }: ConnectOptions,
   name: string,
 ): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      await source.initialize();
+      await connect();
       return;
     } catch (error) {
       const { code } = error as { readonly code?: string };

@@ -1,7 +1,7 @@
 /** The options of a `PostgresProvider`, and how they are checked and resolved. */
 import { invalidOption, resolveOptions, type Clock } from '@kvent/key-value-storage/provider';
 import { timerMsMax } from '@kvent/key-value-storage/internal';
-import { type DataSource } from 'typeorm';
+import type { DataSource } from 'typeorm';
 import { parametersOf, parsePostgresUrl } from './postgres-url.js';
 import type { AmbientTransactions } from './transactions/ambient-transactions.js';
 import { tableName, type TableName, type TableOptions } from './sql/table-name.js';

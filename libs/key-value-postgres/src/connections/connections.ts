@@ -1,4 +1,4 @@
-/** Runs statements on the pools of a DataSource. Every wait has a limit. */
+/** Runs statements on the pools of a provider. Every wait has a limit. */
 import { backgroundClock, messageOf, retrying } from '@kvent/key-value-storage/internal';
 import { storageError, systemClock } from '@kvent/key-value-storage/provider';
 import type { Columns } from '../sql/decode-row.js';
@@ -8,8 +8,9 @@ import { Connection, type Client } from './connection.js';
 import { isBroken, mayRunAgain, NotConnected, unavailable, wasLost } from './failure.js';
 import type { HeldSession, Purpose, Session } from './session.js';
 
-/** The part of a `pg` pool that is used: TypeORM's `dataSource.driver.master` and its `slaves`. */
+/** The part of a `pg` pool that is used. */
 export interface Pool {
+  readonly options?: { readonly max?: number };
   /** Whether it was ended: it gives no more connections, and calls that wait never settle. */
   readonly ending?: boolean;
   connect(): Promise<Client>;

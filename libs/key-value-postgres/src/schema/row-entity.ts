@@ -2,9 +2,14 @@
  * The table as a TypeORM entity, for applications that let TypeORM compare their schema with the
  * database. The provider does not read or write rows through it.
  */
+import { createRequire } from 'node:module';
 import { invalidOption } from '@kvent/key-value-storage/provider';
-import { EntitySchema } from 'typeorm';
+import type { EntitySchema } from 'typeorm';
 import { tableName, type TableOptions } from '../sql/table-name.js';
+
+// Loaded when it is called for: a provider with a url needs no TypeORM.
+const typeorm = (): typeof import('typeorm') =>
+  createRequire(import.meta.url)('typeorm') as typeof import('typeorm');
 
 /** A row, for the queries of an application. */
 export interface StoredRow {
@@ -39,8 +44,9 @@ export function kventEntities(options: TableOptions = {}): EntitySchema<StoredRo
       primary: true,
       primaryKeyConstraintName: `${table}_pkey`,
     }) as const;
+  const { EntitySchema: Schema } = typeorm();
   return [
-    new EntitySchema<StoredRow>({
+    new Schema<StoredRow>({
       name: `kvent:${schema}.${table}`,
       schema,
       tableName: table,

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Change } from '../../core/port/storage-provider.js';
 import { ManualClock } from '../../testing/kit/manual-clock.js';
-import { type JsonFileProvider } from './json-file-provider.js';
+import type { JsonFileProvider } from './json-file-provider.js';
 import { open, put, batch, commit, read } from './spec-support.js';
 
 describe('a clock that was ten years ahead and was set back', () => {

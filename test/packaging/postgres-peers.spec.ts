@@ -1,15 +1,43 @@
 /**
- * The packed Postgres provider with the oldest and the newest `pg` of its peer range: options and
- * wrappers that replace callbacks, and a pool that ends.
+ * The packed Postgres provider with the oldest and the newest TypeORM and `pg` of its peer ranges,
+ * without Nest: alone, in a transaction of the application's, with options and wrappers that
+ * replace callbacks, and with a pool that ends.
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { freshDatabase } from '../postgres/databases.js';
 import { packLibrary } from './pack-library.js';
 import { root, ScratchApp } from './scratch-app.js';
 
-const program = `
+/** On connections of the application, or of the provider. */
+const transactions = `
+import { DataSource } from 'typeorm';
+import { PostgresProvider } from '@kvent/key-value-postgres';
+import { defineState, openStorage } from '@kvent/key-value-storage/core';
+import { defineStream, event, EventStore } from '@kvent/event-store/core';
+
+const Notes = defineState('note');
+const Tills = defineStream('till', { events: { paid: event() }, initial: () => 0, evolve: (times) => times + 1 });
+const dataSource = await new DataSource({ type: 'postgres', url: process.env.DATABASE_URL }).initialize();
+const storage = await openStorage(new PostgresProvider({ dataSource }));
+const pay = (inside) => new EventStore(inside).stream(Tills).append('one', [{ type: 'paid' }], { expectedVersion: 'any' });
+await dataSource.transaction(async (manager) => {
+  await storage.within(manager).store(Notes).add('a', 'with it');
+  await pay(storage.within(manager));
+});
+await dataSource.transaction(async (manager) => (await pay(storage.within(manager)), Promise.reject(new Error('undone')))).catch(() => {});
+await pay(storage);
+const found = { note: (await storage.store(Notes).getOrThrow('a')).value, till: (await new EventStore(storage).stream(Tills).load('one')).state };
+await storage[Symbol.asyncDispose]();
+await dataSource.destroy();
+const own = await openStorage(new PostgresProvider({ url: process.env.DATABASE_URL, applicationName: 'own' }));
+found.own = (await own.store(Notes).getOrThrow('a')).value;
+await own[Symbol.asyncDispose]();
+process.stdout.write(JSON.stringify(found));
+`;
+
+const replacedCallbacks = `
 import { DataSource } from 'typeorm';
 import pg from 'pg';
 import { PostgresProvider } from '@kvent/key-value-postgres';
@@ -75,24 +103,46 @@ const newest = async (): Promise<string> =>
     }
   ).version;
 
-it.each([
-  ['the oldest', oldest],
-  ['the newest', newest],
-])(
-  'with %s supported pg, and with any replaced callback or promise',
-  async (_, versionOf) => {
-    const version = await versionOf();
+describe.each([
+  ['the oldest', '0.3.31', oldest],
+  ['the newest', '1.1.1', newest],
+])('With %s peers (TypeORM %s)', (_, typeorm, pgVersion) => {
+  let app: ScratchApp;
+
+  beforeAll(async () => {
+    const version = await pgVersion();
     expect(version).toMatch(/^8\.\d+\.\d+$/);
-    const packed = await Promise.all((['key-value-storage', 'key-value-postgres'] as const).map(packLibrary));
-    const tarballs = packed.map(({ tarball }) => tarball);
-    await using app = await ScratchApp.install(
-      ['typeorm@1.1.1', `pg@${version}`, 'reflect-metadata@0.2.2', ...tarballs],
+    const packed = await Promise.all(
+      (['key-value-storage', 'key-value-postgres', 'event-store'] as const).map(packLibrary),
+    );
+    app = await ScratchApp.install(
+      [
+        `typeorm@${typeorm}`,
+        `pg@${version}`,
+        'reflect-metadata@0.2.2',
+        ...packed.map(({ tarball }) => tarball),
+      ],
       'leave out',
     );
+  });
+
+  afterAll(async () => {
+    await app[Symbol.asyncDispose]();
+  });
+
+  const run = async (program: string): Promise<unknown> => {
     await using database = await freshDatabase();
     const { stdout } = await app.run('.', ['--input-type=module', '--eval', program], {
       DATABASE_URL: database.url,
     });
+    return JSON.parse(stdout);
+  };
+
+  it('states and streams are kept, and commit with a transaction of the application’s', async () => {
+    expect(await run(transactions)).toEqual({ note: 'with it', till: 2, own: 'with it' });
+  });
+
+  it('a replaced callback or promise of pg changes nothing, and a pool that ends leaves no timer', async () => {
     const each = JSON.stringify(['KEY_EXISTS', 1, 2, null, 3, 0]);
     const found = {
       plain: each,
@@ -104,7 +154,6 @@ it.each([
       copied: each,
       promise: each,
     };
-    expect(JSON.parse(stdout)).toEqual({ found, wasEnded: true });
-  },
-  600_000,
-);
+    expect(await run(replacedCallbacks)).toEqual({ found, wasEnded: true });
+  });
+});
