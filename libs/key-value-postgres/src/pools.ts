@@ -10,7 +10,7 @@ import type { ResolvedPostgres } from './postgres-options.js';
 import { parsePostgresUrl, withoutParameter } from './postgres-url.js';
 import type { Pool } from './connections/connections.js';
 
-export interface Pools {
+interface Pools {
   readonly primary: Pool;
   readonly replicas: readonly Pool[];
   /** Why the pools have ended, if they have. */
