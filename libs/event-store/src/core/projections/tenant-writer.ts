@@ -10,7 +10,7 @@ import { isConflict, isStorageError } from '@kvent/key-value-storage/core';
 import { throwIfAborted, type FeedEntry, type FeedPosition } from '@kvent/key-value-storage/provider';
 import { isPromise } from '@kvent/key-value-storage/internal';
 import type { FeedEvent } from '../feed/event-feed.js';
-import { type FeedSource } from '../feed/feed-source.js';
+import type { FeedSource } from '../feed/feed-source.js';
 import { FeedReader, type UntypedStream } from '../feed/read-feed.js';
 import type { ParkedRow } from './checkpoints.js';
 import type { ParkedStream } from './projection-health.js';
