@@ -4,12 +4,11 @@
  */
 import { createRequire } from 'node:module';
 import { invalidOption } from '@kvent/key-value-storage/provider';
-import type { EntitySchema } from 'typeorm';
+import type * as TypeOrm from 'typeorm';
 import { tableName, type TableOptions } from '../sql/table-name.js';
 
 // Loaded when it is called for: a provider with a url needs no TypeORM.
-const typeorm = (): typeof import('typeorm') =>
-  createRequire(import.meta.url)('typeorm') as typeof import('typeorm');
+const typeorm = (): typeof TypeOrm => createRequire(import.meta.url)('typeorm') as typeof TypeOrm;
 
 /** A row, for the queries of an application. */
 export interface StoredRow {
@@ -33,7 +32,7 @@ export interface StoredRow {
  * migrations: TypeORM then finds nothing to change. `INVALID_OPTION` when a name is invalid, or has
  * a dot or a quote, with which TypeORM would look for another table.
  */
-export function kventEntities(options: TableOptions = {}): EntitySchema<StoredRow>[] {
+export function kventEntities(options: TableOptions = {}): TypeOrm.EntitySchema<StoredRow>[] {
   const { schema, table } = tableName(options);
   for (const name of [schema, table]) assertComparable(name);
   const part = (name: string) =>
@@ -44,9 +43,9 @@ export function kventEntities(options: TableOptions = {}): EntitySchema<StoredRo
       primary: true,
       primaryKeyConstraintName: `${table}_pkey`,
     }) as const;
-  const { EntitySchema: Schema } = typeorm();
+  const { EntitySchema } = typeorm();
   return [
-    new Schema<StoredRow>({
+    new EntitySchema<StoredRow>({
       name: `kvent:${schema}.${table}`,
       schema,
       tableName: table,
