@@ -19,7 +19,7 @@ export type Verb =
       | 'one counter'
     )
   | ('append' | 'append 100' | 'append, marked' | 'hot append' | 'hot transact')
-  | ('read 1,000' | 'load' | 'load, no snapshots' | 'version');
+  | ('read 1,000' | 'load' | 'load, no snapshots' | 'version' | 'feed page');
 
 /** The n-th call of a verb. It returns a promise only if the contender does. */
 export type Operation = (call: number) => unknown;

@@ -8,9 +8,11 @@ import { parseArgs } from 'node:util';
 import { describeMachine, machineOf } from './machine.js';
 import { measureOpening, openingTable, type OpeningResult } from './opening.js';
 import { productBytes } from './product.js';
+import { measureProjections, projectionsTable, type ProjectionsResult } from './projections.js';
 import { root } from './root.js';
 import { runSuite, type SuiteResult } from './run-suite.js';
 import { eventsEmbedded, eventsOnPostgres } from './suites/events.js';
+import { feed } from './suites/feed.js';
 import { file } from './suites/file.js';
 import { memory } from './suites/memory.js';
 import { postgres } from './suites/postgres.js';
@@ -24,11 +26,12 @@ const suites: Readonly<Record<string, readonly Suite[]>> = {
   file: [file],
   postgres: [postgres],
   events: [eventsOnPostgres, eventsEmbedded],
+  feed,
   // has no contenders: see watches.ts
   watches: [],
 };
 const help = `npm run bench -- [options]
-  --suite memory|file|postgres|events|watches  the suite to run (all)
+  --suite memory|file|postgres|events|feed|watches  the suite to run (all)
   --only <text>         works whose title contains this: 'get', 'save, 64'
   --rounds <n>          number of rounds; each contender is measured once per round (7)
   --ms <n>              length of a measuring window in milliseconds (200; postgres and events 500)
@@ -67,6 +70,7 @@ async function bench(): Promise<void> {
   );
   const results: SuiteResult[] = [];
   let opening: readonly OpeningResult[] = [];
+  let projections: ProjectionsResult | undefined;
   let watches: WatchesResult | undefined;
   try {
     for (const suite of chosen) {
@@ -86,6 +90,15 @@ async function bench(): Promise<void> {
       }
       process.stdout.write(`${legendOf(result.contenders)}\n`);
     }
+    if (chosen.some((suite) => feed.includes(suite)) && entries > 0 && values.only === '') {
+      projections = await measureProjections({
+        directory: join(directory, 'projections'),
+        rounds: Math.min(rounds, 3),
+        events: entries,
+        appends: Math.max(1, Math.min(100, Math.floor(entries / 1_000))),
+      });
+      process.stdout.write(`${projectionsTable(projections)}\n`);
+    }
     if (values.suite === 'watches' || (values.suite === undefined && values.only === '')) {
       watches = await measureWatches({ directory: join(directory, 'watches'), rounds, items: watchedItems });
       process.stdout.write(`${watchesTable(watches)}\n`);
@@ -98,7 +111,7 @@ async function bench(): Promise<void> {
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(
     path,
-    `${JSON.stringify({ at, machine, rounds, ms, productBytes, suites: results, opening, watches }, undefined, 2)}\n`,
+    `${JSON.stringify({ at, machine, rounds, ms, productBytes, suites: results, opening, projections, watches }, undefined, 2)}\n`,
   );
   process.stdout.write(`written to ${path}\n`);
 }

@@ -19,6 +19,33 @@ export const readEvents = 1_000;
 /** A stream with many events. */
 export const longId = 'long';
 
+/** Runs the work at the first call; all calls wait for it. */
+export function once(work: () => Promise<void>): () => Promise<void> {
+  let done: Promise<void> | undefined;
+  return () => (done ??= work());
+}
+
+/** Events of a page of a feed. */
+export const pageEvents = 1_000;
+
+/**
+ * Where each full page of a feed begins, found by reading it once, so that concurrent callers can
+ * read different pages.
+ */
+export async function pageStarts<P>(
+  name: string,
+  pages: number,
+  read: (after: P | undefined) => Promise<{ readonly events: number; readonly next: P }>,
+): Promise<readonly (P | undefined)[]> {
+  const starts: (P | undefined)[] = [undefined];
+  for (let page = 0; page < pages; page += 1) {
+    const { events, next } = await read(starts.at(-1));
+    if (events !== pageEvents) throw new Error(`${name} has read ${events} of ${pageEvents} events.`);
+    starts.push(next);
+  }
+  return starts.slice(0, pages);
+}
+
 /** The version of each stream, counted from the acknowledged appends. */
 export class Versions {
   readonly #versions = new Map<string, number>();

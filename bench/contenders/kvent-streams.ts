@@ -17,6 +17,7 @@ import {
   hundred,
   longId,
   keyedIds,
+  once,
   readEvents,
   readIds,
   streamIds,
@@ -142,12 +143,6 @@ async function open(
 
 const survivesOf = ({ features }: StorageProvider): Traits['survives'] =>
   features.durable === false ? 'nothing' : 'power loss';
-
-/** Runs the work at the first call; all calls wait for it. */
-function once(work: () => Promise<void>): () => Promise<void> {
-  let done: Promise<void> | undefined;
-  return () => (done ??= work());
-}
 
 async function fill(stream: EventStream<typeof Bare>, id: string, count: number): Promise<void> {
   for (let version = 0; version < count; version += hundred.length)
