@@ -78,6 +78,8 @@ async function workOn(provider: StorageProvider, round: number): Promise<void> {
   ]) {
     for (const result of await provider.commit(batches)) expect(result.outcome).toBe('committed');
   }
+  await provider.feed?.({ limit: 20 });
+  await provider.feed?.({ limit: 20, containers: [namespace.container] });
   await provider.sweep(10);
 }
 
@@ -101,8 +103,8 @@ async function statisticsOf(url: string): Promise<Statistics> {
 const fill = async (url: string, from: number, to: number, analyze: boolean): Promise<void> =>
   await asAdmin(url, async (client) => {
     await client.query(
-      `insert into kvent.row (database, container, entity, key, version, updated_at, expires_at, value)
-       select $1, $2, $3, 'key-' || i, i, now(), case when i % 100 = 0 then now() + interval '1 day' end, '{"a":1}' from generate_series($4::int, $5::int) i`,
+      `insert into kvent.row (database, container, entity, key, version, updated_at, expires_at, value, feed_transaction, feed_sequence)
+       select $1, $2, $3, 'key-' || i, i, now(), case when i % 100 = 0 then now() + interval '1 day' end, '{"a":1}', 1, i from generate_series($4::int, $5::int) i`,
       [namespace.database, namespace.container, namespace.entity, from, to],
     );
     if (analyze) await client.query('analyze kvent.row');

@@ -86,7 +86,7 @@ function entryOf(line: Columns): FeedEntry {
   const [transaction, sequence, database, container, entity, key] = line as readonly string[];
   const position = decodePosition(`${transaction}.${sequence}`);
   const address = { database, container, entity, key } as FeedEntry['address'];
-  return { address, row: decodeRow(line, 6, 'include'), position };
+  return { address, row: { ...decodeRow(line, 6, 'include'), position }, position };
 }
 
 /** The last row may exceed the bytes of a page; one row is always left. */

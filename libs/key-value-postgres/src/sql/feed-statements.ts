@@ -29,6 +29,13 @@ const horizon = ({ feedBase }: Dialect): string =>
 from (select pg_catalog.pg_current_snapshot() s) s`;
 
 /**
+ * The highest number of a transaction in the feed: the last row of the index. For `exists (…)` of a
+ * row above a number, the planner reads the whole table.
+ */
+const highest = ({ table }: Dialect): string =>
+  `select feed_transaction from ${table.quoted} where feed_sequence is not null order by feed_transaction desc, feed_sequence desc limit 1`;
+
+/**
  * A page behind ($1, $2), of at most $3 rows, with one line before its rows: the time, the last
  * position that was visited, whether the horizon was reached, and since when rows are held back.
  * `$4`, `$5`: databases and containers, where they are given.
@@ -48,13 +55,12 @@ export function readFeedPage(dialect: Dialect, { databases, containers }: FeedRe
         `${column} ${eq} any ((select $${4 + index}::pg_catalog.text[])::pg_catalog.text[]) and `,
     )
     .join('');
-  const held = `select from ${table} where feed_sequence is not null and feed_transaction ${ge} (select hor from h)`;
   const since = `coalesce((select ${epochMs('xact_start')} from pg_catalog.pg_stat_activity where backend_xid ${eq} (select oldest from h)::pg_catalog.xid limit 1), ${epochMs('pg_catalog.clock_timestamp()')})`;
   const page = withinBytes(
     ['feed_transaction', 'feed_sequence', 'database', 'container', 'entity', 'key'],
     `select * from (select * from ${table} where ${behind} limit ${visitedMax}) v where ${isWanted}${unexpired('expires_at', now)} limit $3::pg_catalog.int4`,
     order,
-    { position: 'include', bytesMax: limits.feedPageBytesMax },
+    { bytesMax: limits.feedPageBytesMax },
   );
   const names = Array.from({ length: 10 }, (_, index) => `c${index + 1}`);
   return statement(
@@ -63,7 +69,7 @@ export function readFeedPage(dialect: Dialect, { databases, containers }: FeedRe
 select (${epochMs(now)})::pg_catalog.text, (select hor from h)::pg_catalog.text,
   case when (select pg_catalog.count(*) from p) ${lt} $3::pg_catalog.int4 then (select feed_transaction::pg_catalog.text ${concat} '.' ${concat} feed_sequence::pg_catalog.text from (
     select ${order} from ${table} where ${behind} offset ${visitedMax - 1} limit 1) l) end,
-  case when exists (${held}) then (${epochMs('pg_catalog.clock_timestamp()')} ${minus} ${since})::pg_catalog.text end, null, null, null, null, null, null
+  case when (${highest(dialect)}) ${ge} (select hor from h) then (${epochMs('pg_catalog.clock_timestamp()')} ${minus} ${since})::pg_catalog.text end, null, null, null, null, null, null
 union all select ${names.map((name) => `${name}::pg_catalog.text`).join(', ')} from p`,
   );
 }
@@ -74,7 +80,7 @@ union all select ${names.map((name) => `${name}::pg_catalog.text`).join(', ')} f
 export function readFeedState(dialect: Dialect): Statement {
   return statement(
     'feed_state',
-    `select last_value, is_called, (select feed_transaction from ${dialect.table.quoted} where feed_sequence is not null order by feed_transaction desc, feed_sequence desc limit 1),
+    `select last_value, is_called, (${highest(dialect)}),
   ${asNumber('pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())')} from ${feedNames(dialect.table).base}`,
   );
 }

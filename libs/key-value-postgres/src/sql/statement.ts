@@ -106,6 +106,11 @@ const rareParts = (position: RowPosition): string => {
   return `case when value is null or expires_at is not null${rare} then pg_catalog.concat_ws(' ', ${expiry}${placed}, number::pg_catalog.text, 'b' ${concat} pg_catalog.encode(bytes, 'base64')) end`;
 };
 
+const compressed = (column: string): string =>
+  `pg_catalog.count(pg_catalog.pg_column_compression(${column}))`;
+/** Of some rows: a value that is not compressed has no more bytes than it is stored with. */
+const noneCompressed = `${compressed('value')} ${plus} ${compressed('bytes')} ${eq} 0`;
+
 /** What joins the columns of a page. JSON cannot hold it; a key can, which the reader notices. */
 export const separator = '\x1f';
 
@@ -122,8 +127,6 @@ export function asOneLine(time: string, first: string, from: string, position: R
   const joined = (text: string): string => `pg_catalog.string_agg(${text}, pg_catalog.chr(31))`;
   const stored = (column: string): string =>
     `coalesce(pg_catalog.sum(pg_catalog.pg_column_size(${column})), 0)`;
-  const compressed = (column: string): string =>
-    `pg_catalog.count(pg_catalog.pg_column_compression(${column}))`;
   const columns = [
     `${first}::pg_catalog.text`,
     'version::pg_catalog.text',
@@ -132,7 +135,7 @@ export function asOneLine(time: string, first: string, from: string, position: R
     `coalesce(${rareParts(position)}, '')`,
   ];
   return `with a as materialized (${from}), fits as materialized (
-  select ${stored('value')} ${plus} ${stored('bytes')} ${le} ${limits.pageBytesMax} and ${compressed('value')} ${plus} ${compressed('bytes')} ${eq} 0 ok from a
+  select ${stored('value')} ${plus} ${stored('bytes')} ${le} ${limits.pageBytesMax} and ${noneCompressed} ok from a
 )
 select ${time}, (select ok from fits), ${columns.map(joined).join(', ')} from a where (select ok from fits)`;
 }
@@ -158,9 +161,10 @@ const valueBytes = (text: string): string =>
  * one included: it shows the reader that there is more. Each line has the columns `first` and then
  * those of `rowColumns`. `order`: of the rows of `from`, where they have one.
  *
- * Most pages fit as a whole, which two sums decide: first of the stored sizes, then of the values.
- * For the others each row gets the sum of those before it, at three times the price of the page.
- * Large values lie outside the table, and one is fetched only if the values before it leave room.
+ * Most pages fit as a whole, which two sums decide: first of the stored sizes, then, where a value
+ * is compressed, of the values. For the others each row gets the sum of those before it, at three
+ * times the price of the page. Large values lie outside the table, and one is fetched only if the
+ * values before it leave room.
  */
 export const withinBytes = (
   first: readonly string[],
@@ -173,8 +177,8 @@ export const withinBytes = (
   const before = (bytes: string): string => `pg_catalog.sum(${bytes}) over ${window} ${minus} ${bytes}`;
   const total = (bytes: string): string => `coalesce(pg_catalog.sum(${bytes}), 0)`;
   const text = 'value::pg_catalog.text';
-  return `with a as materialized (${from}), small as materialized (select ${total(storedBytes)} ${le} ${storedSmall} ok from a),
-fits as materialized (select (select ok from small) and ${total(valueBytes(text))} ${le} ${bytesMax} ok from a where (select ok from small))
+  return `with a as materialized (${from}), small as materialized (select ${total(storedBytes)} ${le} ${storedSmall} ok, ${noneCompressed} plain from a),
+fits as materialized (select (select ok from small) and ${total(valueBytes(text))} ${le} ${bytesMax} ok from a where (select ok and not plain from small))
 select ${first.join(', ')}, ${rowColumns('include', text, position)} from a where (select ok from fits)
 union all
 select ${columns} from (
