@@ -5,6 +5,7 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { startPostgres, type DatabaseServer } from './database-server.js';
 import { describeMachine, machineOf } from './machine.js';
 import { measureOpening, openingTable, type OpeningResult } from './opening.js';
 import { productBytes } from './product.js';
@@ -72,6 +73,8 @@ async function bench(): Promise<void> {
   let opening: readonly OpeningResult[] = [];
   let projections: ProjectionsResult | undefined;
   let watches: WatchesResult | undefined;
+  let started: Promise<DatabaseServer> | undefined;
+  const server = (): Promise<DatabaseServer> => (started ??= startPostgres(directory));
   try {
     for (const suite of chosen) {
       const result = await runSuite(suite, {
@@ -80,6 +83,7 @@ async function bench(): Promise<void> {
         ms,
         only: values.only,
         directory: join(directory, suite.name),
+        server,
         onServer: (description) => void process.stdout.write(`${description}\n\n`),
         onWork: (work, contenders) => void process.stdout.write(`${tableOf(work, contenders, suite.ours)}\n`),
       });
@@ -93,6 +97,7 @@ async function bench(): Promise<void> {
     if (chosen.some((suite) => feed.includes(suite)) && entries > 0 && values.only === '') {
       projections = await measureProjections({
         directory: join(directory, 'projections'),
+        server: await server(),
         rounds: Math.min(rounds, 3),
         events: entries,
         appends: Math.max(1, Math.min(100, Math.floor(entries / 1_000))),
@@ -100,10 +105,16 @@ async function bench(): Promise<void> {
       process.stdout.write(`${projectionsTable(projections)}\n`);
     }
     if (values.suite === 'watches' || (values.suite === undefined && values.only === '')) {
-      watches = await measureWatches({ directory: join(directory, 'watches'), rounds, items: watchedItems });
+      watches = await measureWatches({
+        directory: join(directory, 'watches'),
+        server: await server(),
+        rounds,
+        items: watchedItems,
+      });
       process.stdout.write(`${watchesTable(watches)}\n`);
     }
   } finally {
+    await (await started)?.close();
     rmSync(directory, { recursive: true, force: true });
   }
   const at = new Date().toISOString();

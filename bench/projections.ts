@@ -16,7 +16,7 @@ import {
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import { defineProjection, EventStore, ProjectionRunner } from '@kvent/event-store';
 import { openEmmettProjection } from './contenders/emmett-projection.js';
-import { startPostgres } from './database-server.js';
+import type { DatabaseServer } from './database-server.js';
 import { Movements, newAccounts, recordHandled, type Handled } from './projections-child.js';
 import { median, percentile } from './statistics.js';
 import { columns } from './table.js';
@@ -47,6 +47,7 @@ export interface ProjectionsResult {
 
 export interface ProjectionsOptions {
   readonly directory: string;
+  readonly server: DatabaseServer;
   readonly rounds: number;
   readonly events: number;
   /** Number of appends whose delay is measured. */
@@ -59,8 +60,7 @@ interface Database {
 }
 
 export async function measureProjections(options: ProjectionsOptions): Promise<ProjectionsResult> {
-  const { directory, events, rounds, appends } = options;
-  const server = await startPostgres(directory);
+  const { directory, server, events, rounds, appends } = options;
   const schemas = ['kvent_projection', 'kvent_projection_notify', 'emmett_projection'] as const;
   try {
     for (const schema of schemas) await server.create(schema);
@@ -86,7 +86,6 @@ export async function measureProjections(options: ProjectionsOptions): Promise<P
     return { folds: folded, delays };
   } finally {
     for (const schema of schemas) await server.drop(schema);
-    await server.close();
   }
 }
 

@@ -39,6 +39,8 @@ export interface RunOptions {
   readonly only: string;
   /** An empty folder; each contender gets a folder in it. */
   readonly directory: string;
+  /** The server of this run. */
+  readonly server: () => Promise<DatabaseServer>;
   readonly onServer: (description: string) => void;
   readonly onWork: (result: WorkResult, contenders: SuiteResult['contenders']) => void;
 }
@@ -46,15 +48,11 @@ export interface RunOptions {
 const msDefault = 200;
 
 export async function runSuite(suite: Suite, options: RunOptions): Promise<SuiteResult> {
-  const server = await suite.server?.(options.directory);
-  try {
-    if (server?.directory !== undefined) diskOf(server.directory);
-    if (server !== undefined) options.onServer(server.description);
-    const result = await runAll(suite, options, server);
-    return server === undefined ? result : { ...result, server: server.description };
-  } finally {
-    await server?.close();
-  }
+  const server = suite.onPostgres === true ? await options.server() : undefined;
+  if (server?.directory !== undefined) diskOf(server.directory);
+  if (server !== undefined) options.onServer(server.description);
+  const result = await runAll(suite, options, server);
+  return server === undefined ? result : { ...result, server: server.description };
 }
 
 async function runAll(

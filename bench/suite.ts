@@ -1,6 +1,5 @@
 /** A suite is data: its contenders, and its works with their references. */
 import type { Opening, Verb } from './contender.js';
-import type { DatabaseServer } from './database-server.js';
 
 export interface Work {
   readonly verb: Verb;
@@ -25,8 +24,8 @@ export interface Suite {
    * does not matter. @default 200
    */
   readonly ms?: number;
-  /** Starts the server of the contenders, for a suite that needs one. */
-  readonly server?: (directory: string) => Promise<DatabaseServer>;
+  /** Whether its contenders need the database server. */
+  readonly onPostgres?: boolean;
   readonly openings: readonly Opening[];
   readonly works: readonly Work[];
 }

@@ -14,7 +14,7 @@ import {
   type StorageProvider,
 } from '@kvent/key-value-storage';
 import { PostgresProvider } from '@kvent/key-value-postgres';
-import { startPostgres } from './database-server.js';
+import type { DatabaseServer } from './database-server.js';
 import { keyAt, keysOf, product, type Product } from './product.js';
 import { median, percentile } from './statistics.js';
 import { columns } from './table.js';
@@ -45,13 +45,13 @@ export interface WatchesResult {
 
 interface Options {
   readonly directory: string;
+  readonly server: DatabaseServer;
   readonly rounds: number;
   /** Number of items whose delay is measured. */
   readonly items: number;
 }
 
-export async function measureWatches({ directory, rounds, items }: Options): Promise<WatchesResult> {
-  const server = await startPostgres(directory);
+export async function measureWatches({ directory, server, rounds, items }: Options): Promise<WatchesResult> {
   const schemas = ['kvent_watches', 'kvent_watches_notify'];
   try {
     for (const schema of schemas) await server.create(schema);
@@ -81,7 +81,6 @@ export async function measureWatches({ directory, rounds, items }: Options): Pro
     return { costs, idlePercent, delays };
   } finally {
     for (const schema of schemas) await server.drop(schema);
-    await server.close();
   }
 }
 

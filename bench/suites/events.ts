@@ -6,7 +6,6 @@ import {
   openStreamsOnPostgres,
 } from '../contenders/kvent-streams.js';
 import { openPgStreamsByHand } from '../contenders/pg-streams-by-hand.js';
-import { startPostgres } from '../database-server.js';
 import type { Suite, Work } from '../suite.js';
 
 const byHand = 'pg by hand';
@@ -34,7 +33,7 @@ export const eventsOnPostgres: Suite = {
   keys: 0,
   ms: 500,
   ours: ['kvent'],
-  server: startPostgres,
+  onPostgres: true,
   openings: [openPgStreamsByHand, openStreamsOnPostgres, openEmmett],
   works: [
     ...works(

@@ -1,7 +1,6 @@
 import { openEmmett } from '../contenders/emmett.js';
 import { feedInMemory, feedOnFile, feedOnPostgres, withoutFeed } from '../contenders/kvent-feed.js';
 import { openFeedByHand, openLeanFeedByHand, selectByHand } from '../contenders/pg-feed-by-hand.js';
-import { startPostgres } from '../database-server.js';
 import type { Suite, Work } from '../suite.js';
 
 const appendAim = 0.9;
@@ -28,7 +27,7 @@ const onPostgres: Suite = {
   keys: 0,
   ms: 500,
   ours: ['kvent'],
-  server: startPostgres,
+  onPostgres: true,
   openings: [...feedOnPostgres, openFeedByHand, openLeanFeedByHand, openEmmett],
   works: [...pages([1, 16], selectByHand, 0.7), ...appends([1, 16, 64])],
 };

@@ -10,7 +10,6 @@ import { openKeyedOnPostgres } from '../contenders/kvent-keyed.js';
 import { openWatchedOnPostgres } from '../contenders/kvent-watched.js';
 import { openPgByHand } from '../contenders/pg-by-hand.js';
 import { openTypeorm } from '../contenders/typeorm.js';
-import { startPostgres } from '../database-server.js';
 import type { Suite, Work } from '../suite.js';
 
 const reference = 'pg by hand';
@@ -34,7 +33,7 @@ export const postgres: Suite = {
   keys: 5_000,
   ms: 500,
   ours: ['kvent', 'kvent, at the port'],
-  server: startPostgres,
+  onPostgres: true,
   openings: [
     openPgByHand,
     openTypedStore,
