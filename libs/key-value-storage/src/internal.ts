@@ -14,6 +14,7 @@ export { PendingWork } from './core/base/pending-work.js';
 export { assertUpcast, upcastFrom, type Upcast } from './core/encoding/upcast.js';
 export { printable } from './core/base/printable.js';
 export { safely } from './core/base/safely.js';
+export { Semaphore } from './core/base/semaphore.js';
 export { SerialQueue } from './core/base/serial-queue.js';
 export { utf8Length } from './core/base/utf8-length.js';
 export type { CommittedBatch, Contribution } from './core/commit/commit.js';

@@ -4,14 +4,13 @@
  * batch is sent again once it is free. Each wait takes a connection: only a part of the pool may be
  * spent on waits, so that one long transaction cannot exhaust it.
  */
-import { rowNameOf } from '@kvent/key-value-storage/internal';
+import { rowNameOf, Semaphore } from '@kvent/key-value-storage/internal';
 import { systemClock, type Batch, type RowAddress } from '@kvent/key-value-storage/provider';
 import { isLockTimeout } from '../connections/failure.js';
 import type { Session } from '../connections/session.js';
 import { addressColumns } from '../sql/array-parameters.js';
 import { findHeldRows, waitForRow } from '../sql/lock-wait-statements.js';
 import type { Dialect, Statement } from '../sql/statement.js';
-import { Semaphore } from './semaphore.js';
 
 export interface LockWaitOptions {
   readonly session: Session;
