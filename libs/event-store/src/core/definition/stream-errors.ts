@@ -35,7 +35,8 @@ interface StreamErrorDetails {
   /** `tenant`: undefined for shared streams. */
   PROJECTION_STOPPED: { readonly projection: string; readonly tenant: string | undefined };
   PROJECTION_BEHIND: { readonly projection: string; readonly position: string };
-  INVALID_POSITION: object;
+  REACTION_STOPPED: { readonly reaction: string; readonly tenant: string | undefined };
+  REACTION_BEHIND: { readonly reaction: string; readonly position: string };
 }
 
 declare module '@kvent/key-value-storage/core' {
@@ -70,7 +71,8 @@ const kinds = {
   EVENT_UNREADABLE: { status: 500, title: 'Unreadable event', retryable: false },
   PROJECTION_STOPPED: { status: 500, title: 'Projection stopped at an event', retryable: false },
   PROJECTION_BEHIND: { status: 503, title: 'Projection not caught up in time', retryable: true },
-  INVALID_POSITION: { status: 400, title: 'Invalid position', retryable: false },
+  REACTION_STOPPED: { status: 500, title: 'Reaction stopped at an event', retryable: false },
+  REACTION_BEHIND: { status: 503, title: 'Reaction not caught up in time', retryable: true },
 } as const satisfies Record<StreamErrorCode, ErrorKind>;
 
 /** An error of the table. The message may hold ids, never data. */

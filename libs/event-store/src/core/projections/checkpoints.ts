@@ -20,6 +20,8 @@ export interface Checkpoint {
   readonly position: FeedPosition;
   /** How many streams are parked; absent for 0. */
   readonly parked?: number;
+  /** Events behind the position that have had their effects too; absent for none. */
+  readonly done?: readonly FeedPosition[];
 }
 
 /**
@@ -55,9 +57,11 @@ interface ReaderPosition {
 interface Layout {
   readonly partitions: number;
   readonly streams: readonly string[];
+  /** Where it began, with `from: 'now'`. */
+  readonly begin?: FeedPosition;
 }
 
-export const container = 'kvent.projections';
+export const containerOf = ({ kind }: Subscription): string => `kvent.${kind}s`;
 
 export class Checkpoints {
   readonly readers: KeyValueStore<ReaderPosition>;
@@ -67,10 +71,11 @@ export class Checkpoints {
   readonly #shared: KeyValueStore<Checkpoint>;
   readonly #parkedOfTenants: KeyValueStore<ParkedRow>;
   readonly #sharedParked: KeyValueStore<ParkedRow>;
+  #begin: FeedPosition | undefined;
 
   constructor(storage: KeyValueStorage, subscription: Subscription) {
     const { name, provider } = subscription;
-    const options = { container, ...(provider !== undefined && { provider }) };
+    const options = { container: containerOf(subscription), ...(provider !== undefined && { provider }) };
     const shared = { ...options, scope: 'shared' } as const;
     this.#subscription = subscription;
     this.#ofTenants = storage.store(defineState<Checkpoint>(name, { ...options, scope: 'tenant' }));
@@ -100,23 +105,45 @@ export class Checkpoints {
     return [kind, this.#subscription.version, partition];
   }
 
+  /** Where all tenants begin; `undefined`: at the beginning, or not started yet. */
+  async begin(): Promise<FeedPosition | undefined> {
+    if (this.#begin !== undefined || this.#subscription.from === 'beginning') return this.#begin;
+    this.#begin = (await this.#layouts.get(this.#layoutKey))?.value.begin;
+    return this.#begin;
+  }
+
   /**
-   * Written before the first effect of a version. `INVALID_STATE` when the same version was run
-   * with other streams or partitions: its checkpoints would be wrong.
+   * Written before the first effect of a version; `end`: the end of the feed, where it may begin.
+   * `INVALID_STATE` when the same version was run with other streams or partitions: its checkpoints
+   * would be wrong. A reaction may have other streams: it has the events that come from then on.
    */
-  async assertLayout(): Promise<void> {
-    const { name, version, partitions, streams } = this.#subscription;
-    const layout: Layout = {
-      partitions,
-      streams: streams.map((each) => streamDefinitionOf(each).type).sort(),
-    };
-    const { entry } = await this.#layouts.getOrAdd(['layout', version], () => layout);
-    const stored = entry.value;
-    if (stored.partitions === partitions && stored.streams.join('\0') === layout.streams.join('\0')) return;
+  async assertLayout(end: () => Promise<FeedPosition>): Promise<void> {
+    const { kind, name, version, partitions, streams, from } = this.#subscription;
+    const given = { partitions, streams: streams.map((each) => streamDefinitionOf(each).type).sort() };
+    const stored =
+      (await this.#layouts.get(this.#layoutKey))?.value ??
+      (await this.#addLayout(from === 'now' ? { ...given, begin: await end() } : given));
+    this.#begin = stored.begin;
+    const isSame = kind === 'reaction' || stored.streams.join('\0') === given.streams.join('\0');
+    if (stored.partitions === partitions && isSame) return;
     const describe = (each: Layout): string =>
       `streams ${each.streams.join(', ')} in ${each.partitions} partitions`;
-    throw invalidState(
-      `The version ${version} of the projection '${name}' was run with ${describe(stored)}; got ${describe(layout)}. Raise its version: the new one begins with the first event.`,
-    );
+    const was =
+      kind === 'reaction'
+        ? `The reaction '${name}' was`
+        : `The version ${version} of the projection '${name}' was`;
+    const advice =
+      kind === 'reaction'
+        ? 'Give it another name: it begins as a new one.'
+        : 'Raise its version: the new one begins with the first event.';
+    throw invalidState(`${was} run with ${describe(stored)}; got ${describe(given)}. ${advice}`);
+  }
+
+  async #addLayout(layout: Layout): Promise<Layout> {
+    return (await this.#layouts.getOrAdd(this.#layoutKey, () => layout)).entry.value;
+  }
+
+  get #layoutKey(): Key {
+    return ['layout', this.#subscription.version];
   }
 }

@@ -1,8 +1,8 @@
 /**
  * Which partitions this process reads. Each is held by a lease, a row that expires by the clock of
  * the provider; a holder renews it. Each process has a row too: their number says how many
- * partitions each holds. Leases only spare double work: a process that has lost one without
- * noticing is refused by the check of the checkpoint.
+ * partitions each holds. Leases only spare double work: the effects of a process that has lost one
+ * without noticing are refused by the check of the checkpoint.
  */
 import {
   defineState,
@@ -12,7 +12,8 @@ import {
   type KeyValueStorage,
   type KeyValueStore,
 } from '@kvent/key-value-storage/core';
-import { container } from './checkpoints.js';
+import type { Clock } from '@kvent/key-value-storage/provider';
+import { containerOf } from './checkpoints.js';
 import type { Subscription } from './subscription.js';
 
 interface Lease {
@@ -23,17 +24,23 @@ export class PartitionLeases {
   readonly #subscription: Subscription;
   readonly #holder: string;
   readonly #store: KeyValueStore<Lease>;
+  readonly #clock: Clock;
+  readonly #ttlMs: number;
   readonly #held = new Map<number, Entry<Lease>>();
+  /** By the monotonic clock of this process: before, no other process can take the partition. */
+  readonly #heldUntil = new Map<number, number>();
 
-  constructor(storage: KeyValueStorage, subscription: Subscription, ttlMs: number) {
+  constructor(storage: KeyValueStorage, subscription: Subscription, ttlMs: number, clock: Clock) {
     const { name, provider } = subscription;
     const options = {
-      container,
+      container: containerOf(subscription),
       scope: 'shared',
       ttlMs,
       ...(provider !== undefined && { provider }),
     } as const;
     this.#subscription = subscription;
+    this.#clock = clock;
+    this.#ttlMs = ttlMs;
     this.#holder = globalThis.crypto.randomUUID();
     this.#store = storage.store(defineState<Lease>(`${name} leases`, options));
   }
@@ -43,17 +50,17 @@ export class PartitionLeases {
   }
 
   /**
-   * Renews what is held, and takes or gives back partitions, so that each process has its share. A
-   * lease that another process has taken is no longer held.
+   * Renews what is held, and takes partitions, so that each process has its share. Returns those
+   * above the share, to be released once they are not read any more. A lease that another process
+   * has taken is no longer held.
    */
-  async balance(): Promise<void> {
+  async balance(): Promise<readonly number[]> {
     for (const [partition, lease] of this.#held) await this.#renew(partition, lease);
     const share = await this.#share();
-    const excess = [...this.#held.keys()].slice(share);
-    for (const partition of excess) await this.release(partition);
     const { partitions } = this.#subscription;
     for (let partition = 0; partition < partitions && this.#held.size < share; partition += 1)
       if (!this.#held.has(partition)) await this.#take(partition);
+    return [...this.#held.keys()].slice(share);
   }
 
   async release(partition: number): Promise<void> {
@@ -67,9 +74,23 @@ export class PartitionLeases {
     }
   }
 
-  /** This process takes no share from now on. */
-  async leave(): Promise<void> {
-    for (const partition of this.held) await this.release(partition);
+  /**
+   * Whether no other process can have taken the partition, where the clocks of both run at the same
+   * speed.
+   */
+  isHeld(partition: number): boolean {
+    return this.#held.has(partition) && this.#clock.monotonic() < (this.#heldUntil.get(partition) ?? 0);
+  }
+
+  /** The same, by the storage: for a process that may have been asleep together with its clock. */
+  async isStored(partition: number, signal: AbortSignal): Promise<boolean> {
+    const lease = await this.#store.get(this.#key('lease', partition), { signal });
+    return lease?.value.holder === this.#holder;
+  }
+
+  /** This process takes no share from now on. What is `kept` expires. */
+  async leave(kept: ReadonlySet<number>): Promise<void> {
+    for (const partition of this.held) if (!kept.has(partition)) await this.release(partition);
     await this.#store.delete(this.#key('worker', this.#holder));
   }
 
@@ -81,19 +102,21 @@ export class PartitionLeases {
   }
 
   async #take(partition: number): Promise<void> {
+    const until = this.#clock.monotonic() + this.#ttlMs;
     try {
-      this.#held.set(
-        partition,
-        await this.#store.add(this.#key('lease', partition), { holder: this.#holder }),
-      );
+      const lease = await this.#store.add(this.#key('lease', partition), { holder: this.#holder });
+      this.#held.set(partition, lease);
+      this.#heldUntil.set(partition, until);
     } catch (error) {
       if (!isStorageError(error, 'KEY_EXISTS')) throw error;
     }
   }
 
   async #renew(partition: number, lease: Entry<Lease>): Promise<void> {
+    const until = this.#clock.monotonic() + this.#ttlMs;
     try {
       this.#held.set(partition, await this.#store.set(lease.key, lease.value, { ifMatch: lease }));
+      this.#heldUntil.set(partition, until);
     } catch (error) {
       this.#held.delete(partition);
       if (!isStorageError(error, 'STORAGE_CONFLICT')) throw error;

@@ -5,14 +5,22 @@
  */
 import type { FeedEntry, FeedPage, FeedPosition } from '@kvent/key-value-storage/provider';
 import { backoffMs, FeedWatcher, messageOf, PendingWork, tenantIn } from '@kvent/key-value-storage/internal';
+import { PagesInFlight } from './pages-in-flight.js';
 import { partitionOf } from './partition-of.js';
 import type { BehindTenant } from './projection-health.js';
 import { EventFailure } from './tenant-checkpoint.js';
-import { isTransient, TenantWriter, type WriterContext } from './tenant-writer.js';
+import { isTransient, type TenantWriter, type WriterContext } from './tenant-writer.js';
 
 export interface ReaderContext extends WriterContext {
   readonly retry: ProjectionRetry;
   readonly onError: 'stop' | 'park';
+  readonly pageEvents: number;
+  /**
+   * How many events may be in work: the next page does not wait for the one before it. 0: pages are
+   * applied one after another.
+   */
+  readonly windowEvents: number;
+  readonly writerOf: (database: string, partition: number) => TenantWriter;
   /** Called when the position moves, and when a tenant falls behind, stops or catches up. */
   readonly moved: () => void;
 }
@@ -27,13 +35,14 @@ export interface ProjectionRetry {
   readonly delayMsMax: number;
 }
 
-const pageEvents = 1_000;
 /** Attempts of a storage that fails, before the tenant is read by itself. */
 const inlineAttempts = 3;
 const tenantsAtOnce = 16;
 const writersMax = 10_000;
 /** With more behind, the position waits for them: the row would not hold their names. */
 const namesMax = 1_000;
+/** Milliseconds that a full window waits for a tenant, before this one is read by itself. */
+const slowMs = 1_000;
 /** What a reader reads again after a crash, at most. */
 const savedAfter = { entries: 10_000, pages: 100, idleMs: 1_000 };
 
@@ -57,6 +66,7 @@ export class PartitionReader {
   #isLoaded = false;
   #isSaving = false;
   readonly #work = new PendingWork();
+  readonly #inFlight = new PagesInFlight((page) => this.#pass(page));
 
   constructor(context: ReaderContext, partition: number) {
     this.#context = context;
@@ -82,7 +92,8 @@ export class PartitionReader {
     if (!this.#isLoaded) await this.#load();
     this.#isLoaded = true;
     const { watches } = this.#context.source.access;
-    const feed = { after: this.#position, page: this.#page };
+    // pages in work go on, where the feed could not be read for a while
+    const feed = { after: this.#dispatched, page: this.#page };
     const pages = new FeedWatcher<FeedPage>(watches, feed, { signal, recover: true }).iterator();
     // the next page is read while this one is applied
     let next = pages.next();
@@ -92,7 +103,7 @@ export class PartitionReader {
         if (done === true) return;
         next = pages.next();
         next.catch(() => undefined);
-        await this.#apply(page);
+        await (this.#context.windowEvents === 0 ? this.#apply(page) : this.#dispatch(page));
       }
     } finally {
       await pages.return?.();
@@ -129,20 +140,21 @@ export class PartitionReader {
   }
 
   readonly #page = async (after: FeedPosition | undefined, ended: AbortSignal) => {
-    const page = await this.#context.source.page(after, pageEvents, ended);
+    const page = await this.#context.source.page(after, this.#context.pageEvents, ended);
     return { items: [page], next: page.next, upToDate: page.upToDate };
   };
 
   async #load(): Promise<void> {
     const { checkpoints, signal } = this.#context;
     const stored = await checkpoints.readers.get(checkpoints.key('reader', this.partition), { signal });
+    this.#position = this.#dispatched = stored?.value.position ?? (await checkpoints.begin());
     if (stored === undefined) return;
-    this.#position = this.#dispatched = stored.value.position;
     for (const database of stored.value.parkedIn ?? []) this.#parkedIn.add(database);
     for (const database of stored.value.behind) this.#leaveBehind(database, undefined);
   }
 
-  async #apply({ entries, next, upToDate }: FeedPage): Promise<void> {
+  async #apply(page: FeedPage): Promise<void> {
+    const { entries, next } = page;
     this.#dispatched = next;
     const groups = this.#byTenant(entries);
     for (let from = 0; from < groups.length; from += tenantsAtOnce)
@@ -151,13 +163,49 @@ export class PartitionReader {
           .slice(from, from + tenantsAtOnce)
           .map(async ([database, own]) => await this.#applyTenant(database, own)),
       );
+    this.#pass(page);
+  }
+
+  /** Begins to apply the page; waits only where too much is in work. */
+  async #dispatch(page: FeedPage): Promise<void> {
+    const { signal } = this.#context;
+    await this.#makeRoom(page.entries.length);
+    if (signal.aborted) return;
+    this.#dispatched = page.next;
+    const groups = this.#byTenant(page.entries);
+    const databases = groups.map(([database]) => database);
+    this.#inFlight.add(page, databases);
+    for (const [database, own] of groups) {
+      const apply = async (): Promise<void> => {
+        await this.#applyTenant(database, own);
+        if (!signal.aborted) this.#inFlight.done(page, database);
+      };
+      this.#inFlight.track(database, this.#work.track(apply()));
+    }
+  }
+
+  async #makeRoom(count: number): Promise<void> {
+    const { windowEvents, clock, signal } = this.#context;
+    while (this.#inFlight.entries > 0 && this.#inFlight.entries + count > windowEvents && !signal.aborted) {
+      const ended = new AbortController();
+      const late = clock.wait(slowMs, AbortSignal.any([signal, ended.signal])).then(
+        () => true,
+        () => false,
+      );
+      const isLate = await Promise.race([late, this.#inFlight.changed().then(() => false)]);
+      ended.abort();
+      if (isLate) for (const database of this.#inFlight.slowest) this.#leaveBehind(database, undefined);
+    }
+  }
+
+  #pass({ entries, next, upToDate }: FeedPage): void {
     if (this.#context.signal.aborted) return;
     this.#position = next;
     this.#context.moved();
     this.#unsaved.entries += entries.length;
     this.#unsaved.pages += 1;
     if (this.#unsaved.entries >= savedAfter.entries || this.#unsaved.pages >= savedAfter.pages)
-      await this.save().catch(() => undefined);
+      void this.#work.track(this.save().catch(() => undefined));
     else if (upToDate) this.#saveWhenIdle();
   }
 
@@ -190,13 +238,14 @@ export class PartitionReader {
   async #applyTenant(database: string, entries: readonly FeedEntry[]): Promise<void> {
     const { signal } = this.#context;
     const writer = this.#writerOf(database);
+    const attempts = this.#context.windowEvents === 0 ? inlineAttempts : 1;
     for (let attempt = 1; ; attempt += 1)
       try {
         await writer.apply(entries);
         return this.#noteParked(database, writer);
       } catch (error) {
         if (signal.aborted) return;
-        if (!isTransient(error) || attempt >= inlineAttempts) return this.#leaveBehind(database, error);
+        if (!isTransient(error) || attempt >= attempts) return this.#leaveBehind(database, error);
         await this.#wait(attempt);
       }
   }
@@ -209,17 +258,21 @@ export class PartitionReader {
   #writerOf(database: string): TenantWriter {
     let writer = this.#writers.get(database);
     if (writer === undefined) {
-      // a writer holds what it knows of its checkpoint only
-      if (this.#writers.size >= writersMax) this.#writers.clear();
-      writer = new TenantWriter(this.#context, database, this.partition);
+      // a writer holds what it knows of its checkpoint, and its work
+      if (this.#writers.size >= writersMax)
+        for (const each of this.#writers.keys())
+          if (!this.#inFlight.isWorkingFor(each)) this.#writers.delete(each);
+      writer = this.#context.writerOf(database, this.partition);
       this.#writers.set(database, writer);
     }
     return writer;
   }
 
   #leaveBehind(database: string, error: unknown): void {
+    if (this.#behind.has(database)) return;
     const left: LeftBehind = { writer: this.#writerOf(database), state: 'retrying', error };
     this.#behind.set(database, left);
+    this.#inFlight.leave(database);
     this.#context.moved();
     void this.#work.track(this.#catchUp(database, left));
   }
@@ -227,7 +280,8 @@ export class PartitionReader {
   /** Reads one tenant until it has caught up, however often that fails. */
   async #catchUp(database: string, left: LeftBehind): Promise<void> {
     const { signal, retry, moved } = this.#context;
-    let last: FeedPosition | undefined;
+    await this.#inFlight.whenEnded(database);
+    let last = positionOf(left.error);
     for (let attempt = left.error === undefined ? 0 : 1; !signal.aborted;) {
       const hasFailed = attempt >= retry.attempts && !isTransient(left.error);
       try {
@@ -245,7 +299,7 @@ export class PartitionReader {
         return moved();
       } catch (error) {
         left.error = error;
-        const position = error instanceof EventFailure ? error.entry.position : undefined;
+        const position = positionOf(error);
         attempt = position === last ? attempt + 1 : 1;
         last = position;
       }
@@ -265,8 +319,8 @@ export class PartitionReader {
 
   /** Reads one tenant from its checkpoint until it is where the reader of all tenants is. */
   async #readTenant(database: string, writer: TenantWriter): Promise<void> {
-    const { source, signal } = this.#context;
-    const { partitions } = this.#context.subscription;
+    const { source, signal, pageEvents, subscription } = this.#context;
+    const { partitions } = subscription;
     writer.forget();
     for (let after = await writer.position(); ;) {
       const { entries, next } = await source.page(after, pageEvents, signal, [database]);
@@ -287,6 +341,9 @@ export class PartitionReader {
     await clock.wait(backoffMs(attempt, retry), signal).catch(() => undefined);
   }
 }
+
+const positionOf = (error: unknown): FeedPosition | undefined =>
+  error instanceof EventFailure ? error.entry.position : undefined;
 
 /** `error`: undefined where it is not known. */
 export function behindTenant(database: string, state: BehindTenant['state'], error: unknown): BehindTenant {

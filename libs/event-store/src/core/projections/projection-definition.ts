@@ -59,6 +59,7 @@ export interface ProjectionDefinition {
 
 /** A projection with its defaults, as a runner uses it. */
 export interface ResolvedProjection extends ProjectionDefinition, Subscription {
+  readonly kind: 'projection';
   readonly handlerOn: (storage: KeyValueStorage) => ProjectionHandler;
 }
 
@@ -140,7 +141,7 @@ export function resolveProjection(
     throw invalidOption(
       `${owner}: partitions must be a whole number from 1 to ${partitionsMax}; got ${inspect(partitions)}.`,
     );
-  return { kind: 'projection', name, version, partitions, streams: definitions, provider };
+  return { kind: 'projection', name, version, partitions, streams: definitions, from: 'beginning', provider };
 }
 
 /** `INVALID_OPTION` for anything that neither `defineProjection` nor `projectionFrom` returned. */

@@ -1,11 +1,11 @@
-/** Runs one projection in this process, beside those of other processes. */
+/** Runs one projection or reaction in this process, beside those of other processes. */
 import type { KeyValueStorage } from '@kvent/key-value-storage/core';
 import {
   feedStart,
   invalidOption,
   invalidState,
-  isFeedPosition,
   resolveOptions,
+  throwIfAborted,
   type Clock,
   type FeedPosition,
 } from '@kvent/key-value-storage/provider';
@@ -41,7 +41,8 @@ import type {
   ProjectionLag,
 } from './projection-health.js';
 import { Effects } from './effects.js';
-import { TenantWriter, type WriterContext } from './tenant-writer.js';
+import type { Subscription } from './subscription.js';
+import { TenantWriter, type PartEffects, type WriterContext } from './tenant-writer.js';
 
 export interface ProjectionRunnerOptions {
   /** How often an event whose handler throws is tried again. */
@@ -74,9 +75,10 @@ export interface CaughtUpOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-const retryDefaults: ProjectionRetry = { attempts: 5, delayMs: 100, delayMsMax: 5_000 };
 const lagEventsMax = 10_000;
 const pageEvents = 1_000;
+/** Milliseconds before the feed is read again, at most, after it could not be read. */
+const feedRetryMsMax = 5_000;
 /** Milliseconds between two looks at the position of another process. */
 const pollMs = 200;
 
@@ -89,8 +91,34 @@ interface RunningPartition {
   error: unknown;
 }
 
-export class ProjectionRunner {
-  readonly #projection: ResolvedProjection;
+/** What makes the difference between runners of projections and of reactions. */
+interface RunnerKind {
+  /** The first word of messages. */
+  readonly owner: string;
+  readonly retry: ProjectionRetry;
+  /** The most events that are read at once. */
+  readonly pageEvents: number;
+  /** See `ReaderContext`. */
+  readonly windowEvents: number;
+  /** The most events in one batch. */
+  readonly batchEvents: number;
+  /** Milliseconds that `stop` waits for what is running. @default until it has ended */
+  readonly stopTimeoutMs?: number | undefined;
+}
+
+/** Whether this process may still work on a partition. */
+export interface PartitionHold {
+  /**
+   * Resolves when no other process can have the partition; rejects once it is lost, and at `stop`.
+   */
+  readonly assert: () => Promise<void>;
+  /** Another process has moved a checkpoint, so the clock of this one is not enough. */
+  readonly doubt: () => void;
+}
+
+export abstract class SubscriptionRunner {
+  readonly #kind: RunnerKind;
+  readonly #subscription: Subscription;
   readonly #storage: KeyValueStorage;
   readonly #source: FeedSource;
   readonly #checkpoints: Checkpoints;
@@ -99,52 +127,60 @@ export class ProjectionRunner {
   readonly #leaseTtlMs: number;
   readonly #onError: 'stop' | 'park';
   readonly #running = new Map<number, RunningPartition>();
+  /** Partitions that another process will take, once they are not read here any more. */
+  readonly #leaving = new Set<number>();
   readonly #work = new PendingWork();
   readonly #stopping = new AbortController();
   readonly #waiting = new Set<() => void>();
   #started: Promise<void> | undefined;
 
-  /**
-   * `INVALID_OPTION`; `STORAGE_UNSUPPORTED` where the provider of the streams has no feed.
-   */
   constructor(
     storage: KeyValueStorage,
-    projection: ProjectionDefinition,
-    options: ProjectionRunnerOptions = {},
+    subscription: Subscription,
+    kind: RunnerKind,
+    { retry = {}, leaseTtlMs = 10_000, onError = 'stop' }: ProjectionRunnerOptions,
   ) {
-    assertOptions('ProjectionRunner', options, ['retry', 'leaseTtlMs', 'onError']);
-    const { retry = {}, leaseTtlMs = 10_000, onError = 'stop' } = options;
+    const { owner } = kind;
     if (onError !== 'stop' && onError !== 'park')
-      throw invalidOption(`ProjectionRunner: onError must be 'stop' or 'park'; got ${inspect(onError)}.`);
+      throw invalidOption(`${owner}: onError must be 'stop' or 'park'; got ${inspect(onError)}.`);
     this.#onError = onError;
-    this.#projection = projectionDefinitionOf(projection);
+    this.#kind = kind;
+    this.#subscription = subscription;
     this.#storage = storage;
-    this.#retry = resolveOptions('ProjectionRunner: retry', retry, retryDefaults);
+    this.#retry = resolveOptions(`${owner}: retry`, retry, kind.retry);
     if (!Number.isInteger(leaseTtlMs) || leaseTtlMs < 100)
-      throw outOfRange(`ProjectionRunner: leaseTtlMs must be a whole number from 100; got ${leaseTtlMs}.`);
+      throw outOfRange(`${owner}: leaseTtlMs must be a whole number from 100; got ${leaseTtlMs}.`);
     this.#leaseTtlMs = leaseTtlMs;
-    this.#source = new FeedSource('ProjectionRunner', storage, {
-      streams: this.#projection.streams,
-      tenants: 'all',
-    });
-    this.#checkpoints = new Checkpoints(storage, this.#projection);
-    this.#leases = new PartitionLeases(storage, this.#projection, leaseTtlMs);
+    const { streams } = subscription;
+    this.#source = new FeedSource(owner, storage, { streams, tenants: 'all' });
+    this.#checkpoints = new Checkpoints(storage, subscription);
+    this.#leases = new PartitionLeases(storage, subscription, leaseTtlMs, this.#clock);
   }
 
+  /** What the events of a tenant do; `signal`: when it ends. */
+  protected abstract effectsOn(
+    context: Omit<WriterContext, 'effects'>,
+  ): (tenant: string | undefined) => PartEffects;
+
+  /** `hold`: of the partition that is read; absent for calls of operators, beside the readers. */
+  protected abstract writersOn(
+    context: WriterContext,
+    hold?: PartitionHold,
+  ): (database: string, partition: number) => TenantWriter;
+
   get name(): string {
-    return this.#projection.name;
+    return this.#subscription.name;
   }
 
   /**
    * Begins, outside the async context of the caller, and resolves once this process has its share
    * of the partitions. `INVALID_STATE` when the same version was run with other streams or
-   * partitions, and after `stop`.
+   * partitions (a reaction: with other partitions), and after `stop`.
    */
   async start(): Promise<void> {
-    if (this.#stopping.signal.aborted)
-      throw invalidState(`The projection '${this.name}' was stopped; make another runner.`);
+    if (this.#stopping.signal.aborted) throw invalidState(`${this.#what} was stopped; make another runner.`);
     this.#started ??= this.#source.access.detached(undefined, async () => {
-      await this.#checkpoints.assertLayout();
+      await this.#checkpoints.assertLayout(async () => await this.#endOfFeed(this.#stopping.signal));
       await this.#balance();
       void this.#work.track(this.#keepBalanced());
     });
@@ -152,32 +188,31 @@ export class ProjectionRunner {
   }
 
   /**
-   * Ends after the batches in progress, and releases the partitions. A second call does nothing.
+   * Ends after the batches or handlers in progress, and releases the partitions. A second call does
+   * nothing.
    */
   async stop(): Promise<void> {
     if (this.#stopping.signal.aborted) return await this.#work.settled();
     this.#stopping.abort();
     await this.#started?.catch(() => undefined);
-    await Promise.all([...this.#running.values()].map(({ done }) => done));
-    await this.#work.settled();
-    // a storage that fails ends the leases by their expiry
-    if (this.#started !== undefined) await this.#leases.leave().catch(() => undefined);
+    const ended = Promise.all([...this.#running.values()].map(({ done }) => done));
+    await this.#orStopTimeout(ended.then(async () => await this.#work.settled()));
+    // what is still running keeps its partition, and a storage that fails ends the leases by their
+    // expiry
+    if (this.#started !== undefined)
+      await this.#leases.leave(new Set(this.#running.keys())).catch(() => undefined);
     this.#notify();
   }
 
   /**
    * Resolves when all events up to the position have had their effects, those of other processes
    * included. `PROJECTION_STOPPED` when a tenant is stopped at an event that cannot be applied;
-   * `PROJECTION_BEHIND` after the timeout; `INVALID_POSITION`.
+   * `PROJECTION_BEHIND` after the timeout. Of a reaction: `REACTION_STOPPED`, `REACTION_BEHIND`.
    */
   async whenCaughtUp(options: CaughtUpOptions = {}): Promise<void> {
     assertOptions('whenCaughtUp', options, ['position', 'tenant', 'timeoutMs', 'signal']);
     const { tenant, timeoutMs = 30_000, signal } = options;
-    const position = options.position ?? (await this.#source.page(undefined, 0, signal)).next;
-    if (!isFeedPosition(position)) {
-      const message = `whenCaughtUp: position must be one that an append or the feed has returned; got ${inspect(position)}.`;
-      throw streamError('INVALID_POSITION', message, {});
-    }
+    const position = options.position ?? (await this.#endOfFeed(signal));
     const begun = this.#clock.monotonic();
     for (;;) {
       const changed = this.#changed();
@@ -185,23 +220,19 @@ export class ProjectionRunner {
       const leftMs = begun + timeoutMs - this.#clock.monotonic();
       if (leftMs <= 0 || this.#stopping.signal.aborted) {
         const why = leftMs <= 0 ? `did not reach the position in ${timeoutMs} ms` : 'was stopped';
-        throw streamError('PROJECTION_BEHIND', `The projection '${this.name}' ${why}.`, {
-          projection: this.name,
-          position,
-        });
+        throw this.#behindError(why, position);
       }
       await this.#waitFor(changed, Math.min(pollMs, leftMs), signal);
     }
   }
 
-  /** What this process knows. For operators: it names tenants. */
-  health(): ProjectionHealth {
-    const { name, version, partitions } = this.#projection;
+  protected get healthOfPartitions(): Pick<ProjectionHealth, 'status' | 'partitions'> {
+    const { partitions } = this.#subscription;
     const all = Array.from({ length: partitions }, (_, partition) => this.#healthOf(partition));
     const isDegraded = all.some(
       ({ state, behind }) => state === 'retrying' || behind.some((each) => each.state === 'stopped'),
     );
-    return { projection: name, version, status: isDegraded ? 'degraded' : 'up', partitions: all };
+    return { status: isDegraded ? 'degraded' : 'up', partitions: all };
   }
 
   /**
@@ -209,7 +240,7 @@ export class ProjectionRunner {
    */
   async lag(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<ProjectionLag> {
     const { signal } = options;
-    const { partitions } = this.#projection;
+    const { partitions } = this.#subscription;
     const progress = await this.#progress(signal);
     const known = progress.map(({ position }) => position ?? '');
     let after: FeedPosition | undefined = known.toSorted()[0];
@@ -290,26 +321,23 @@ export class ProjectionRunner {
   }
 
   #writerContext(signal: AbortSignal): WriterContext {
-    const projection = this.#projection;
-    const handler = projection.handlerOn(this.#storage);
-    return {
+    const common = {
       storage: this.#storage,
       source: this.#source,
       checkpoints: this.#checkpoints,
-      subscription: projection,
-      effects: (tenant) => new Effects(projection, handler, tenant),
+      subscription: this.#subscription,
+      batchEvents: this.#kind.batchEvents,
       clock: this.#clock,
       signal,
     };
+    return { ...common, effects: this.effectsOn(common) };
   }
 
   #writersOf({ tenant, signal = this.#stopping.signal }: ParkedOptions): readonly TenantWriter[] {
-    const context = this.#writerContext(signal);
+    const writerOf = this.writersOn(this.#writerContext(signal));
     const database = tenant === undefined ? sharedDatabase : databaseOf(tenant);
-    return Array.from(
-      { length: this.#projection.partitions },
-      (_, partition) => new TenantWriter(context, database, partition),
-    );
+    const { partitions } = this.#subscription;
+    return Array.from({ length: partitions }, (_, partition) => writerOf(database, partition));
   }
 
   get #clock(): Clock {
@@ -326,10 +354,25 @@ export class ProjectionRunner {
   }
 
   async #balance(): Promise<void> {
-    await this.#leases.balance();
+    const excess = await this.#leases.balance();
     this.#endLost();
+    for (const partition of excess) if (!this.#leaving.has(partition)) this.#leave(partition);
     for (const partition of this.#leases.held)
-      if (!this.#running.has(partition)) this.#startPartition(partition);
+      if (!this.#running.has(partition) && !this.#leaving.has(partition)) this.#startPartition(partition);
+  }
+
+  /** Releases the partition once it is not read any more; until then, its lease is renewed. */
+  #leave(partition: number): void {
+    this.#leaving.add(partition);
+    const running = this.#running.get(partition);
+    running?.ending.abort();
+    const release = async (): Promise<void> => {
+      await running?.done;
+      // a lease that cannot be released expires
+      await this.#leases.release(partition).catch(() => undefined);
+      this.#leaving.delete(partition);
+    };
+    void this.#work.track(release());
   }
 
   #endLost(): void {
@@ -340,8 +383,12 @@ export class ProjectionRunner {
   #startPartition(partition: number): void {
     const ending = new AbortController();
     const signal = AbortSignal.any([this.#stopping.signal, ending.signal]);
+    const writerContext = this.#writerContext(signal);
     const context: ReaderContext = {
-      ...this.#writerContext(signal),
+      ...writerContext,
+      writerOf: this.writersOn(writerContext, this.#holdOf(partition, signal)),
+      pageEvents: this.#kind.pageEvents,
+      windowEvents: this.#kind.windowEvents,
       retry: this.#retry,
       onError: this.#onError,
       moved: () => this.#notify(),
@@ -357,6 +404,20 @@ export class ProjectionRunner {
     this.#running.set(partition, running);
   }
 
+  #holdOf(partition: number, signal: AbortSignal): PartitionHold {
+    let isDoubted = false;
+    return {
+      doubt: () => (isDoubted = true),
+      assert: async () => {
+        const isHeld = async (): Promise<boolean> =>
+          this.#leases.isHeld(partition) && (!isDoubted || (await this.#leases.isStored(partition, signal)));
+        while (!(await isHeld())) await this.#clock.wait(this.#leaseTtlMs / 10, signal);
+        throwIfAborted(this.#what, signal);
+        isDoubted = false;
+      },
+    };
+  }
+
   /** Begins again where the feed cannot be read. */
   async #read(reader: PartitionReader, signal: AbortSignal, report: (error: unknown) => void): Promise<void> {
     // the caller registers the reader first
@@ -369,7 +430,8 @@ export class ProjectionRunner {
         if (signal.aborted) return;
         report(error);
         this.#notify();
-        await this.#clock.wait(this.#retry.delayMsMax, signal).catch(() => undefined);
+        const ms = Math.min(this.#retry.delayMsMax, feedRetryMsMax);
+        await this.#clock.wait(ms, signal).catch(() => undefined);
         report(undefined);
       }
   }
@@ -409,7 +471,7 @@ export class ProjectionRunner {
 
   /** Of each partition: what its reader here says, else what its reader has stored. */
   async #progress(signal: AbortSignal | undefined): Promise<readonly Progress[]> {
-    const partitions = Array.from({ length: this.#projection.partitions }, (_, index) => index);
+    const partitions = Array.from({ length: this.#subscription.partitions }, (_, index) => index);
     const elsewhere = partitions.filter((each) => !this.#running.has(each));
     const keys = elsewhere.map((each) => this.#checkpoints.key('reader', each));
     const rows = keys.length === 0 ? [] : await this.#checkpoints.readers.getMany(keys, { signal });
@@ -425,11 +487,38 @@ export class ProjectionRunner {
     });
   }
 
+  get #what(): string {
+    return `The ${this.#subscription.kind} '${this.name}'`;
+  }
+
   #stoppedError({ tenant, event, error }: BehindTenant): Error {
     const at =
       event === undefined ? '' : ` at ${event.streamType} ${inspect(event.stream)}, version ${event.version}`;
-    const message = `The projection '${this.name}' is stopped${at}.`;
-    return streamError('PROJECTION_STOPPED', message, { projection: this.name, tenant }, { cause: error });
+    const message = `${this.#what} is stopped${at}.`;
+    const init = { cause: error };
+    return this.#subscription.kind === 'projection'
+      ? streamError('PROJECTION_STOPPED', message, { projection: this.name, tenant }, init)
+      : streamError('REACTION_STOPPED', message, { reaction: this.name, tenant }, init);
+  }
+
+  #behindError(why: string, position: FeedPosition): Error {
+    const message = `${this.#what} ${why}.`;
+    return this.#subscription.kind === 'projection'
+      ? streamError('PROJECTION_BEHIND', message, { projection: this.name, position })
+      : streamError('REACTION_BEHIND', message, { reaction: this.name, position });
+  }
+
+  async #endOfFeed(signal: AbortSignal | undefined): Promise<FeedPosition> {
+    return (await this.#source.page(undefined, 0, signal)).next;
+  }
+
+  async #orStopTimeout(work: Promise<void>): Promise<void> {
+    const { stopTimeoutMs } = this.#kind;
+    if (stopTimeoutMs === undefined) return await work;
+    const ended = new AbortController();
+    const timeout = this.#clock.wait(stopTimeoutMs, ended.signal).catch(() => undefined);
+    await Promise.race([work, timeout]);
+    ended.abort();
   }
 
   #notify(): void {
@@ -449,5 +538,41 @@ export class ProjectionRunner {
     } finally {
       ended.abort();
     }
+  }
+}
+
+/** Runs one projection in this process, beside those of other processes. */
+export class ProjectionRunner extends SubscriptionRunner {
+  readonly #projection: ResolvedProjection;
+
+  /**
+   * `INVALID_OPTION`; `STORAGE_UNSUPPORTED` where the provider of the streams has no feed.
+   */
+  constructor(
+    storage: KeyValueStorage,
+    projection: ProjectionDefinition,
+    options: ProjectionRunnerOptions = {},
+  ) {
+    const owner = 'ProjectionRunner';
+    assertOptions(owner, options, ['retry', 'leaseTtlMs', 'onError']);
+    const resolved = projectionDefinitionOf(projection);
+    const retry: ProjectionRetry = { attempts: 5, delayMs: 100, delayMsMax: 5_000 };
+    super(storage, resolved, { owner, retry, pageEvents, windowEvents: 0, batchEvents: 1_000 }, options);
+    this.#projection = resolved;
+  }
+
+  /** What this process knows. For operators: it names tenants. */
+  health(): ProjectionHealth {
+    const { name, version } = this.#projection;
+    return { projection: name, version, ...this.healthOfPartitions };
+  }
+
+  protected effectsOn({ storage }: Omit<WriterContext, 'effects'>) {
+    const handler = this.#projection.handlerOn(storage);
+    return (tenant: string | undefined) => new Effects(this.#projection, handler, tenant);
+  }
+
+  protected writersOn(context: WriterContext) {
+    return (database: string, partition: number) => new TenantWriter(context, database, partition);
   }
 }

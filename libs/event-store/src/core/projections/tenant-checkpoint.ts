@@ -21,6 +21,8 @@ export interface CheckpointContext {
 export interface KnownCheckpoint {
   readonly read: { readonly key: Key; readonly etag: string } | undefined;
   readonly position: FeedPosition | undefined;
+  /** Events behind the position that have had their effects too. */
+  readonly done: ReadonlySet<FeedPosition>;
   /** By the names of their streams. */
   readonly parked: ReadonlyMap<string, Entry<ParkedRow>>;
 }
@@ -100,7 +102,8 @@ export class TenantCheckpoint {
         { signal },
       ))
         parked.set(streamNameOf(each.value), each);
-    return (this.#known = { read: entry, position: entry?.value.position, parked });
+    const position = entry?.value.position ?? (await checkpoints.begin());
+    return (this.#known = { read: entry, position, done: new Set(entry?.value.done), parked });
   }
 
   async readAgain(): Promise<KnownCheckpoint> {
@@ -109,20 +112,25 @@ export class TenantCheckpoint {
   }
 
   /** A batch that moves the checkpoint, or fails where another worker has moved it. */
-  batch({ read }: KnownCheckpoint, position: FeedPosition, parked: number): AtomicBatch {
+  batch({ read, done }: KnownCheckpoint, position: FeedPosition, parked: number): AtomicBatch {
     const batch = this.#context.storage.atomic();
     if (read === undefined) batch.checkAbsent(this.#store, this.#key);
     else batch.check(this.#store, read);
-    batch.set(this.#store, this.#key, { position, ...(parked > 0 && { parked }) });
+    const behind = [...done].filter((each) => each > position);
+    batch.set(this.#store, this.#key, {
+      position,
+      ...(parked > 0 && { parked }),
+      ...(behind.length > 0 && { done: behind }),
+    });
     return batch;
   }
 
   /** Commits the batch, after which the position is known without another read. */
-  async commit(batch: AtomicBatch, position: FeedPosition, parked: KnownCheckpoint['parked']): Promise<void> {
+  async commit(batch: AtomicBatch, next: Omit<KnownCheckpoint, 'read'>): Promise<void> {
     // without the signal: an aborted commit has an unknown outcome
     const { changes } = await batch.commit();
     const etag = changes[0]?.etag;
-    this.#known = etag === undefined ? undefined : { read: { key: this.#key, etag }, position, parked };
+    this.#known = etag === undefined ? undefined : { ...next, read: { key: this.#key, etag } };
   }
 
   /**

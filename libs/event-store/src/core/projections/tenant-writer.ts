@@ -29,6 +29,8 @@ export interface WriterContext extends CheckpointContext {
   readonly source: FeedSource;
   readonly subscription: Subscription;
   readonly effects: (tenant: string | undefined) => PartEffects;
+  /** The most events in one batch. */
+  readonly batchEvents: number;
 }
 
 /** Whether the same events may be applied later without a change of the program. */
@@ -36,39 +38,39 @@ export const isTransient = (error: unknown): boolean =>
   isConflict(error) ||
   (isStorageError(error) && (error.retryable || error.effect === 'unknown' || error.code === 'ABORTED'));
 
-/** The most events in one batch. */
-const eventsMax = 1_000;
+const pageEvents = 1_000;
 /** Conflicts in a row; each means that another writer has made progress. */
-const conflictsMax = 20;
+export const conflictsMax = 20;
 
 export class TenantWriter {
   readonly #context: WriterContext;
-  readonly #checkpoint: TenantCheckpoint;
+  protected readonly checkpoint: TenantCheckpoint;
   readonly #database: string;
-  #size = eventsMax;
+  #size: number;
 
   constructor(context: WriterContext, database: string, partition: number) {
     this.#context = context;
-    this.#checkpoint = new TenantCheckpoint(context, database, partition);
+    this.checkpoint = new TenantCheckpoint(context, database, partition);
     this.#database = database;
+    this.#size = context.batchEvents;
   }
 
   /** Where the checkpoint is; `undefined` before the first effect. */
   async position(): Promise<FeedPosition | undefined> {
-    return (await this.#checkpoint.read()).position;
+    return (await this.checkpoint.read()).position;
   }
 
   get parkedCount(): number | undefined {
-    return this.#checkpoint.parkedCount;
+    return this.checkpoint.parkedCount;
   }
 
   async parkedStreams(): Promise<readonly ParkedStream[]> {
-    return await this.#checkpoint.parkedStreams();
+    return await this.checkpoint.parkedStreams();
   }
 
   /** Forgets what was read, so that the checkpoint is read again. */
   forget(): void {
-    this.#checkpoint.forget();
+    this.checkpoint.forget();
   }
 
   /**
@@ -85,7 +87,7 @@ export class TenantWriter {
         await this.#commit(part);
         // parts without effects move no checkpoint
         rest = rest.slice(part.length);
-        this.#size = Math.min(2 * this.#size, eventsMax);
+        this.#size = Math.min(2 * this.#size, this.#context.batchEvents);
         conflicts = 0;
         continue;
       } catch (error) {
@@ -103,7 +105,7 @@ export class TenantWriter {
    * too many are.
    */
   async park(failure: EventFailure): Promise<boolean> {
-    return await this.#checkpoint.park(failure);
+    return await this.checkpoint.park(failure);
   }
 
   /**
@@ -111,26 +113,26 @@ export class TenantWriter {
    * usual. A stream with an event that still cannot be applied stays parked from there on.
    */
   async unparkAll(): Promise<void> {
-    for (const name of (await this.#checkpoint.readAgain()).parked.keys())
+    for (const name of (await this.checkpoint.readAgain()).parked.keys())
       try {
         await this.#unpark(name);
       } catch (error) {
         if (!(error instanceof EventFailure)) throw error;
-        await this.#checkpoint.parkAgain(name, error);
+        await this.checkpoint.parkAgain(name, error);
       }
   }
 
   async #unpark(name: string): Promise<void> {
-    let size = eventsMax;
+    let size = this.#context.batchEvents;
     for (let conflicts = 0; ;) {
-      const known = await this.#checkpoint.readAgain();
+      const known = await this.checkpoint.readAgain();
       const row = known.parked.get(name);
       if (row === undefined) return;
       const part = await this.#parkedEntries(row.value, known.position, size);
       try {
         const { effects } = await this.#effectsOf(part.entries, new Map());
         const after = part.isLast ? undefined : part.entries.at(-1)?.position;
-        const batch = this.#checkpoint.unparkBatch(known, row, after);
+        const batch = this.checkpoint.unparkBatch(known, row, after);
         await effects.addTo(batch, this.#context.signal);
         await batch.commit();
         if (part.isLast) return this.forget();
@@ -149,11 +151,11 @@ export class TenantWriter {
    */
   async discard(id: string): Promise<boolean> {
     for (let conflicts = 0; ; conflicts += 1) {
-      const known = await this.#checkpoint.readAgain();
-      const row = [...known.parked.values()].find(({ value }) => this.#checkpoint.idOf(value) === id);
+      const known = await this.checkpoint.readAgain();
+      const row = [...known.parked.values()].find(({ value }) => this.checkpoint.idOf(value) === id);
       if (row === undefined) return false;
       try {
-        await this.#checkpoint.unparkBatch(known, row, undefined).commit();
+        await this.checkpoint.unparkBatch(known, row, undefined).commit();
         this.forget();
         return true;
       } catch (error) {
@@ -172,7 +174,7 @@ export class TenantWriter {
     const name = streamNameOf(row);
     const found: FeedEntry[] = [];
     for (let after = row.after; ;) {
-      const { entries, next, upToDate } = await source.page(after, eventsMax, signal, [this.#database]);
+      const { entries, next, upToDate } = await source.page(after, pageEvents, signal, [this.#database]);
       for (const entry of entries) {
         const { address, position } = entry;
         if (upTo !== undefined && position > upTo) return { entries: found, isLast: true };
@@ -192,7 +194,7 @@ export class TenantWriter {
 
   /** `skipped`: whether an event belongs to a stream that is parked. */
   async #effectsOf(part: readonly FeedEntry[], parked: ReadonlyMap<string, Entry<ParkedRow>>) {
-    const effects = this.#context.effects(this.#checkpoint.tenant);
+    const effects = this.#context.effects(this.checkpoint.tenant);
     const reader = new FeedReader(this.#context.source);
     let skipped = false;
     for (const entry of part) {
@@ -210,14 +212,14 @@ export class TenantWriter {
   }
 
   async #commit(part: readonly FeedEntry[]): Promise<void> {
-    const known = await this.#checkpoint.read();
+    const known = await this.checkpoint.read();
     const { parked } = known;
     const { effects, skipped } = await this.#effectsOf(part, parked);
     const { position } = part.at(-1) as FeedEntry;
-    const batch = this.#checkpoint.batch(known, position, parked.size);
+    const batch = this.checkpoint.batch(known, position, parked.size);
     const changes = await effects.addTo(batch, this.#context.signal);
     // behind the checkpoint is what follows as usual: so skipped events move it too
-    if (changes > 0 || skipped) await this.#checkpoint.commit(batch, position, parked);
+    if (changes > 0 || skipped) await this.checkpoint.commit(batch, { ...known, position });
   }
 }
 
