@@ -188,7 +188,7 @@ export const rooms = {
   },
 
   projections: {
-    files: 'libs/event-store/src/core/projections/**',
+    files: 'libs/event-store/src/core/{projections,reactions}/**',
     rooms: ['key-value-storage/core', 'key-value-storage/provider', 'key-value-storage/internal', 'streams'],
     packages: [],
     node: false,

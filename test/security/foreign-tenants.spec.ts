@@ -8,6 +8,7 @@ import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import {
   defineProjection,
+  defineReaction,
   defineStream,
   event,
   EventStore,
@@ -15,6 +16,7 @@ import {
   Projection,
   projectionFrom,
   ProjectionRunner,
+  ReactionRunner,
   type EventStream,
   type FeedEvent,
   type ProjectionContext,
@@ -319,6 +321,34 @@ const projectionAttempts: Record<string, readonly Attempt[]> = {
   countParked: [running((runner) => runner.countParked())],
   stop: [running((runner) => runner.stop())],
 };
+const reacting =
+  (work: (runner: ReactionRunner) => unknown): Attempt =>
+  async ({ storage, diary }) => {
+    const seen: unknown[] = [];
+    const on = { written: (given: FeedEvent<typeof Diary>) => given.tenant === 'acme' && seen.push(given) };
+    const runner = new ReactionRunner(storage, defineReaction('seen', { streams: [Diary], on }));
+    await runner.start();
+    try {
+      await diary.append('n-1', written('mine'), { expectedVersion: 'any' });
+      await runner.whenCaughtUp({ tenant: 'acme' });
+      return [await work(runner), seen];
+    } finally {
+      await runner.stop();
+    }
+  };
+/** A reaction reads the events of all tenants; its checkpoints are in the database of each. */
+const reactionAttempts: Record<string, readonly Attempt[]> = {
+  start: [reacting((runner) => runner.start())],
+  whenCaughtUp: [reacting((runner) => runner.whenCaughtUp({ tenant: 'acme' }))],
+  lag: [reacting((runner) => runner.lag())],
+  health: [reacting((runner) => runner.health())],
+  retry: [reacting((runner) => runner.retry({ tenant: 'globex' }))],
+  parked: [reacting((runner) => runner.parked({ tenant: 'globex' }))],
+  retryParked: [reacting((runner) => runner.retryParked({ tenant: 'globex' }))],
+  discardParked: [reacting((runner) => runner.discardParked('0/event:diary/n-1', { tenant: 'globex' }))],
+  countParked: [reacting((runner) => runner.countParked())],
+  stop: [reacting((runner) => runner.stop())],
+};
 /** Methods of an event store that read and write no rows themselves. */
 const withoutRows = ['stream', 'idle', 'refuseSessions', 'close'];
 
@@ -420,6 +450,7 @@ describe.each(storages)('The tenant globex, attacked by acme on $name', (given) 
     events: feedAttempts,
     batch: batchAttempts,
     projection: projectionAttempts,
+    reaction: reactionAttempts,
     counter: counterAttempts,
     sharded: shardedAttempts,
     migration: migrationAttempts,
@@ -444,6 +475,7 @@ describe.each(storages)('The tenant globex, attacked by acme on $name', (given) 
       ...methodsOf(events).filter((name) => !(name in feedAttempts) && !withoutRows.includes(name)),
     ];
     missing.push(...methodsOf(ProjectionRunner.prototype).filter((name) => !(name in projectionAttempts)));
+    missing.push(...methodsOf(ReactionRunner.prototype).filter((name) => !(name in reactionAttempts)));
     expect(missing.filter((name) => !explicit.includes(name))).toEqual([]);
   });
 

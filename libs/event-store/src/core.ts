@@ -80,6 +80,19 @@ export {
   type ParkedOptions,
   type ProjectionRunnerOptions,
 } from './core/projections/projection-runner.js';
+export {
+  defineReaction,
+  type ReactionContext,
+  type ReactionDefinition,
+  type ReactionHandler,
+  type ReactionHandlers,
+  type ReactionOptions,
+} from './core/reactions/reaction-definition.js';
+export {
+  ReactionRunner,
+  type ReactionHealth,
+  type ReactionRunnerOptions,
+} from './core/reactions/reaction-runner.js';
 export type { StreamErrorCode } from './core/definition/stream-errors.js';
 export type {
   CommittedEvents,
@@ -88,5 +101,4 @@ export type {
   StreamName,
   StreamLogEntry,
   StreamObserver,
-  StreamPosition,
 } from './core/definition/stream-observer.js';

@@ -80,6 +80,19 @@ export {
   type ParkedOptions,
   type ProjectionRunnerOptions,
 } from './core/projections/projection-runner.js';
+export {
+  defineReaction,
+  type ReactionContext,
+  type ReactionDefinition,
+  type ReactionHandler,
+  type ReactionHandlers,
+  type ReactionOptions,
+} from './core/reactions/reaction-definition.js';
+export {
+  ReactionRunner,
+  type ReactionHealth,
+  type ReactionRunnerOptions,
+} from './core/reactions/reaction-runner.js';
 export type { StreamErrorCode } from './core/definition/stream-errors.js';
 export type {
   CommittedEvents,
@@ -88,7 +101,6 @@ export type {
   StreamName,
   StreamLogEntry,
   StreamObserver,
-  StreamPosition,
 } from './core/definition/stream-observer.js';
 
 // ─── Nest
@@ -96,8 +108,6 @@ export { EventStoreModule, type EventStoreAsyncOptions } from './nest/event-stor
 export { EventBusBridgeModule, type EventBusMapping } from './nest/event-bus-bridge.module.js';
 export { getStreamToken, InjectStream } from './nest/inject-stream.decorator.js';
 export { getProjectionToken, InjectProjection, ProjectionsModule } from './nest/projections.module.js';
-export { AwaitProjection, type AwaitProjectionOptions } from './nest/await-projection.decorator.js';
-export { PositionInterceptor } from './nest/position.interceptor.js';
 export {
   ProjectionsHealthIndicator,
   type ProjectionCheck,

@@ -239,8 +239,7 @@ class TransactAttempt {
 
   /** The result of the first call: state and events as they were then. */
   async #replay(record: Row): Promise<Result> {
-    const context = this.#context;
-    const { observer } = context;
+    const { observer } = this.#context;
     const rows = this.#rows;
     const { signal } = this.#options;
     const { from, to } = idempotencyRecordIn(record).result as VersionRange;
@@ -249,7 +248,6 @@ class TransactAttempt {
       if (loaded.head.kind === 'deleted') throw deletedError(rows);
       const events = to < from ? [] : await readAllEvents(rows, { from, to, signal });
       const position = to < from ? undefined : await positionOf(rows, to, signal);
-      context.reportPosition(rows, position);
       return resultOf(rows, loaded.state, to, { events, position }, true);
     } catch (error) {
       // only a deleted stream is shorter than it was

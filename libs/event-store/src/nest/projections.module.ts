@@ -12,7 +12,6 @@ import { KeyValueStorage, type InjectDecorator } from '@kvent/key-value-storage'
 import { invalidOption } from '@kvent/key-value-storage/provider';
 import { callSiteOf, inspect, located } from '@kvent/key-value-storage/internal';
 import { namedModule, onceForApplication } from '@kvent/key-value-storage/internal/nest';
-import type { ResolvedStream } from '../core/definition/stream-definition.js';
 import {
   boundProjection,
   isProjectionClass,
@@ -28,7 +27,7 @@ import { EventStoreHost } from './event-store-host.js';
 import { ProjectionsHealthIndicator, runnersOf } from './projections-health.indicator.js';
 
 /** A projection as modules and decorators name it. */
-export type AnyProjection = ProjectionDefinition | ProjectionClass;
+type AnyProjection = ProjectionDefinition | ProjectionClass;
 
 // weak, so that a token is released with its definition
 const tokens = new WeakMap<object, symbol>();
@@ -111,10 +110,6 @@ const notInstantiated = (): never => {
 /** `INVALID_OPTION`. */
 const resolved = (projection: AnyProjection, instance: () => object): ResolvedProjection =>
   isProjectionClass(projection) ? boundProjection(projection, instance) : projectionDefinitionOf(projection);
-
-/** One of the streams that a projection reads: all have the same provider and scope. */
-export const readStreamOf = (projection: AnyProjection): ResolvedStream =>
-  resolved(projection, notInstantiated).streams[0] as ResolvedStream;
 
 interface ProjectionFeature {
   readonly projection: AnyProjection;

@@ -78,9 +78,5 @@ export function combineObservers(first: StreamObserver, second: StreamObserver |
         for (const each of ends) each?.(end);
       };
     },
-    appended(position) {
-      first.appended?.(position);
-      second.appended?.(position);
-    },
   };
 }

@@ -15,10 +15,12 @@ import { ManualClock } from '@kvent/key-value-storage/testing';
 import { z } from 'zod';
 import {
   defineProjection,
+  defineReaction,
   defineStream,
   event,
   EventStore,
   ProjectionRunner,
+  ReactionRunner,
   type EventMap,
   type EventStream,
   type StreamErrorCode,
@@ -40,6 +42,15 @@ const failing = defineProjection('failing', {
   initial: () => ({}),
   evolve: (_, { data }) => {
     throw new Error(JSON.stringify(data));
+  },
+});
+const failingReaction = defineReaction('failing', {
+  streams: [Ledger],
+  from: 'beginning',
+  on: {
+    noted: ({ data }) => {
+      throw new Error(JSON.stringify(data));
+    },
   },
 });
 
@@ -144,17 +155,18 @@ const cases: Record<StreamErrorCode, () => Promise<readonly [work: Promise<unkno
     const runner = new ProjectionRunner(storage, failing);
     return [runner.whenCaughtUp({ timeoutMs: 0 }), { projection: 'failing' }];
   },
-  INVALID_POSITION: async () => {
-    const runner = new ProjectionRunner(storage, failing);
-    return [runner.whenCaughtUp({ position: 'yesterday' }), {}];
+  REACTION_STOPPED: async () => {
+    await write();
+    const runner = new ReactionRunner(storage, failingReaction, { retry: { attempts: 1 } });
+    await runner.start();
+    return [runner.whenCaughtUp(), { reaction: 'failing', tenant: undefined }];
+  },
+  REACTION_BEHIND: async () => {
+    await write();
+    const runner = new ReactionRunner(storage, failingReaction);
+    return [runner.whenCaughtUp({ timeoutMs: 0 }), { reaction: 'failing' }];
   },
 };
-/** What the message names, where it is not the stream. */
-const subjects: Partial<Record<StreamErrorCode, string>> = {
-  PROJECTION_BEHIND: "'failing'",
-  INVALID_POSITION: '"yesterday"',
-};
-
 async function errorOf(work: Promise<unknown>): Promise<StorageError> {
   const error: unknown = await work.then(
     () => undefined,
@@ -171,7 +183,7 @@ describe('An error of a stream', () => {
       const [work, fields] = await cases[code]();
       const error = await errorOf(work);
       expect(error).toMatchObject({ code, effect: 'none', ...fields });
-      expect(error.message).toContain(subjects[code] ?? 'ledger "a"');
+      expect(error.message).toContain(code.endsWith('_BEHIND') ? "'failing'" : 'ledger "a"');
       expect(error.help).toMatch(new RegExp(`^https://.*/docs/reference/errors\\.md#${code.toLowerCase()}$`));
       expect(error.message).not.toContain('docs/');
       expect(JSON.stringify(error) + error.message).not.toContain('hunter2');
