@@ -48,7 +48,7 @@ export class PagesInFlight {
   }
 
   async whenEnded(database: string): Promise<void> {
-    await Promise.all(this.#work.get(database) ?? []);
+    await Promise.all([...(this.#work.get(database) ?? [])]);
   }
 
   /** The entries of the database are done in this page. */
