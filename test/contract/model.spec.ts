@@ -71,7 +71,17 @@ const change: fc.Arbitrary<Change> = fc.oneof(
     weight: 4,
   },
 );
-const changes = fc.uniqueArray(change, { selector: ({ address }) => address.key, maxLength: 4 });
+/** Half of the lists have puts that keep the expiry of another row. */
+const changes = fc
+  .tuple(fc.uniqueArray(change, { selector: ({ address }) => address.key, maxLength: 4 }), fc.nat(7))
+  .map(([list, n]) =>
+    list.map((each, index): Change => {
+      const of = list[(index + n) % list.length]?.address;
+      return n < 4 && of !== undefined && each.kind === 'put' && typeof each.ttl === 'object'
+        ? { ...each, ttl: { ...each.ttl, of } }
+        : each;
+    }),
+  );
 const expected = fc.oneof(
   fc.constantFrom('absent' as const, 'present' as const),
   int64.map((number) => ({ number })),

@@ -86,12 +86,12 @@ export class Model {
   #changed(change: Change, version: string): ModelRow | undefined | 'range' | 'type' {
     const now = this.#now();
     const old = this.read(change.address.key);
-    const written = (value: StoredValue, ttl: number | 'never' | 'keep'): ModelRow => ({
+    const written = (value: StoredValue, ttl: number | 'never' | 'keep', kept = old): ModelRow => ({
       version,
       value,
       updatedAt: now,
-      expiresAt: ttl === 'keep' ? old?.expiresAt : ttl === 'never' ? undefined : now + ttl,
-      ttlMs: ttl === 'keep' ? old?.ttlMs : ttl === 'never' ? undefined : ttl,
+      expiresAt: ttl === 'keep' ? kept?.expiresAt : ttl === 'never' ? undefined : now + ttl,
+      ttlMs: ttl === 'keep' ? kept?.ttlMs : ttl === 'never' ? undefined : ttl,
     });
     if (change.kind === 'delete') return undefined;
     if (change.kind === 'renew') {
@@ -100,7 +100,9 @@ export class Model {
     }
     if (change.kind === 'put') {
       const { ttl } = change;
-      return written(change.value, typeof ttl !== 'object' ? ttl : old === undefined ? ttl.keepElse : 'keep');
+      if (typeof ttl !== 'object') return written(change.value, ttl);
+      const kept = ttl.of === undefined ? old : this.read(ttl.of.key);
+      return written(change.value, kept === undefined ? ttl.keepElse : 'keep', kept);
     }
     if (old !== undefined && old.value.kind !== 'number') return 'type';
     const before = old?.value.kind === 'number' ? old.value.number : 0n;

@@ -34,6 +34,36 @@ function watchedProvider(options: { readonly lockTimeoutMs?: number } = {}) {
   return { provider, renewals };
 }
 
+it('a page of an index of entries that keep their expiry is one statement, also after they are touched and after a build', async () => {
+  const byDoctor = (slot: { doctor: string }) => slot.doctor;
+  const Slot = (indexes: Record<string, typeof byDoctor>) =>
+    defineState<{ doctor: string }, string, Record<string, typeof byDoctor>>('slot', {
+      indexes,
+      ttlMs: 3_600_000,
+    });
+  await using storage = await openStorage(new PostgresProvider({ url: database.url, poolSize: 2 }));
+  const slots = storage.store(Slot({ byDoctor }));
+  for (const key of ['same', 'moved', 'touched']) await slots.set(key, { doctor: 'x' });
+  await slots.update('same', (slot) => slot);
+  await slots.update('moved', () => ({ doctor: 'y' }));
+  await slots.touch('touched', { ttlMs: 7_200_000 });
+  await slots.update('touched', () => ({ doctor: 'y' }));
+  await storage
+    .store(Slot({ byDoctor, built: byDoctor }))
+    .index('built')
+    .count();
+  const known = storage.store(Slot({ byDoctor, built: byDoctor }));
+  for (const name of ['byDoctor', 'built']) {
+    await known.index(name).count();
+    const query = jest.spyOn(Client.prototype, 'query');
+    const { items } = await known.index(name).page({ key: 'y' });
+    expect(query).toHaveBeenCalledTimes(1);
+    query.mockRestore();
+    const entries = await known.getMany(['moved', 'touched']);
+    expect(items).toEqual(entries);
+  }
+});
+
 describe('three hundred concurrent readers of one key', () => {
   it('renew it once, and all see the new expiry', async () => {
     const { provider, renewals } = watchedProvider();

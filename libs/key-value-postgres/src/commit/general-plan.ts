@@ -126,8 +126,23 @@ function parametersOf(operations: readonly RowOperation[]): readonly unknown[] {
     column(({ change }) => (isNumeric(change) ? (change.ceiling?.toString() ?? null) : null)),
     column(({ change }) => ttlOf(change)),
     column(({ change }) => change?.kind === 'put' && typeof change.ttl === 'object'),
+    sparse(keptPlaces(operations)),
   ];
 }
+
+/** The place, from 1, of the operation on the row whose expiry another row gets. */
+function keptPlaces(operations: readonly RowOperation[]): readonly (number | null)[] {
+  return operations.map(({ batch, change }) => {
+    const of = change?.kind === 'put' ? otherRowOf(change.ttl) : undefined;
+    if (of === undefined) return null;
+    const name = rowNameOf(of);
+    return 1 + operations.findIndex((each) => each.batch === batch && rowNameOf(each) === name);
+  });
+}
+
+/** The row whose expiry is kept, if it is not the written one. */
+export const otherRowOf = (ttl: TimeToLive): RowAddress | undefined =>
+  typeof ttl === 'object' ? ttl.of : undefined;
 
 export const isInFeed = (change: Change | undefined): boolean =>
   change?.kind === 'put' && change.feed === true;

@@ -13,7 +13,7 @@ import {
 import { putRows } from '../sql/put-statement.js';
 import type { Dialect, Statement } from '../sql/statement.js';
 import { AdaptiveFastPath, type Attempt } from './fast-path.js';
-import { checkCodeOf, ttlMsOf } from './general-plan.js';
+import { checkCodeOf, otherRowOf, ttlMsOf } from './general-plan.js';
 import { committedRow, type Plan, type Request, type RowItem } from './plan.js';
 import { inRowOrder } from './row-order.js';
 
@@ -65,6 +65,7 @@ function parse(batch: Batch): RowWrite | undefined {
   if (check !== undefined && rowNameOf(check.address) !== rowNameOf(change.address)) return undefined;
   if (typeof expected === 'object' && 'number' in expected) return undefined;
   const { address, ttl } = change;
+  if (otherRowOf(ttl) !== undefined) return undefined;
   // one literal without a spread, which V8 would turn into a slow object
   return {
     batch,

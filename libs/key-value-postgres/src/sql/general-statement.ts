@@ -102,7 +102,10 @@ const met = `case when ${is('chk', 0)} then not live when ${is('chk', 1)} then l
 export function changeRows(dialect: Dialect, feed: 'feed' | 'no feed'): Statement {
   const table = dialect.table.quoted;
   const inFeed = feed === 'feed';
-  const now = writeTime(dialect, inFeed ? '$19' : '$18');
+  const now = writeTime(dialect, inFeed ? '$20' : '$19');
+  /** A column of the row whose expiry is kept: most often the row itself. */
+  const kept = (own: string, column = own): string =>
+    `case when src is null then ${own} else (select ${column} from l o where o.i ${eq} l.src) end`;
   // of rows in the feed alone: other batches need no sequence
   const placed = {
     columns: inFeed ? ', feed_transaction, feed_sequence' : '',
@@ -113,13 +116,14 @@ export function changeRows(dialect: Dialect, feed: 'feed' | 'no feed'): Statemen
   const operations = arrays(
     ...(['2 text', '3 text', '4 text', '5 text', '6 int4', '7 int4', '8 int8', '9 int4', '10 int8'] as const),
     ...(['11 text', '12 text', '13 int8', '14 int8', '15 int8', '16 int8', '17 bool'] as const),
-    ...(inFeed ? (['18 bool'] as const) : []),
+    '18 int4',
+    ...(inFeed ? (['19 bool'] as const) : []),
   );
   return statement(
     inFeed ? 'change_feed' : 'change',
     `with l as materialized (
   select o.*, r.* from ${lockTimeoutSet}, ${operations}
-    o(db, co, en, ke, b, chk, exp, act, ver, val, byt, num, lo, hi, ttl, keep, ${inFeed ? 'feed, ' : ''}i)
+    o(db, co, en, ke, b, chk, exp, act, ver, val, byt, num, lo, hi, ttl, keep, src, ${inFeed ? 'feed, ' : ''}i)
   ${heldIfAny(table, 'version v0, number n0, expires_at x0, updated_at u0, ttl_ms k0')}
 ), c as materialized (
   select case when pg_catalog.count(*) ${ge} 0 then ${now} end t from l
@@ -130,10 +134,12 @@ export function changeRows(dialect: Dialect, feed: 'feed' | 'no feed'): Statemen
     case when not counts then 0 when live and n0 is null then 1
       when ${is('act', 3)} and (not ${between('total', bigintMin, bigintMax)} or num ${lt} 0 and total ${lt} lo or num ${gt} 0 and total ${gt} hi) then 2
       when ${is('act', 4)} and num ${lt} old and num ${lt} lo or ${is('act', 5)} and num ${gt} old and num ${gt} hi then 2 else 0 end misfit,
-    case when keeps then x0 when puts then until when ${is('act', 6)} and x0 is not null then greatest(x0, until) end xa
+    case when keeps then ${kept('k0', 'o.k0')} when puts then ttl end lasts,
+    case when keeps then ${kept('x0', 'o.x0')} when puts then until when ${is('act', 6)} and x0 is not null then greatest(x0, until) end xa
   from l cross join c cross join lateral (select ${live} live, t ${plus} ${span('ttl')} until, ${between('act', '3', '5')} counts) z
     cross join lateral (select case when live then n0 else 0 end::pg_catalog.numeric old, counts or ${is('act', 1)} puts,
-      (${is('act', 0)} or ${is('act', 2)}) and ${is('chk', 0)} and v0 is null ghost, live and (keep or counts) keeps) y
+      (${is('act', 0)} or ${is('act', 2)}) and ${is('chk', 0)} and v0 is null ghost,
+      keep and ${kept('live', `o.v0 is not null and ${unexpired('o.x0', 't')}`)} or live and counts keeps) y
     cross join lateral (select old ${plus} num total) x
 ), j as materialized (
   select *, pg_catalog.bool_and(met and ${is('misfit', 0)}) over (partition by b) ok,
@@ -146,11 +152,11 @@ export function changeRows(dialect: Dialect, feed: 'feed' | 'no feed'): Statemen
         : ''
     }, n as (
   insert into ${table} (${identity}, version, updated_at, expires_at, ttl_ms, number, value, bytes${placed.columns})
-  select db, co, en, ke, ver, bt, case when ghost then '-infinity' else xa end, case when puts then ttl end, new::pg_catalog.int8, val::pg_catalog.json, pg_catalog.decode(byt, 'base64')${placed.values}
+  select db, co, en, ke, ver, bt, case when ghost then '-infinity' else xa end, lasts, new::pg_catalog.int8, val::pg_catalog.json, pg_catalog.decode(byt, 'base64')${placed.values}
   from j${placed.join} where ok and v0 is null and (puts or ghost) order by i on conflict do nothing returning 1
 ), u as (
   insert into ${table} (${identity}, version, updated_at, expires_at, ttl_ms, number, value, bytes${placed.columns})
-  select db, co, en, ke, ver, bt, xa, case when keeps then k0 else ttl end, new::pg_catalog.int8, val::pg_catalog.json, pg_catalog.decode(byt, 'base64')${placed.values}
+  select db, co, en, ke, ver, bt, xa, lasts, new::pg_catalog.int8, val::pg_catalog.json, pg_catalog.decode(byt, 'base64')${placed.values}
   from j${placed.join} where ok and v0 is not null and puts order by i ${overwrite} returning 1
 ), m as (
   update ${table} r set expires_at = xa from j

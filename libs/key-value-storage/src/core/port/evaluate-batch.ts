@@ -59,7 +59,7 @@ export function evaluateBatch(
   const before = changes.map(({ address }) => rowBefore(address));
   let time = now;
   for (const row of before) if (row !== undefined && row.updatedAt > time) time = row.updatedAt;
-  const commit = { version: batch.version, time, now, nextPosition };
+  const commit = { version: batch.version, time, now, nextPosition, rowBefore };
   let position: FeedPosition | undefined;
   const rows: ChangedRow[] = [];
   const effects: RowEffect[] = [];
@@ -92,6 +92,7 @@ interface Commit {
   readonly time: number;
   readonly now: number;
   readonly nextPosition: (() => FeedPosition) | undefined;
+  readonly rowBefore: (address: RowAddress) => Row | undefined;
 }
 
 /** The row afterwards (the same object when nothing changes), or why the change cannot be made. */
@@ -110,7 +111,7 @@ function applyChange(
           version: commit.version,
           value: change.value,
           updatedAt: commit.time,
-          ...expiryOf(change.ttl, row, commit.now),
+          ...expiryOf(change.ttl, keptRow(change.ttl, row, commit), commit.now),
           ...(position === undefined ? {} : { position }),
         };
       // plain literals, for speed
@@ -153,6 +154,13 @@ export function calculateNumber(change: NumericChange, row: Row | undefined): bi
   if (floor !== undefined && number < floor && number < old) return 'range';
   if (ceiling !== undefined && number > ceiling && number > old) return 'range';
   return number;
+}
+
+/** The row whose expiry a put may keep. */
+function keptRow(ttl: TimeToLive, row: Row | undefined, { rowBefore, now }: Commit): Row | undefined {
+  if (typeof ttl !== 'object' || ttl.of === undefined) return row;
+  const other = rowBefore(ttl.of);
+  return isLive(other, now) ? other : undefined;
 }
 
 function expiryOf(

@@ -78,10 +78,11 @@ export interface Check {
 }
 
 /**
- * The time to live of a written row: milliseconds by the provider's clock, without end, or until
- * the expiry of the existing row (`keepElse` where no row exists).
+ * The time to live of a written row: milliseconds by the provider's clock, without end, or that of
+ * the existing row, with its expiry (`keepElse` where no row exists). `of`: another row, which the
+ * batch checks or changes too; it counts as it is before the batch.
  */
-export type TimeToLive = number | 'never' | { readonly keepElse: number | 'never' };
+export type TimeToLive = number | 'never' | { readonly keepElse: number | 'never'; readonly of?: RowAddress };
 
 export type Change =
   /**

@@ -3,12 +3,13 @@
  * processes may build one index: each page is one batch that checks every row it rests on. The
  * status row keeps how far a build has come, so that another process continues it.
  */
+import type { Contribution } from '../commit/commit.js';
 import type { StorageAccess } from '../commit/storage-access.js';
 import { decodeKey } from '../encoding/key-encoding.js';
 import { inspect } from '../base/inspect.js';
 import { messageOf } from '../base/kinds.js';
 import { indexEntity, type ResolvedIndex } from './index-definition.js';
-import { indexAddress, IndexValue, looseTtlMs, putIndexRow, readIndexRow } from './index-row.js';
+import { indexAddress, IndexValue, putIndexRow, readIndexRow, ttlInIndex } from './index-row.js';
 import { readStatus, statusChange, type IndexStatus, type ReadStatus } from './index-status-row.js';
 import type { ResolvedState } from './state-definition.js';
 import { rowNameOf } from '../port/row-name.js';
@@ -167,8 +168,9 @@ async function indexRows<T>(
   }
   if (indexed.length === 0) return true;
   const { rows } = await access.read(indexed.map(({ to }) => ({ database, ...to })));
-  const checks: Check[] = [];
-  const changes: Change[] = [];
+  const lasting: { readonly checks: Check[]; readonly changes: Change[] } = { checks: [], changes: [] };
+  /** Rows with an expiry, each with the version of its entry, by which it is renewed. */
+  const expiring: (Contribution & { readonly version: string })[] = [];
   const owners = new Map<string, string>();
   for (const [position, { key, row, to }] of indexed.entries()) {
     const name = rowNameOf(to);
@@ -178,15 +180,23 @@ async function indexRows<T>(
     owners.set(name, key);
     if (there?.version === row.version) continue;
     const expected = there === undefined ? ('absent' as const) : { version: there.version };
-    checks.push(
-      { address: { ...space, key }, expected: { version: row.version } },
+    const entry = { container: space.container, entity: space.entity, key };
+    const checks = [
+      { address: entry, expected: { version: row.version } },
       { address: to, expected },
-    );
+    ];
     const value = new IndexValue(key, row.value as StoredValue & { readonly kind: 'json' }, row);
-    changes.push(putIndexRow(to, value, row.expiresAt === undefined ? 'never' : looseTtlMs));
+    const change = putIndexRow(to, value, ttlInIndex({ keepElse: 'never' }, entry, row));
+    if (row.expiresAt === undefined) {
+      lasting.checks.push(...checks);
+      lasting.changes.push(change);
+    } else expiring.push({ checks, changes: [change], version: row.version });
   }
-  if (changes.length === 0) return true;
-  return (await access.commit(database, { checks, changes })).outcome === 'committed';
+  const results = await Promise.all([
+    ...(lasting.changes.length === 0 ? [] : [access.commit(database, lasting)]),
+    ...expiring.map(({ version, ...own }) => access.commit(database, own, { version })),
+  ]);
+  return results.every(({ outcome }) => outcome === 'committed');
 }
 
 async function addressIn<T>(

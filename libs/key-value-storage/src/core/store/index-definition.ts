@@ -29,6 +29,9 @@ const indexesMax = 7;
 export const indexContainerOf = (stateContainer: string): string =>
   indexContainer + stateContainer.slice(stateContainer.indexOf(':') + 1);
 
+/** Of the rows of an index: another one is built anew. 2: rows expire with their entry. */
+const rowFormat = 2;
+
 /** The entity of the rows of one index and one definition of it. */
 export const indexEntity = (stateEntity: string, encodedName: string, hash: string): string =>
   [stateEntity, encodedName, hash].join(indexSeparator);
@@ -64,7 +67,7 @@ function resolveIndex(where: string, name: string, given: unknown, state: Indexe
     throw invalidOption(`${where}: version must be a whole number from 1; got ${inspect(version)}.`);
   // an upcast may change the keys of what is stored
   const identity = version ?? Function.prototype.toString.call(key);
-  const hash = textDigest(JSON.stringify([unique, state.schemaVersion, identity]));
+  const hash = textDigest(JSON.stringify([rowFormat, unique, state.schemaVersion, identity]));
   const encodedName = encodeText(name);
   const space = {
     container: indexContainerOf(state.container),

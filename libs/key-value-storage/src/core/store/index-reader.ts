@@ -12,7 +12,7 @@ import { CursorPage } from './cursor-page.js';
 import { frozenKey, type Entry } from './entry.js';
 import type { ResolvedIndex } from './index-definition.js';
 import { isIndexRowKey } from '../encoding/index-encoding.js';
-import { boundsOfKey, isLoose, readIndexRow, rowBounds } from './index-row.js';
+import { boundsOfKey, readIndexRow, rowBounds } from './index-row.js';
 import { IndexScan } from './index-scan.js';
 import type { IndexListRange, IndexPageRequest, IndexRange } from './index-types.js';
 import type { ReadOptions } from './call-options.js';
@@ -86,13 +86,9 @@ export class IndexReader<T, K extends Key> extends StoreIndex<T, K> {
   async count(range: IndexRange = {}, options?: ReadOptions): Promise<number> {
     assertOptions('count', options, readNames);
     const scope = this.#scope(range);
-    const all = { ...scope, limit: limits.pageItemsMax };
+    const all = { ...scope, limit: limits.pageItemsMax, values: 'omit' } as const;
     let count = 0;
-    for await (const { rows } of boundedPages(this.#scan, { ...all, values: 'omit' }, options)) {
-      // only with their values it is known whether the entries of loose rows are there
-      if (rows.some(({ row }) => isLoose(row))) return await this.#countValues(all, options);
-      count += rows.length;
-    }
+    for await (const { rows } of boundedPages(this.#scan, all, options)) count += rows.length;
     return count;
   }
 
@@ -102,12 +98,6 @@ export class IndexReader<T, K extends Key> extends StoreIndex<T, K> {
     const [{ rows }] = await this.#scan.scan([{ ...scope, ...consistencyOf(options), limit: 1 }], options);
     const [first] = rows;
     return first && (await this.#entry(scope, first));
-  }
-
-  async #countValues(range: CursorScope & { readonly limit: number }, options: ReadOptions | undefined) {
-    let count = 0;
-    for await (const { rows } of boundedPages(this.#scan, range, options)) count += rows.length;
-    return count;
   }
 
   #scope(range: IndexRange): CursorScope {

@@ -1,14 +1,8 @@
 /**
  * Rows of indexes. Each holds a copy of its entry, so that a page of an index is one scan, of one
- * moment, on every provider. Two forms:
- *
- * - In step: written by the batch that wrote the entry, with the same time to live. So version,
- *   `updatedAt` and expiry are those of the entry.
- * - Loose: the expiry of the entry is not known exactly, because the write keeps it, or the index
- *   was built later. The row outlasts the entry, and a reader looks at the entry too. Its time to
- *   live, `looseTtlMs`, marks it, also where a scan omits values.
- *
- * A row that was built later carries etag and time of its entry.
+ * moment, on every provider. It is written by the batch that writes the entry, and has its version,
+ * `updatedAt` and expiry: the expiry is copied in the commit where the entry keeps one. A row that
+ * was built later carries etag and time of its entry.
  */
 import { assertWithin } from '../base/assert-limits.js';
 import { storageError } from '../base/errors.js';
@@ -18,9 +12,6 @@ import { indexKeySeparator } from '../encoding/index-encoding.js';
 import { encodeKey } from '../encoding/key-encoding.js';
 import type { ResolvedIndex } from './index-definition.js';
 import type { Address, Row, RowAddress, StoredValue, TimeToLive, Value } from '../port/storage-provider.js';
-
-export const looseTtlMs = limits.ttlMsMax;
-export const isLoose = ({ ttlMs }: Row): boolean => ttlMs === looseTtlMs;
 
 /** The row of an entry in an index. `key`: of the index; `own`: the encoded key of the entry. */
 export function indexAddress(index: ResolvedIndex, key: Key, own: string): RowAddress {
@@ -72,6 +63,16 @@ export class IndexValue {
     this.#text ??= `[${JSON.stringify(this.own)},${JSON.stringify(version)},${JSON.stringify(updatedAt)},${this.stored.text}]`;
     return this.#text;
   }
+}
+
+/**
+ * The time to live of an index row, from that of its entry: `before` is the entry as it was. The
+ * expiry that an entry keeps may move without a new version, so it is copied in the commit.
+ */
+export function ttlInIndex(ttl: TimeToLive, entry: RowAddress, before: Row | undefined): TimeToLive {
+  if (typeof ttl !== 'object') return ttl;
+  if (before === undefined) return ttl.keepElse;
+  return before.expiresAt === undefined ? 'never' : { keepElse: 'never', of: entry };
 }
 
 /**

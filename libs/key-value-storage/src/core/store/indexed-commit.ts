@@ -12,7 +12,7 @@ import type { StorageAccess } from '../commit/storage-access.js';
 import { retrying } from '../contention/retry-on-conflict.js';
 import type { Key } from '../base/key.js';
 import type { ResolvedIndex } from './index-definition.js';
-import { indexAddress, IndexValue, isLoose, looseTtlMs, putIndexRow, readIndexRow } from './index-row.js';
+import { indexAddress, IndexValue, putIndexRow, ttlInIndex } from './index-row.js';
 import type { IndexStatuses } from './index-status.js';
 import type { ResolvedState } from './state-definition.js';
 import { rowNameOf } from '../port/row-name.js';
@@ -73,10 +73,8 @@ const attemptsInTransaction = 3;
 
 export class IndexedCommit {
   readonly #context: CommitContext;
-  /** Index rows that have another version than their entry: they need no renewal. */
-  readonly #looseRows = new Set<string>();
-  /** Rows of unique indexes whose entry has expired, with their versions. */
-  readonly #leftovers = new Map<string, string>();
+  /** Index rows that another program has left with another version than their entry has. */
+  readonly #strayRows = new Set<string>();
   #known: ReadonlyMap<string, Row> | undefined;
   #attempt: Attempt | undefined;
 
@@ -133,31 +131,17 @@ export class IndexedCommit {
     const name = rowNameOf(conflict.address);
     const { claims, renewed } = this.#attempt as Attempt;
     const claim = claims.get(name);
-    if (claim !== undefined) await this.#judgeClaim(name, claim);
-    else if (renewed.has(name)) this.#looseRows.add(name);
+    if (claim !== undefined) await this.#judgeClaim(claim);
+    else if (renewed.has(name)) this.#strayRows.add(name);
     else this.#known = undefined;
     return true;
   }
 
-  /** `UNIQUE_TAKEN`, unless the row is gone, or is left over from an entry that has expired. */
-  async #judgeClaim(name: string, { state, index, key, address }: Claim): Promise<void> {
+  /** `UNIQUE_TAKEN`, unless the row is gone. */
+  async #judgeClaim({ state, index, key, address }: Claim): Promise<void> {
     const { access, database, signal } = this.#context;
-    const at = { database, ...address };
-    const { row } = await access.readOne(at, { signal });
-    if (row === undefined) return;
-    if (isLoose(row)) {
-      const { own, version } = readIndexRow(at, row);
-      const { container, entity } = state.state;
-      const owner = await access.readOne(
-        { database, container, entity, key: own },
-        { signal, values: 'omit' },
-      );
-      if (owner.row?.version !== version) {
-        this.#leftovers.set(name, row.version);
-        return;
-      }
-    }
-    throw uniqueTaken(state.state, index, key);
+    const { row } = await access.readOne({ database, ...address }, { signal, values: 'omit' });
+    if (row !== undefined) throw uniqueTaken(state.state, index, key);
   }
 
   async #prepare(): Promise<Contribution> {
@@ -167,7 +151,7 @@ export class IndexedCommit {
       const pending = each?.statuses.beforeWrite(database, signal);
       if (pending !== undefined) await pending;
     }
-    const batch = new BatchOfIndexes(this.#leftovers, this.#looseRows);
+    const batch = new BatchOfIndexes(this.#strayRows);
     const expected = new Map(own.checks.map((check) => [rowNameOf(check.address), check.expected]));
     const before = await this.#rowsBefore(states, expected);
     const readHere = new Map<string, Check>();
@@ -256,17 +240,15 @@ interface IndexedKey {
 class BatchOfIndexes {
   readonly claims = new Map<string, Claim>();
   readonly renewed = new Set<string>();
-  readonly #leftovers: ReadonlyMap<string, string>;
-  readonly #looseRows: ReadonlySet<string>;
+  readonly #strayRows: ReadonlySet<string>;
   /** By the name of their row: a key that moves from one entry to another is one change. */
   readonly #changes = new Map<string, Change>();
   readonly #checks = new Map<string, Check>();
   /** Rows of unique indexes that entries of this batch have, or had. */
   readonly #held = new Set<string>();
 
-  constructor(leftovers: ReadonlyMap<string, string>, looseRows: ReadonlySet<string>) {
-    this.#leftovers = leftovers;
-    this.#looseRows = looseRows;
+  constructor(strayRows: ReadonlySet<string>) {
+    this.#strayRows = strayRows;
   }
 
   /** Adds what the change of one entry means. `before`: the entry as it was. */
@@ -286,7 +268,7 @@ class BatchOfIndexes {
     }
     if (change.kind !== 'put') return;
     const value = new IndexValue(own, change.value as StoredValue & { readonly kind: 'json' });
-    const ttl = ttlInIndex(change.ttl, before);
+    const ttl = ttlInIndex(change.ttl, change.address, before);
     for (const { index, key, address: row } of next) {
       const name = rowNameOf(row);
       if (index.unique) {
@@ -297,13 +279,11 @@ class BatchOfIndexes {
     }
   }
 
-  /**
-   * A row in step has the version of its entry. Another one outlasts it, and needs no renewal.
-   */
   #renew(old: readonly IndexedKey[], ttlMs: number, before: Row | undefined): void {
+    if (before?.expiresAt === undefined) return;
     for (const { address } of old) {
       const name = rowNameOf(address);
-      if (before === undefined || this.#looseRows.has(name)) continue;
+      if (this.#strayRows.has(name)) continue;
       this.renewed.add(name);
       this.#checks.set(name, { address, expected: { version: before.version } });
       this.#changes.set(name, { kind: 'renew', address, ttlMs });
@@ -317,11 +297,7 @@ class BatchOfIndexes {
         this.claims.delete(name);
         continue;
       }
-      const leftover = this.#leftovers.get(name);
-      this.#checks.set(name, {
-        address,
-        expected: leftover === undefined ? 'absent' : { version: leftover },
-      });
+      this.#checks.set(name, { address, expected: 'absent' });
     }
     return { checks: [...this.#checks.values()], changes: [...this.#changes.values()] };
   }
@@ -332,11 +308,4 @@ function keysIn({ indexes }: IndexedState, own: string, value: unknown): readonl
     const key = index.keyOf(value);
     return key === undefined ? [] : [{ index, key, address: indexAddress(index, key, own) }];
   });
-}
-
-/** In step with the entry; loose where the write keeps an expiry. */
-function ttlInIndex(ttl: TimeToLive, before: Row | undefined): TimeToLive {
-  if (typeof ttl !== 'object') return ttl;
-  if (before === undefined) return ttl.keepElse;
-  return before.expiresAt === undefined ? 'never' : looseTtlMs;
 }

@@ -165,6 +165,10 @@ describe('Calls of the provider', () => {
     assert.deepEqual(await callsOf((n) => slots.set('a', { doctor: 'x', day: n })), ['read', 'commit']);
     assert.deepEqual(await callsOf(() => slots.index('byDoctor').page({ limit: 5 })), ['scan']);
     assert.deepEqual(await callsOf(() => slots.index('byNote').get('n')), ['scan']);
+    await slots.set('short', { doctor: 'x', day: 1 }, { ttlMs: 60_000 });
+    const keep = (n: number) => slots.update('short', (slot) => ({ ...slot, doctor: 'y', day: n }));
+    assert.deepEqual(await callsOf(keep), ['read', 'commit']);
+    assert.deepEqual(await callsOf(() => slots.index('byDoctor').page({ prefix: ['y'] })), ['scan']);
     const plain = storage.store(defineState<Slot>('plain'));
     assert.deepEqual(await callsOf((n) => plain.set('a', { doctor: 'x', day: n })), ['commit']);
   });

@@ -4,9 +4,10 @@
  * it for every store.
  */
 import assert from 'node:assert/strict';
+import type { Address } from '../../../provider.js';
 import { breaks, changesResults, changesChanges, commitOne } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';
-import { check, put, renew, sum } from '../../kit/batches.js';
+import { check, put, remove, renew, rowAddress, sum } from '../../kit/batches.js';
 
 const law = 6;
 const hour = 3_600_000;
@@ -70,6 +71,57 @@ export const keptExpiryClauses: readonly Clause[] = [
         (await subject.mustCommit({ changes: [put(short, '3', { keepElse: 'never' })] })).rows,
         [{ existed: false }],
       );
+    },
+  },
+  {
+    name: '‘keepElse’ with ‘of’ gives a row the expiry of another row of the batch, as it is before the batch; without that row its own TTL applies.',
+    law,
+    capability: 'clock',
+    broken: changesChanges('keeps the expiry of the written row', (change) =>
+      change.kind === 'put' && typeof change.ttl === 'object'
+        ? { ...change, ttl: { keepElse: change.ttl.keepElse } }
+        : change,
+    ),
+    async run(subject) {
+      const [short, forever, gone] = ['short', 'forever', 'gone'].map((key) => subject.address(key)) as [
+        Address,
+        Address,
+        Address,
+      ];
+      const copies = ['copy', 'copy of none', 'copy of gone', 'copy of a check'].map((key) =>
+        subject.address(key),
+      ) as [Address, Address, Address, Address];
+      const version = await subject.putRow(forever, '1');
+      const { time } = await subject.mustCommit({
+        changes: [put(short, '1', 1_000), put(gone, '1', 100), put(copies[0], '0', 50_000)],
+      });
+      await subject.clock.advance(100);
+      const now = time + 100;
+      const like = (of: Address) => ({ keepElse: 9_000, of: rowAddress(of) });
+      const { rows } = await subject.mustCommit({
+        checks: [check(forever, version)],
+        changes: [
+          put(copies[0], '2', like(short)),
+          put(short, '2', 7_000),
+          put(copies[1], '2', like(forever)),
+          remove(gone),
+          put(copies[2], '2', like(gone)),
+          put(copies[3], '2', like(short)),
+        ],
+      });
+      assert.deepEqual(rows, [
+        { existed: true, expiresAt: time + 1_000 },
+        { existed: true, expiresAt: now + 7_000 },
+        { existed: false },
+        { existed: false },
+        { existed: false, expiresAt: now + 9_000 },
+        { existed: false, expiresAt: time + 1_000 },
+      ]);
+      const copy = await subject.readRow(copies[0]);
+      assert.deepEqual([copy?.ttlMs, copy?.expiresAt], [1_000, time + 1_000]);
+      assert.equal((await subject.readRow(copies[1]))?.expiresAt, undefined);
+      await subject.clock.advance(900);
+      assert.deepEqual(await subject.scanKeys(), ['copy of gone', 'copy of none', 'forever', 'short']);
     },
   },
   {
