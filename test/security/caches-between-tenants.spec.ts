@@ -3,9 +3,9 @@
  * ignores one of the two headers.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { MemoryProvider } from '@kvent/key-value-storage';
 import { Client } from '../e2e/client.js';
 import { openShop, type RunningShop } from '../e2e/shop.js';
-import { storages } from '../e2e/storages.js';
 import { rfc9111, varnish, type RunningCache, type SharedCache } from './http-cache.js';
 
 const installed = await varnish();
@@ -28,14 +28,10 @@ const paths = [
   '/orders',
 ] as const;
 
-describe.each(caches)('Behind $name, the shop', (given) => {
+describe.each(['express', 'fastify'] as const)('The shop, on %s', (http) => {
   let shop: RunningShop;
-  let cache: RunningCache;
   beforeAll(async () => {
-    const [memory] = storages;
-    if (memory === undefined) throw new Error('There is no storage to run the shop on.');
-    shop = await openShop(await memory.create());
-    cache = await given.open(shop.port);
+    shop = await openShop({ openProvider: () => new MemoryProvider() }, { http });
     for (const tenant of ['acme', 'globex']) {
       const client = shop.client.as(tenant);
       await client.post('/products', { sku: `of-${tenant}-alone`, title: `Of ${tenant}`, priceCents: 1 });
@@ -43,44 +39,47 @@ describe.each(caches)('Behind $name, the shop', (given) => {
       await client.post('/stock/mug/receipts', { quantity: tenant === 'acme' ? 11 : 22 });
     }
   });
-  afterAll(async () => {
-    await cache[Symbol.asyncDispose]();
-    await shop[Symbol.asyncDispose]();
+  afterAll(async () => await shop[Symbol.asyncDispose]());
+
+  describe.each(caches)('behind $name', (given) => {
+    let cache: RunningCache;
+    beforeAll(async () => void (cache = await given.open(shop.port)));
+    afterAll(async () => await cache[Symbol.asyncDispose]());
+
+    it.each(paths)(
+      'sends the same answer to GET %s, for each tenant and without one, as without the cache',
+      async (path) => {
+        const behind = new Client(cache.address);
+        for (const [through, directly] of [
+          [behind.as('acme'), shop.client.as('acme')],
+          [behind.as('globex'), shop.client.as('globex')],
+          [behind, shop.client],
+          [behind.as('acme'), shop.client.as('acme')],
+        ] as const) {
+          const [cached, direct] = [await through.get(path), await directly.get(path)];
+          expect([cached.status, withoutPerRequest(cached.body)]).toEqual([
+            direct.status,
+            withoutPerRequest(direct.body),
+          ]);
+          expect(cached.headers.get('etag')).toBe(direct.headers.get('etag'));
+        }
+      },
+    );
+
+    it.each(['/products/mug', '/products/pen'])(
+      'never confuses the ETags of two tenants for %s',
+      async (path) => {
+        const behind = new Client(cache.address);
+        for (const client of [behind, shop.client]) {
+          const etag = (await client.as('acme').get(path)).headers.get('etag');
+          expect(etag).not.toBeNull();
+          const foreign = await client.as('globex').get(path, { 'If-None-Match': etag as string });
+          expect(foreign.status).toBe(200);
+          expect(foreign.headers.get('etag')).not.toBe(etag);
+        }
+      },
+    );
   });
-
-  it.each(paths)(
-    'sends the same answer to GET %s, for each tenant and without one, as without the cache',
-    async (path) => {
-      const behind = new Client(cache.address);
-      for (const [through, directly] of [
-        [behind.as('acme'), shop.client.as('acme')],
-        [behind.as('globex'), shop.client.as('globex')],
-        [behind, shop.client],
-        [behind.as('acme'), shop.client.as('acme')],
-      ] as const) {
-        const [cached, direct] = [await through.get(path), await directly.get(path)];
-        expect([cached.status, withoutPerRequest(cached.body)]).toEqual([
-          direct.status,
-          withoutPerRequest(direct.body),
-        ]);
-        expect(cached.headers.get('etag')).toBe(direct.headers.get('etag'));
-      }
-    },
-  );
-
-  it.each(['/products/mug', '/products/pen'])(
-    'never confuses the ETags of two tenants for %s',
-    async (path) => {
-      const behind = new Client(cache.address);
-      for (const client of [behind, shop.client]) {
-        const etag = (await client.as('acme').get(path)).headers.get('etag');
-        expect(etag).not.toBeNull();
-        const foreign = await client.as('globex').get(path, { 'If-None-Match': etag as string });
-        expect(foreign.status).toBe(200);
-        expect(foreign.headers.get('etag')).not.toBe(etag);
-      }
-    },
-  );
 });
 
 /** A body without the fields that differ in each request. */

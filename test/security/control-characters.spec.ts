@@ -43,9 +43,9 @@ describe('The command line', () => {
   });
 });
 
-describe('The shop', () => {
+describe.each(['express', 'fastify'] as const)('The shop, on %s', (http) => {
   let shop: RunningShop;
-  beforeAll(async () => void (shop = await openShop({ openProvider: () => new MemoryProvider() })));
+  beforeAll(async () => void (shop = await openShop({ openProvider: () => new MemoryProvider() }, { http })));
   afterAll(async () => await shop[Symbol.asyncDispose]());
 
   it('sends no control character of an id back in a problem', async () => {

@@ -29,11 +29,11 @@ function pumped(pump: string, size: number): string {
 const headerBytes = 12_000;
 const bodyBytes = 96_000;
 
-describe('A long text from a client', () => {
+describe.each(['express', 'fastify'] as const)('A long text from a client, on %s', (http) => {
   let shop: RunningShop;
   let acme: Client;
   beforeAll(async () => {
-    shop = await openShop({ openProvider: () => new MemoryProvider() });
+    shop = await openShop({ openProvider: () => new MemoryProvider() }, { http });
     acme = shop.client.as('acme');
   });
   afterAll(async () => await shop[Symbol.asyncDispose]());
@@ -56,7 +56,8 @@ describe('A long text from a client', () => {
       for (const body of bodies) {
         const order = (size: number) => acme.post('/orders', body(size), { 'Idempotency-Key': 'k' });
         const product = (size: number) => acme.put('/products/mug', body(size), { 'If-Match': '*' });
-        for (const send of [order, product])
+        // one route for each framework is enough: behind it, the code is the same
+        for (const send of http === 'express' ? [order, product] : [order])
           expect(await growthOf(send, bodyBytes * 0.9)).toBeLessThan(growthMax);
       }
     });
@@ -72,12 +73,12 @@ describe('A long text from a client', () => {
         (size: number) => ({ 'X-Tenant-Id': value(size) }),
         (size: number) => ({ Accept: value(size) }),
         (size: number) => ({ 'X-Correlation-Id': value(size) }),
-      ])
-        for (const send of [
-          (size: number) => acme.get('/products/mug', headers(size)),
-          (size: number) => acme.put('/products/mug', { title: 'x', priceCents: 1 }, headers(size)),
-        ])
+      ]) {
+        const put = (size: number) => acme.put('/products/mug', { title: 'x', priceCents: 1 }, headers(size));
+        const get = (size: number) => acme.get('/products/mug', headers(size));
+        for (const send of http === 'express' ? [get, put] : [put])
           expect(await growthOf(send, headerBytes)).toBeLessThan(growthMax);
+      }
     });
 
     it('in a path and in a query', async () => {

@@ -16,15 +16,7 @@ import { indexAddress, IndexValue, putIndexRow, ttlInIndex } from './index-row.j
 import type { IndexStatuses } from './index-status.js';
 import type { ResolvedState } from './state-definition.js';
 import { rowNameOf } from '../port/row-name.js';
-import type {
-  Change,
-  Check,
-  Expected,
-  Row,
-  RowAddress,
-  StoredValue,
-  TimeToLive,
-} from '../port/storage-provider.js';
+import type { Change, Check, Expected, Row, RowAddress, StoredValue } from '../port/storage-provider.js';
 import type { ValueCodec } from './value-codec.js';
 
 /** A state with indexes, as commits need it. */
