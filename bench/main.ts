@@ -5,11 +5,12 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { bulkTable, measureBulk } from './bulk.js';
 import { startPostgres, type DatabaseServer } from './database-server.js';
 import { describeMachine, machineOf } from './machine.js';
-import { measureOpening, openingTable, type OpeningResult } from './opening.js';
+import { measureOpening, openingTable } from './opening.js';
 import { productBytes } from './product.js';
-import { measureProjections, projectionsTable, type ProjectionsResult } from './projections.js';
+import { measureProjections, projectionsTable } from './projections.js';
 import { root } from './root.js';
 import { runSuite, type SuiteResult } from './run-suite.js';
 import { eventsEmbedded, eventsOnPostgres } from './suites/events.js';
@@ -17,9 +18,9 @@ import { feed } from './suites/feed.js';
 import { file } from './suites/file.js';
 import { memory } from './suites/memory.js';
 import { postgres } from './suites/postgres.js';
-import type { Suite } from './suite.js';
+import { titleOf, type Suite } from './suite.js';
 import { legendOf, tableOf } from './table.js';
-import { measureWatches, watchesTable, type WatchesResult } from './watches.js';
+import { measureWatches, watchesTable } from './watches.js';
 
 /** The values of `--suite`. */
 const suites: Readonly<Record<string, readonly Suite[]>> = {
@@ -28,21 +29,82 @@ const suites: Readonly<Record<string, readonly Suite[]>> = {
   postgres: [postgres],
   events: [eventsOnPostgres, eventsEmbedded],
   feed,
-  // has no contenders: see watches.ts
+  // has no contenders: see `measurements`
   watches: [],
 };
 const help = `npm run bench -- [options]
   --suite memory|file|postgres|events|feed|watches  the suite to run (all)
-  --only <text>         works whose title contains this: 'get', 'save, 64'
+  --only <text>         works whose title contains this: 'get', 'save, 64'; 'opening', 'bulk' or 'projections' of the suites file, postgres and feed
   --rounds <n>          number of rounds; each contender is measured once per round (7)
   --ms <n>              length of a measuring window in milliseconds (200; postgres and events 500)
-  --entries <n>         entries of the opening test in the file suite, and events of the long streams (100000); 0: no opening test
+  --entries <n>         entries of the opening test, rows of bulk, events of the projections and of the long streams (100000); 0: works only
   --json <file>         file for the figures (.tmp/bench-results/<time>.json)
   --directory <path>    folder for data, on a disk (.tmp/bench)
 `;
 
+/** What a measurement that has no contenders gets. */
+interface MeasurementOptions {
+  readonly directory: string;
+  readonly server: () => Promise<DatabaseServer>;
+  readonly rounds: number;
+  readonly entries: number;
+}
+interface Measurement {
+  /** The value of `--suite`. */
+  readonly suite: string;
+  /** The field of the results. */
+  readonly name: string;
+  readonly run: (
+    options: MeasurementOptions,
+  ) => Promise<{ readonly result: unknown; readonly table: string }>;
+}
+
 /** Items of watches whose delay is measured. */
 const watchedItems = 100;
+const fewRounds = 3;
+
+/** They follow the works of their suite. */
+const measurements: readonly Measurement[] = [
+  {
+    suite: 'file',
+    name: 'opening',
+    run: async ({ directory, rounds, entries }) => {
+      const result = await measureOpening({ directory, entries, rounds: Math.min(rounds, fewRounds) });
+      return { result, table: openingTable(result) };
+    },
+  },
+  {
+    suite: 'feed',
+    name: 'projections',
+    run: async ({ directory, server, rounds, entries }) => {
+      const appends = Math.max(1, Math.min(100, Math.floor(entries / 1_000)));
+      const result = await measureProjections({
+        directory,
+        server: await server(),
+        rounds: Math.min(rounds, fewRounds),
+        events: entries,
+        appends,
+      });
+      return { result, table: projectionsTable(result) };
+    },
+  },
+  {
+    suite: 'postgres',
+    name: 'bulk',
+    run: async ({ directory, server, rounds, entries }) => {
+      const result = await measureBulk({ directory, server: await server(), rounds, rows: entries });
+      return { result, table: bulkTable(result) };
+    },
+  },
+  {
+    suite: 'watches',
+    name: 'watches',
+    run: async ({ directory, server, rounds }) => {
+      const result = await measureWatches({ directory, server: await server(), rounds, items: watchedItems });
+      return { result, table: watchesTable(result) };
+    },
+  },
+];
 
 const { values } = parseArgs({
   options: {
@@ -61,7 +123,8 @@ if (values.help) process.stdout.write(help);
 else await bench();
 
 async function bench(): Promise<void> {
-  const chosen = values.suite === undefined ? Object.values(suites).flat() : suitesOf(values.suite);
+  const chosen = values.suite === undefined ? Object.keys(suites) : [values.suite];
+  for (const name of chosen) assertSuite(name);
   const [rounds, entries] = [numberOf('rounds', 1), numberOf('entries', 0)];
   const ms = values.ms === undefined ? undefined : numberOf('ms', 1);
   const directory = join(resolve(values.directory), String(process.pid));
@@ -70,48 +133,34 @@ async function bench(): Promise<void> {
     `${describeMachine(machine)}\n${rounds} rounds, a value of ${productBytes} bytes of JSON\n\n`,
   );
   const results: SuiteResult[] = [];
-  let opening: readonly OpeningResult[] = [];
-  let projections: ProjectionsResult | undefined;
-  let watches: WatchesResult | undefined;
+  const measured: Record<string, unknown> = {};
   let started: Promise<DatabaseServer> | undefined;
   const server = (): Promise<DatabaseServer> => (started ??= startPostgres(directory));
   try {
-    for (const suite of chosen) {
-      const result = await runSuite(suite, {
-        rounds,
-        longEvents: Math.max(entries, 1_000),
-        ms,
-        only: values.only,
-        directory: join(directory, suite.name),
-        server,
-        onServer: (description) => void process.stdout.write(`${description}\n\n`),
-        onWork: (work, contenders) => void process.stdout.write(`${tableOf(work, contenders, suite.ours)}\n`),
-      });
-      results.push(result);
-      if (suite === file && entries > 0 && values.only === '') {
-        opening = await measureOpening({ directory, entries, rounds: Math.min(rounds, 3) });
-        process.stdout.write(`${openingTable(opening)}\n`);
+    for (const name of chosen) {
+      for (const suite of suites[name] ?? []) {
+        if (!suite.works.some((work) => titleOf(work).includes(values.only))) continue;
+        const result = await runSuite(suite, {
+          rounds,
+          longEvents: Math.max(entries, 1_000),
+          ms,
+          only: values.only,
+          directory: join(directory, suite.name),
+          server,
+          onServer: (description) => void process.stdout.write(`${description}\n\n`),
+          onWork: (work, contenders) =>
+            void process.stdout.write(`${tableOf(work, contenders, suite.ours)}\n`),
+        });
+        results.push(result);
+        process.stdout.write(`${legendOf(result.contenders)}\n`);
       }
-      process.stdout.write(`${legendOf(result.contenders)}\n`);
-    }
-    if (chosen.some((suite) => feed.includes(suite)) && entries > 0 && values.only === '') {
-      projections = await measureProjections({
-        directory: join(directory, 'projections'),
-        server: await server(),
-        rounds: Math.min(rounds, 3),
-        events: entries,
-        appends: Math.max(1, Math.min(100, Math.floor(entries / 1_000))),
-      });
-      process.stdout.write(`${projectionsTable(projections)}\n`);
-    }
-    if (values.suite === 'watches' || (values.suite === undefined && values.only === '')) {
-      watches = await measureWatches({
-        directory: join(directory, 'watches'),
-        server: await server(),
-        rounds,
-        items: watchedItems,
-      });
-      process.stdout.write(`${watchesTable(watches)}\n`);
+      for (const each of measurements) {
+        if (each.suite !== name || entries === 0 || !each.name.includes(values.only)) continue;
+        const folder = join(directory, each.name);
+        const { result, table } = await each.run({ directory: folder, server, rounds, entries });
+        measured[each.name] = result;
+        process.stdout.write(`${table}\n`);
+      }
     }
   } finally {
     await (await started)?.close();
@@ -122,16 +171,14 @@ async function bench(): Promise<void> {
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(
     path,
-    `${JSON.stringify({ at, machine, rounds, ms, productBytes, suites: results, opening, projections, watches }, undefined, 2)}\n`,
+    `${JSON.stringify({ at, machine, rounds, ms, productBytes, suites: results, ...measured }, undefined, 2)}\n`,
   );
   process.stdout.write(`written to ${path}\n`);
 }
 
-function suitesOf(name: string): readonly Suite[] {
-  const chosen = Object.hasOwn(suites, name) ? suites[name] : undefined;
-  if (chosen === undefined)
+function assertSuite(name: string): void {
+  if (!Object.hasOwn(suites, name))
     throw new Error(`--suite must be one of ${Object.keys(suites).join(', ')}; got '${name}'.`);
-  return chosen;
 }
 
 function numberOf(name: 'rounds' | 'ms' | 'entries', least: number): number {

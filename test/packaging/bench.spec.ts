@@ -137,7 +137,9 @@ describe('a short run of the bench', () => {
       expect(printed).toContain(results.machine.fileSystem);
       expect(printed).toMatch(/survives +compares +returns/);
       if (suite === 'postgres')
-        expect(printed).toMatch(/fsync on, synchronous_commit on.*\n[^]*conflicts: kvent /);
+        expect(printed).toMatch(
+          /fsync on, synchronous_commit on.*\n[^]*conflicts: kvent [^]*\n {2}COPY .*\n {2}kvent, Postgres +[\d,]+ /,
+        );
       if (suite === 'events') expect(printed).toMatch(/conflicts: kvent [^]*kvent, JSON file +[\d,]+ /);
       if (suite === 'feed')
         expect(printed).toMatch(/ kvent, Postgres +1,000 +[\d,]+ [^]*another process +1 /);
