@@ -7,6 +7,11 @@ export interface Work {
   readonly callers: number;
   /** The contender whose calls per second count as 1. */
   readonly reference: string;
+  /**
+   * A contender that stores what `ours` store (ids, metadata, times), where the reference does not:
+   * the ratios to it are printed too.
+   */
+  readonly likeForLike?: string;
   /** The aim of the design for `ours` on a quiet machine, as a multiple of the reference. */
   readonly aim?: number;
   /** What the verb does in this work, if its name does not say it. */

@@ -30,7 +30,12 @@ export function tableOf(
       ];
     });
   const title = `${titleOf(result)}${note === undefined ? '' : ` (${note})`}; × ${reference}`;
-  const remarks = [...aimsOf(result, ours), ...contentionOf(result), ...stallsOf(result)];
+  const remarks = [
+    ...aimsOf(result, ours),
+    ...likeForLikeOf(result, ours),
+    ...contentionOf(result),
+    ...stallsOf(result),
+  ];
   return [title, ...[...columns([heading, ...lines]), ...remarks].map((line) => `  ${line}`), ''].join('\n');
 }
 
@@ -54,6 +59,17 @@ function aimsOf({ aim, rows }: WorkResult, ours: readonly string[]): readonly st
     .map(
       ({ contender, ratio }) =>
         `aim: ≥ ${aim} ×, ${ratio >= aim ? 'reached' : 'MISSED'} by ${contender} with ${ratio.toPrecision(3)} ×`,
+    );
+}
+
+function likeForLikeOf({ likeForLike, rows }: WorkResult, ours: readonly string[]): readonly string[] {
+  const other = rows.find(({ contender }) => contender === likeForLike);
+  if (other === undefined) return [];
+  return rows
+    .filter(({ contender }) => ours.includes(contender))
+    .map(
+      ({ contender, ratio }) =>
+        `like for like (ids, metadata, times): ${contender} ${(ratio / other.ratio).toPrecision(3)} × ${other.contender}`,
     );
 }
 

@@ -1,7 +1,8 @@
 /**
  * Good handwritten code for event streams with `pg`: one row per stream with its version, one row
  * per event, and an append that checks the version and inserts the events in one prepared
- * statement. The reference of the event suite; every choice was made in its favour.
+ * statement. What Kvent stores
+ * too, it stores: ids, metadata, times; every other choice was made in its favour.
  */
 import { Pool, type QueryResultRow } from 'pg';
 import { randomUUID } from 'node:crypto';
@@ -31,20 +32,20 @@ export const openPgStreamsByHand: Opening = async ({ database, longEvents }) => 
   await pool.query(`
     create table ${schema}.stream (tenant text not null, id text not null, version bigint not null, primary key (tenant, id));
     create table ${schema}.event (tenant text not null, stream text not null, version bigint not null, id uuid not null, type text not null, data json not null,
-      recorded_at timestamptz not null, primary key (tenant, stream, version));
+      metadata json not null, recorded_at timestamptz not null, primary key (tenant, stream, version));
     create table ${schema}.idempotency (tenant text not null, stream text not null, key text not null, version bigint not null, content text not null,
       at timestamptz not null, primary key (tenant, stream, key))`);
   const advance = (condition: string): string => `insert into ${schema}.stream as s (tenant, id, version)
       select $1, $2, $4 where $3::bigint is null or $3 = 0 or exists (select from ${schema}.stream where tenant = $1 and id = $2)
       on conflict (tenant, id) do update set version = s.version + $4 ${condition} returning version`;
-  const inserted = `insert into ${schema}.event (tenant, stream, version, id, type, data, recorded_at)
-      select $1, $2, u.version - $4 + e.i, e.id, e.type, e.data::json, now() from u, unnest($5::uuid[], $6::text[], $7::text[]) with ordinality e(id, type, data, i)`;
+  const inserted = `insert into ${schema}.event (tenant, stream, version, id, type, data, metadata, recorded_at)
+      select $1, $2, u.version - $4 + e.i, e.id, e.type, e.data::json, '{}'::json, now() from u, unnest($5::uuid[], $6::text[], $7::text[]) with ordinality e(id, type, data, i)`;
   const texts = {
     append: `with u as (${advance('where s.version = $3')}), n as (${inserted}) select version from u`,
     append_any: `with u as (${advance('where $3::bigint is null')}), n as (${inserted}) select version from u`,
     append_keyed: `with u as (${advance('where s.version = $3')}), n as (${inserted}),
       m as (insert into ${schema}.idempotency select $1, $2, $8, u.version, $9, now() from u) select version from u`,
-    read: `select version, type, data, recorded_at from ${schema}.event where tenant = $1 and stream = $2 order by version`,
+    read: `select version, id, type, data, metadata, recorded_at from ${schema}.event where tenant = $1 and stream = $2 order by version`,
     version: `select version from ${schema}.stream where tenant = $1 and id = $2`,
   };
   const run = async <R extends QueryResultRow>(
