@@ -59,8 +59,8 @@ export {
   type ProjectionDefinition,
   type ProjectionOptions,
 } from './core/projections/projection-definition.js';
+export { On, type ReactionContext } from './core/projections/class-handlers.js';
 export {
-  On,
   Projection,
   projectionFrom,
   type ProjectionClass,
@@ -82,12 +82,12 @@ export {
 } from './core/projections/projection-runner.js';
 export {
   defineReaction,
-  type ReactionContext,
   type ReactionDefinition,
   type ReactionHandler,
   type ReactionHandlers,
   type ReactionOptions,
 } from './core/reactions/reaction-definition.js';
+export { Reaction, reactionFrom, type ReactionClass } from './core/reactions/reaction-class.js';
 export {
   ReactionRunner,
   type ReactionHealth,

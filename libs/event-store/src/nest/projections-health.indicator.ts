@@ -1,38 +1,26 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
-import { isStorageError } from '@kvent/key-value-storage';
-import { assertOptions, inspect, outOfRange, timerMsMax } from '@kvent/key-value-storage/internal';
-import { onceForApplication } from '@kvent/key-value-storage/internal/nest';
-import type { ProjectionLag } from '../core/projections/projection-health.js';
 import type { ProjectionRunner } from '../core/projections/projection-runner.js';
-
-type Status = 'up' | 'degraded' | 'down';
+import {
+  checkRunners,
+  runnersOfApplication,
+  type ProjectionsHealthOptions,
+  type RunnerCheck,
+} from './check-runners.js';
 
 /** The health of one projection. `code` is the reason when its lag cannot be read. */
-export interface ProjectionCheck {
+export interface ProjectionCheck extends RunnerCheck {
   readonly projection: string;
   readonly version: number;
-  readonly status: Status;
-  readonly lag?: ProjectionLag;
-  /** Tenants that wait for an event that cannot be applied, in this process. */
-  readonly stoppedTenants: number;
-  /** Streams that are put aside, of all tenants; absent where they cannot be read. */
-  readonly parkedStreams?: number;
-  readonly code?: string;
 }
 
 /** The result of an indicator for Terminus. */
 export type ProjectionsCheck<Key extends string> = Record<
   Key,
-  { readonly status: Status; readonly projections: readonly ProjectionCheck[] }
+  { readonly status: RunnerCheck['status']; readonly projections: readonly ProjectionCheck[] }
 >;
 
-export interface ProjectionsHealthOptions {
-  /** A projection whose first unread event is older is degraded. Milliseconds. @default 60_000 */
-  readonly maxLagMs?: number | undefined;
-  /** Milliseconds for reading the lag; after them, the projection is down. @default 1_000 */
-  readonly timeoutMs?: number | undefined;
-}
+export const projectionRunners = runnersOfApplication<ProjectionRunner>('projections');
 
 /**
  * A health indicator for Terminus 12, of all projections of the application: `this.health.check([()
@@ -58,57 +46,11 @@ export class ProjectionsHealthIndicator {
     key: Key,
     options: ProjectionsHealthOptions = {},
   ): Promise<ProjectionsCheck<Key>> {
-    assertOptions('isHealthy', options, ['maxLagMs', 'timeoutMs']);
-    const { maxLagMs = 60_000, timeoutMs = 1_000 } = options;
-    assertMs('maxLagMs', maxLagMs, 0);
-    assertMs('timeoutMs', timeoutMs, 1);
-    const projections = await Promise.all(
-      [...runnersOf(this.#modules)].map(async (runner) => await checkOf(runner, maxLagMs, timeoutMs)),
+    const { status, checks: projections } = await checkRunners(
+      projectionRunners(this.#modules),
+      ({ projection, version }) => ({ projection, version }),
+      options,
     );
-    const has = (status: Status): boolean => projections.some((each) => each.status === status);
-    const status: Status = has('down') ? 'down' : has('degraded') ? 'degraded' : 'up';
     return { [key]: { status, projections } } as unknown as ProjectionsCheck<Key>;
-  }
-}
-
-const runnersKey = Symbol('kvent.projection-runners');
-
-/** The runners of an application, for its health. */
-export const runnersOf = (modules: ModulesContainer): Set<ProjectionRunner> =>
-  onceForApplication(modules, runnersKey, () => new Set());
-
-function assertMs(name: string, value: number, min: number): void {
-  if (!Number.isInteger(value) || value < min || value > timerMsMax)
-    throw outOfRange(
-      `isHealthy: ${name} must be a whole number of milliseconds from ${min}, below 2^31; got ${inspect(value)}.`,
-    );
-}
-
-async function checkOf(
-  runner: ProjectionRunner,
-  maxLagMs: number,
-  timeoutMs: number,
-): Promise<ProjectionCheck> {
-  const { projection, version, partitions } = runner.health();
-  const stopped = new Set(
-    partitions.flatMap(({ behind }) =>
-      behind.filter(({ state }) => state === 'stopped').map(({ tenant }) => tenant),
-    ),
-  );
-  const common = { projection, version, stoppedTenants: stopped.size };
-  const isDown = partitions.some(({ state }) => state === 'stopped' || state === 'retrying');
-  try {
-    const signal = AbortSignal.timeout(timeoutMs);
-    const [lag, parkedStreams] = await Promise.all([runner.lag({ signal }), runner.countParked({ signal })]);
-    const isDegraded = lag.ms > maxLagMs || stopped.size > 0 || parkedStreams > 0;
-    return { ...common, status: isDown ? 'down' : isDegraded ? 'degraded' : 'up', lag, parkedStreams };
-  } catch (error) {
-    // no message: it may contain hosts and files
-    const code = isStorageError(error)
-      ? error.code === 'ABORTED'
-        ? 'STORAGE_UNAVAILABLE'
-        : error.code
-      : 'UNKNOWN';
-    return { ...common, status: 'down', code };
   }
 }

@@ -1,17 +1,11 @@
-/** Projections as classes: `@Projection` declares one, and `@On` its handlers. */
+/** Projections as classes: `@Projection` declares one. */
 import { invalidOption } from '@kvent/key-value-storage/provider';
 import { assertOptions, callSiteOf, inspect, located } from '@kvent/key-value-storage/internal';
-import {
-  streamDefinitionOf,
-  type AnyStream,
-  type EventOf,
-  type ResolvedStream,
-} from '../definition/stream-definition.js';
-import type { FeedEvent } from '../feed/event-feed.js';
+import type { AnyStream } from '../definition/stream-definition.js';
+import { methodsOf, type MethodNames } from './class-handlers.js';
 import {
   commonNames,
   resolveProjection,
-  type ProjectionContext,
   type ProjectionDefinition,
   type ProjectionHandler,
   type ProjectionOptions,
@@ -30,47 +24,14 @@ export interface ProjectionClassOptions extends ProjectionOptions<AnyStream> {
   readonly provider?: string | undefined;
 }
 
-/** One `@On`: a method, and the events that it applies. */
-interface DeclaredHandler {
-  readonly stream: ResolvedStream;
-  readonly types: readonly string[];
-  readonly method: string;
-}
-type MethodsOfStream = ReadonlyMap<string, string>;
-
 /** What `@Projection` has found on its class. */
 interface DeclaredProjection {
   readonly options: Omit<ResolvedProjection, 'handlerOn'>;
-  /** The names of methods, by the types of streams and of events. */
-  readonly methods: ReadonlyMap<string, MethodsOfStream>;
+  readonly methods: MethodNames;
 }
 
 // Symbol.for, because a class may be declared with another copy of the package
-const handlersSymbol = Symbol.for('kvent.projection-handlers');
 const projectionSymbol = Symbol.for('kvent.projection');
-
-/**
- * The method applies events of these types: `@On(Orders, 'placed') placed(event: FeedEvent<typeof
- * Orders, 'placed'>, { change }: ProjectionContext) {…}`. The type of its first parameter is
- * checked. The method may only call the context, because it may run several times for an event.
- * `INVALID_OPTION` for an event type that the stream does not have.
- */
-export function On<D extends AnyStream, Type extends EventOf<D>['type'] & string>(
-  stream: D,
-  ...types: readonly [Type, ...Type[]]
-): <M extends (event: FeedEvent<D, Type>, context: ProjectionContext) => void | Promise<void>>(
-  target: object,
-  method: string,
-  descriptor: TypedPropertyDescriptor<M>,
-) => void {
-  const place = callSiteOf(On);
-  return (target, method): void => {
-    const owner = `@On of ${target.constructor.name}.${method}`;
-    const handler = located(place, () => ({ stream: streamWith(owner, stream, types), types, method }));
-    const handlers = [...handlersOf(target), handler];
-    Object.defineProperty(target, handlersSymbol, { value: handlers, configurable: true });
-  };
-}
 
 /**
  * Declares a class of handlers as a projection: `@Projection('sales-by-day', { streams: [Orders]
@@ -121,31 +82,12 @@ function declarationOf(target: unknown): DeclaredProjection {
   );
 }
 
-function handlerOf(methods: DeclaredProjection['methods'], instance: object): ProjectionHandler {
+function handlerOf(methods: MethodNames, instance: object): ProjectionHandler {
   const handlers = instance as Readonly<Record<string, ProjectionHandler>>;
   return (event, context) => {
     const method = methods.get(event.streamType)?.get(event.type);
     return method === undefined ? undefined : handlers[method]?.(event, context);
   };
-}
-
-/** Those of a base class too. */
-const handlersOf = (prototype: object): readonly DeclaredHandler[] =>
-  (prototype as { readonly [handlersSymbol]?: readonly DeclaredHandler[] })[handlersSymbol] ?? [];
-
-function streamWith(owner: string, definition: AnyStream, types: readonly string[]): ResolvedStream {
-  const stream = streamDefinitionOf(definition);
-  const known = [...stream.events.keys()].join(', ');
-  if (types.length === 0)
-    throw invalidOption(
-      `${owner} needs an event type of the stream '${stream.type}': @On(…, '…') with one of ${known}.`,
-    );
-  for (const type of types)
-    if (!stream.events.has(type))
-      throw invalidOption(
-        `${owner}: the stream '${stream.type}' has no event ${inspect(type)}; it has ${known}.`,
-      );
-  return stream;
 }
 
 function declare(
@@ -158,31 +100,4 @@ function declare(
   const options = resolveProjection(owner, name, given, given.provider);
   const provider = given.provider ?? options.streams[0]?.provider;
   return { options: { ...options, provider }, methods: methodsOf(owner, options.streams, prototype) };
-}
-
-function methodsOf(
-  owner: string,
-  streams: readonly ResolvedStream[],
-  prototype: object,
-): DeclaredProjection['methods'] {
-  const methods = new Map<string, Map<string, string>>();
-  for (const { stream, types, method } of handlersOf(prototype)) {
-    if (!streams.includes(stream))
-      throw invalidOption(
-        `${owner}: ${method} has @On for the stream '${stream.type}', which is not in streams (${streams.map((each) => each.type).join(', ')}). Add it to streams.`,
-      );
-    const ofStream = methods.get(stream.type) ?? new Map<string, string>();
-    methods.set(stream.type, ofStream);
-    for (const type of types) {
-      const other = ofStream.get(type) ?? method;
-      if (other !== method)
-        throw invalidOption(
-          `${owner}: ${other} and ${method} both have @On for '${type}' of the stream '${stream.type}'. Let one method apply it.`,
-        );
-      ofStream.set(type, method);
-    }
-  }
-  if (methods.size === 0)
-    throw invalidOption(`${owner} has no handler: write @On(stream, 'event type') on a method.`);
-  return methods;
 }

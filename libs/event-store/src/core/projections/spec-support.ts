@@ -13,7 +13,8 @@ import { openKeyValueStorage } from '@kvent/key-value-storage/internal';
 import { defineStream, event } from '../definition/stream-definition.js';
 import { EventStore } from '../event-store.js';
 import type { FeedEvent } from '../feed/event-feed.js';
-import { On, Projection, projectionFrom } from './projection-class.js';
+import { On } from './class-handlers.js';
+import { Projection, projectionFrom } from './projection-class.js';
 import {
   defineProjection,
   type ProjectionContext,

@@ -14,17 +14,9 @@ import {
 import type { AnyStream, EventOf } from '../definition/stream-definition.js';
 import type { FeedEvent } from '../feed/event-feed.js';
 import type { UntypedStream } from '../feed/read-feed.js';
+import type { ReactionContext } from '../projections/class-handlers.js';
 import { resolveProjection, type ProjectionOptions } from '../projections/projection-definition.js';
 import type { Subscription } from '../projections/subscription.js';
-
-/** What a handler may use. */
-export interface ReactionContext {
-  /**
-   * Aborts when the process ends, when it has lost the partition, and after `timeoutMs`. Pass it on
-   * to `fetch` and to drivers: until the handler has ended, its stream waits.
-   */
-  readonly signal: AbortSignal;
-}
 
 /** Handles one event. It may be called again for the same event: `event.id` is the same then. */
 export type ReactionHandler<E = FeedEvent<UntypedStream>> = (event: E, context: ReactionContext) => unknown;
@@ -74,7 +66,7 @@ export interface ResolvedReaction extends ReactionDefinition, Subscription {
 }
 
 const concurrencyMax = 1_000;
-const reactionNames = ['streams', 'partitions', 'concurrency', 'from', 'timeoutMs'];
+export const reactionNames = ['streams', 'partitions', 'concurrency', 'from', 'timeoutMs'];
 
 /**
  * Declares a reaction. Each event is handled at least once, with `event.id` as the key by which a
@@ -96,7 +88,7 @@ export function defineReaction<D extends AnyStream>(
 }
 
 /** `INVALID_OPTION`, `OUT_OF_RANGE`; `owner` is the first word of their messages. */
-function resolveReaction(
+export function resolveReaction(
   owner: string,
   name: string,
   options: ReactionOptions<AnyStream>,
