@@ -101,4 +101,5 @@ export type {
   StreamName,
   StreamLogEntry,
   StreamObserver,
+  StreamPosition,
 } from './core/definition/stream-observer.js';

@@ -101,6 +101,7 @@ export type {
   StreamName,
   StreamLogEntry,
   StreamObserver,
+  StreamPosition,
 } from './core/definition/stream-observer.js';
 
 // ─── Nest
@@ -108,6 +109,8 @@ export { EventStoreModule, type EventStoreAsyncOptions } from './nest/event-stor
 export { EventBusBridgeModule, type EventBusMapping } from './nest/event-bus-bridge.module.js';
 export { getStreamToken, InjectStream } from './nest/inject-stream.decorator.js';
 export { getProjectionToken, InjectProjection, ProjectionsModule } from './nest/projections.module.js';
+export { AwaitProjection, type AwaitProjectionOptions } from './nest/await-projection.decorator.js';
+export { PositionInterceptor } from './nest/position.interceptor.js';
 export {
   ProjectionsHealthIndicator,
   type ProjectionCheck,

@@ -2,6 +2,15 @@
  * The part of `/internal` whose types need Nest: what the module of the event store shares with
  * `KeyValueStorageModule`. No promise: any release may change or remove these names.
  */
+export {
+  hasSentHeaders,
+  headerOf,
+  rawOf,
+  setHeader,
+  type AnyRequest,
+  type AnyResponse,
+} from './nest/http/http-exchange.js';
+export { httpDescription, type HttpDescription } from './nest/swagger/describe-http.js';
 export { partOf } from './nest/part-of.js';
 export {
   assertOneRoot,

@@ -321,7 +321,9 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     if (outcome.outcome === 'committed')
       return appendResult(participant.versions.to, false, outcome.position);
     const { to: version } = idempotencyRecordIn(outcome.row).result as VersionRange;
-    return appendResult(version, true, await positionOf(rows, version, signal));
+    const position = await positionOf(rows, version, signal);
+    this.#context.reportPosition(rows, position);
+    return appendResult(version, true, position);
   }
 
   #participant(

@@ -239,7 +239,8 @@ class TransactAttempt {
 
   /** The result of the first call: state and events as they were then. */
   async #replay(record: Row): Promise<Result> {
-    const { observer } = this.#context;
+    const context = this.#context;
+    const { observer } = context;
     const rows = this.#rows;
     const { signal } = this.#options;
     const { from, to } = idempotencyRecordIn(record).result as VersionRange;
@@ -248,6 +249,7 @@ class TransactAttempt {
       if (loaded.head.kind === 'deleted') throw deletedError(rows);
       const events = to < from ? [] : await readAllEvents(rows, { from, to, signal });
       const position = to < from ? undefined : await positionOf(rows, to, signal);
+      context.reportPosition(rows, position);
       return resultOf(rows, loaded.state, to, { events, position }, true);
     } catch (error) {
       // only a deleted stream is shorter than it was

@@ -8,6 +8,7 @@ import { KeyValueStorage, KeyValueStorageModule } from '@kvent/key-value-storage
 import { onceForApplication } from '@kvent/key-value-storage/internal/nest';
 import { EventStore, type EventStoreOptions } from '../core/event-store.js';
 import { CommittedHub } from './committed-hub.js';
+import { requestPositionsObserver } from './request-positions.js';
 import { noStorageError } from './start-up-checks.js';
 import { StreamLogger } from './stream-logger.js';
 import { combineObservers, streamTelemetry } from './stream-telemetry.js';
@@ -86,6 +87,9 @@ async function createStore(
   options: EventStoreOptions,
   hub: CommittedHub,
 ): Promise<EventStore> {
-  const observer = combineObservers(options.observer ?? new StreamLogger(), await streamTelemetry());
+  const observer = combineObservers(
+    combineObservers(options.observer ?? new StreamLogger(), await streamTelemetry()),
+    requestPositionsObserver,
+  );
   return new EventStore(storage, { ...options, observer, committed: hub.combineWith(options.committed) });
 }

@@ -1,6 +1,7 @@
 import { Inject, Module, type DynamicModule, type InjectionToken } from '@nestjs/common';
 import type { InjectDecorator } from '@kvent/key-value-storage';
 import { callSiteOf, located } from '@kvent/key-value-storage/internal';
+import type { ResolvedStream } from '../core/definition/stream-definition.js';
 import {
   boundProjection,
   isProjectionClass,
@@ -16,11 +17,15 @@ import { ProjectionsHealthIndicator, projectionRunners } from './projections-hea
 import { notInstantiated, RunnersFeature } from './runners-feature.js';
 
 /** A projection as modules and decorators name it. */
-type AnyProjection = ProjectionDefinition | ProjectionClass;
+export type AnyProjection = ProjectionDefinition | ProjectionClass;
 
 /** `INVALID_OPTION` */
 const resolved = (projection: AnyProjection, instance: () => object): ResolvedProjection =>
   isProjectionClass(projection) ? boundProjection(projection, instance) : projectionDefinitionOf(projection);
+
+/** One of the streams that a projection reads: all have the same provider and scope. */
+export const readStreamOf = (projection: AnyProjection): ResolvedStream =>
+  resolved(projection, notInstantiated).streams[0] as ResolvedStream;
 
 const feature = new RunnersFeature<AnyProjection, ProjectionRunner>(
   'projections',

@@ -78,5 +78,9 @@ export function combineObservers(first: StreamObserver, second: StreamObserver |
         for (const each of ends) each?.(end);
       };
     },
+    appended(position) {
+      first.appended?.(position);
+      second.appended?.(position);
+    },
   };
 }

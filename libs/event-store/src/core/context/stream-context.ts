@@ -9,7 +9,7 @@ import {
   type Clock,
   type IdempotentCall,
 } from '@kvent/key-value-storage/core';
-import type { Row } from '@kvent/key-value-storage/provider';
+import type { FeedPosition, Row } from '@kvent/key-value-storage/provider';
 import {
   atomicOn,
   IdempotencyRecord,
@@ -129,6 +129,7 @@ export class StreamContext implements Omit<StreamContextOptions, 'committed'> {
       ...(session !== undefined && { session }),
       ...(inTransaction && { inTransaction }),
     });
+    this.reportPosition(rows, append.commit.position);
     const committed = this.#committed;
     if (committed === undefined) return;
     const { id, database } = rows;
@@ -143,6 +144,13 @@ export class StreamContext implements Omit<StreamContextOptions, 'committed'> {
     const detached = (): void => void access.detached(database, notify);
     if (inTransaction) access.afterCommit(detached);
     else detached();
+  }
+
+  /** Of an append of this call, or of the first call that it repeats. */
+  reportPosition({ id, database }: StreamRows, position: FeedPosition | undefined): void {
+    if (position === undefined || this.observer === silentObserver) return;
+    const { type, provider } = this.definition;
+    this.observer.appended?.({ type, id, database, provider, position });
   }
 
   /** Runs work in the background, which `close` waits for. `work` must not reject. */

@@ -166,7 +166,18 @@ const cases: Record<StreamErrorCode, () => Promise<readonly [work: Promise<unkno
     const runner = new ReactionRunner(storage, failingReaction);
     return [runner.whenCaughtUp({ timeoutMs: 0 }), { reaction: 'failing' }];
   },
+  INVALID_POSITION: async () => {
+    const runner = new ProjectionRunner(storage, failing);
+    return [runner.whenCaughtUp({ position: 'yesterday' }), {}];
+  },
 };
+/** What the message names, where it is not the stream. */
+const subjects: Partial<Record<StreamErrorCode, string>> = {
+  PROJECTION_BEHIND: "'failing'",
+  REACTION_BEHIND: "'failing'",
+  INVALID_POSITION: '"yesterday"',
+};
+
 async function errorOf(work: Promise<unknown>): Promise<StorageError> {
   const error: unknown = await work.then(
     () => undefined,
@@ -183,7 +194,7 @@ describe('An error of a stream', () => {
       const [work, fields] = await cases[code]();
       const error = await errorOf(work);
       expect(error).toMatchObject({ code, effect: 'none', ...fields });
-      expect(error.message).toContain(code.endsWith('_BEHIND') ? "'failing'" : 'ledger "a"');
+      expect(error.message).toContain(subjects[code] ?? 'ledger "a"');
       expect(error.help).toMatch(new RegExp(`^https://.*/docs/reference/errors\\.md#${code.toLowerCase()}$`));
       expect(error.message).not.toContain('docs/');
       expect(JSON.stringify(error) + error.message).not.toContain('hunter2');

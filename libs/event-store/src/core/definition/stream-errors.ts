@@ -37,6 +37,7 @@ interface StreamErrorDetails {
   PROJECTION_BEHIND: { readonly projection: string; readonly position: string };
   REACTION_STOPPED: { readonly reaction: string; readonly tenant: string | undefined };
   REACTION_BEHIND: { readonly reaction: string; readonly position: string };
+  INVALID_POSITION: object;
 }
 
 declare module '@kvent/key-value-storage/core' {
@@ -73,6 +74,7 @@ const kinds = {
   PROJECTION_BEHIND: { status: 503, title: 'Projection not caught up in time', retryable: true },
   REACTION_STOPPED: { status: 500, title: 'Reaction stopped at an event', retryable: false },
   REACTION_BEHIND: { status: 503, title: 'Reaction not caught up in time', retryable: true },
+  INVALID_POSITION: { status: 400, title: 'Invalid position', retryable: false },
 } as const satisfies Record<StreamErrorCode, ErrorKind>;
 
 /** An error of the table. The message may hold ids, never data. */

@@ -1,4 +1,5 @@
 /** What observers of an event store are given: ids, versions and durations; never data. */
+import type { FeedPosition } from '@kvent/key-value-storage/provider';
 import { safely } from '@kvent/key-value-storage/internal';
 import type { Recorded } from './event-stream.js';
 import type { AnyEvent, AnyStream } from './stream-definition.js';
@@ -70,6 +71,13 @@ export interface StreamCallEnd {
   readonly snapshot?: 'hit' | 'miss';
 }
 
+/** Where the last event of an append stands in the feed. */
+export interface StreamPosition extends StreamName {
+  /** Positions of different providers have no order. `undefined`: the main provider. */
+  readonly provider: string | undefined;
+  readonly position: FeedPosition;
+}
+
 /**
  * Called inside the observed call, in the caller's async context, so that logs and traces belong to
  * the request; for background work (snapshots, renewals), outside any context. What it throws is
@@ -79,6 +87,12 @@ export interface StreamObserver {
   observe(entry: StreamLogEntry): void;
   /** Called when a call begins; the returned function is called once, when it ends. */
   begin?(call: StreamCall): (end: StreamCallEnd) => void;
+  /**
+   * Called for each append that has a position, and for each repeat of `append`, `transact` and
+   * `session.append` that finds the append done. A transaction of the caller may still be rolled
+   * back.
+   */
+  appended?(position: StreamPosition): void;
 }
 
 /**
@@ -105,4 +119,5 @@ export const safeObserver = (observer: StreamObserver | undefined): StreamObserv
           const end = safely(() => observer.begin?.(call));
           return (result) => void safely(() => end?.(result));
         },
+        appended: (position) => void safely(() => observer.appended?.(position)),
       };

@@ -4,6 +4,7 @@ import {
   feedStart,
   invalidOption,
   invalidState,
+  isFeedPosition,
   resolveOptions,
   throwIfAborted,
   type Clock,
@@ -207,12 +208,17 @@ export abstract class SubscriptionRunner {
   /**
    * Resolves when all events up to the position have had their effects, those of other processes
    * included. `PROJECTION_STOPPED` when a tenant is stopped at an event that cannot be applied;
-   * `PROJECTION_BEHIND` after the timeout. Of a reaction: `REACTION_STOPPED`, `REACTION_BEHIND`.
+   * `PROJECTION_BEHIND` after the timeout; `INVALID_POSITION`. Of a reaction: `REACTION_STOPPED`,
+   * `REACTION_BEHIND`.
    */
   async whenCaughtUp(options: CaughtUpOptions = {}): Promise<void> {
     assertOptions('whenCaughtUp', options, ['position', 'tenant', 'timeoutMs', 'signal']);
     const { tenant, timeoutMs = 30_000, signal } = options;
     const position = options.position ?? (await this.#endOfFeed(signal));
+    if (!isFeedPosition(position)) {
+      const message = `whenCaughtUp: position must be one that an append or the feed has returned; got ${inspect(position)}.`;
+      throw streamError('INVALID_POSITION', message, {});
+    }
     const begun = this.#clock.monotonic();
     for (;;) {
       const changed = this.#changed();

@@ -220,6 +220,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
       else await this.#resolveOutcome(signal);
       const { from, to: version } = idempotencyRecordIn(row).result as VersionRange;
       const position = version < from ? undefined : await positionOf(this.#rows, version, signal);
+      context.reportPosition(this.#rows, position);
       return appendResult(version, true, position);
     };
     this.#assertOpen();

@@ -63,6 +63,7 @@ class Payments {
     @Res({ passthrough: true }) response: Reply,
   ) {
     response.header('Location', `/payments/${id}`);
+    response.header('Kvent-Position', `of ${id}`);
     response.header('X-Run', 'not kept');
     return { run: count(id), ...body };
   }
@@ -147,6 +148,7 @@ describe.each(httpAdapters)('IdempotencyInterceptor on %s', (adapter) => {
     expect([second.status, second.body]).toEqual([201, first.body]);
     expect(second.headers).toMatchObject({
       location: `/payments/${id('one')}`,
+      'kvent-position': first.headers['kvent-position'],
       'content-type': first.headers['content-type'],
       'content-length': first.headers['content-length'],
       'idempotency-replayed': 'true',

@@ -32,7 +32,7 @@ import { captureResponse, replaceResponse, type CapturedResponse } from './respo
 export interface IdempotencyInterceptorOptions extends IdempotencyKeyOptions {
   /**
    * The response headers that are kept with the response; `Content-Type` always is.
-   * @default ['Location', 'ETag']
+   * @default ['Location', 'ETag', 'Kvent-Position']
    */
   readonly headers?: readonly string[];
   /**
@@ -65,7 +65,7 @@ type ResponseStore = KeyValueStore<KeptResponse, RequestKey>;
 
 const bodyBytesMaxOfAll = 600_000;
 const defaults = {
-  headers: ['Location', 'ETag'],
+  headers: ['Location', 'ETag', 'Kvent-Position'],
   bodyBytesMax: 65_536,
   retentionMs: 24 * 60 * 60 * 1_000,
   leaseMs: 60_000,
@@ -79,12 +79,12 @@ type Found =
 
 /**
  * Runs a request with the header `Idempotency-Key` once. A repeat gets the first response: status,
- * body, `Content-Type`, `Location` and `ETag`, with `Idempotency-Replayed: true`. While the first
- * request runs, a repeat is 409 `IDEMPOTENCY_IN_PROGRESS` with `Retry-After`. Another request with
- * the same key is 422 `IDEMPOTENCY_CONFLICT`, a missing header 400 `IDEMPOTENCY_KEY_REQUIRED`. Keys
- * belong to the tenant and the principal. Responses from 500 on, and those with `Retry-After`, are
- * not kept: the same request runs again. Streams and stores do single work once with
- * `@IdempotencyKey()`, which needs no stored response.
+ * body, `Content-Type`, `Location`, `ETag` and `Kvent-Position`, with `Idempotency-Replayed: true`.
+ * While the first request runs, a repeat is 409 `IDEMPOTENCY_IN_PROGRESS` with `Retry-After`.
+ * Another request with the same key is 422 `IDEMPOTENCY_CONFLICT`, a missing header 400
+ * `IDEMPOTENCY_KEY_REQUIRED`. Keys belong to the tenant and the principal. Responses from 500 on,
+ * and those with `Retry-After`, are not kept: the same request runs again. Streams and stores do
+ * single work once with `@IdempotencyKey()`, which needs no stored response.
  */
 @Injectable()
 export class IdempotencyInterceptor implements NestInterceptor {

@@ -25,6 +25,18 @@ export interface DescribeHttpOptions {
   readonly isOfTenant?: (controller: Type) => boolean;
 }
 
+/** A static property of an interceptor of another package: what it adds to its routes. */
+export const httpDescription = Symbol.for('kvent.http-description');
+
+export interface HttpDescription {
+  /** Optional headers, with their descriptions. */
+  readonly requestHeaders?: Readonly<Record<string, string>>;
+  /** Headers of a success, except of GET. */
+  readonly headersOfWrites?: Readonly<Record<string, string>>;
+  /** By status. */
+  readonly problems?: Readonly<Record<number, string>>;
+}
+
 /** What a route adds to the document. */
 interface Description {
   readonly parameters: Parameter[];
@@ -176,15 +188,26 @@ function describeEnhancers(route: Route, { parameters, responses }: Description)
     const etag = { ETag: header('The version.') };
     add(responses, statusOf(route), '', etag);
     if (responses['201'] !== undefined) add(responses, 201, '', etag);
-    // RequestMethod.GET
-    if (Reflect.getMetadata('method', route.method) === 0) {
+    if (isRead(route)) {
       parameters.push(parameter('header', 'If-None-Match', false, 'The ETag that the client has.'));
       add(responses, 304, 'Not modified');
     }
   }
   if (has(route, RetryOnConflictInterceptor))
     add(responses, 409, '`STORAGE_CONFLICT` after the last attempt.', retryAfter);
+  for (const { [httpDescription]: own } of enhancersOf(route).filter(isDescribed)) {
+    for (const [name, description] of Object.entries(own.requestHeaders ?? {}))
+      parameters.push(parameter('header', name, false, description));
+    for (const [status, description] of Object.entries(own.problems ?? {}))
+      add(responses, Number(status), description);
+    if (!isRead(route))
+      for (const [name, description] of Object.entries(own.headersOfWrites ?? {}))
+        add(responses, statusOf(route), '', { [name]: header(description) });
+  }
 }
+
+const isDescribed = (enhancer: unknown): enhancer is { readonly [httpDescription]: HttpDescription } =>
+  typeof enhancer === 'function' && httpDescription in enhancer;
 
 const hasTenantParts = (route: Route): boolean => has(route, TenantInterceptor) || has(route, TenantGuard);
 
@@ -206,15 +229,23 @@ type Kind = abstract new (...args: never[]) => unknown;
 const has = (route: Route, kind: Kind): boolean => enhancerOf(route, kind) !== undefined;
 
 /** A class, or one that extends it, if it is among the interceptors or guards of a route. */
-function enhancerOf({ controller, method }: Route, kind: Kind): unknown {
-  const found = ['__interceptors__', '__guards__'].flatMap((key) =>
-    [controller, method].flatMap((target) => (Reflect.getMetadata(key, target) ?? []) as unknown[]),
+function enhancerOf(route: Route, kind: Kind): unknown {
+  const classes = enhancersOf(route).map((each): unknown =>
+    each instanceof kind ? (each as object).constructor : each,
   );
-  const classes = found.map((each): unknown => (each instanceof kind ? (each as object).constructor : each));
   return classes.find(
     (each) => typeof each === 'function' && (each === kind || each.prototype instanceof kind),
   );
 }
+
+/** The interceptors and guards of a route: classes and instances. */
+const enhancersOf = ({ controller, method }: Route): readonly unknown[] =>
+  ['__interceptors__', '__guards__'].flatMap((key) =>
+    [controller, method].flatMap((target) => (Reflect.getMetadata(key, target) ?? []) as unknown[]),
+  );
+
+/** `RequestMethod.GET` */
+const isRead = ({ method }: Route): boolean => Reflect.getMetadata('method', method) === 0;
 
 /** The status of a success; as in Nest, 201 for POST (`RequestMethod.POST`). */
 function statusOf({ method }: Route): number {
