@@ -107,7 +107,7 @@ describe('docs/reference/errors.md', () => {
     const own = ownErrors.some((kind) => kind.code === code);
     const { help } = own
       ? storageError(code as OwnErrorCode, 'It is', {} as never)
-      : streamError(code as StreamErrorCode, 'It is', {} as never);
+      : streamError(code as StreamErrorCode, 'It is', {});
     const [address = '', anchor] = help.split('#');
     const path = address.slice('https://github.com/kvent/kvent/blob/main/'.length);
     expect(pageAt(path).headings.map((heading) => heading.anchor)).toContain(anchor);
