@@ -47,6 +47,7 @@ export async function everyBatch(provider: StorageProvider, tenant: string): Pro
       await committed(provider, [each(tenant, `${name}-a`)]);
       await committed(provider, [each(tenant, `${name}-b`), each(tenant, `${name}-c`)]);
     }
+    await committed(provider, [sum(tenant, 'sum-a'), sum(tenant, 'sum-a')]);
     await committed(provider, [
       created(tenant, `short-${round}`, 1),
       created(tenant, `long-${round}`, 3_600_000),

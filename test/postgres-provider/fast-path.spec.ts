@@ -254,6 +254,39 @@ describe.each([true, false])('a provider that has met appends that landed: %s', 
   });
 });
 
+describe('changes of one number in one call', () => {
+  const run = (key: string): readonly Batch[] =>
+    [
+      sum(key, 1n, { ttlMs: 90_000 }),
+      sum(key, 2n, { ttlMs: 5_000 }),
+      sum(key, -20n, { floor: 0n }),
+      { ...sum(key, 12n, { ceiling: 12n }), kind: 'max' } as Change,
+      sum(key, 2n ** 63n - 1n),
+      sum(key, 1n, { ceiling: 12n }),
+      sum(key, -2n, { ceiling: -100n, floor: -5n }),
+    ].map((change) => batchOf([change]));
+
+  it.each(Object.keys(states))('of a row that is %s are those of the one in memory', async (state) => {
+    const key = `run ${state}`;
+    for (const change of (states[state] as (typeof states)[string])(key)) await both([batchOf([change])]);
+    await clock.advance(2_000);
+    await both([...run(key), ...run(`${key} of its own`)]);
+    await both(run(key));
+    expect(await rowsOf(postgres, [key])).toEqual(await rowsOf(memory, [key]));
+  });
+
+  it('are one statement', async () => {
+    await both([batchOf([number('hot', 1n)])]);
+    const query = jest.spyOn(Client.prototype, 'query');
+    try {
+      await both(Array.from({ length: 64 }, () => batchOf([sum('hot', 1n)])));
+      expect(query).toHaveBeenCalledTimes(1);
+    } finally {
+      query.mockRestore();
+    }
+  });
+});
+
 it('distinguishes batches of one call that have the same version', async () => {
   await teach(() => [], 'same version');
   const one = putBatch('same-1', '1', 'absent');

@@ -130,6 +130,41 @@ describe.each(['a pool of its own', 'a data source'])(
       });
     });
 
+    it('delays the changes of a number together, and rejects all of them after lockTimeoutMs', async () => {
+      const key = 'hot';
+      const add = (by: bigint) =>
+        batchOf([{ kind: 'sum', address: { ...addressOf(key), key }, operand: by }], [], tenant);
+      const numbersOf = (results: readonly CommitResult[]) =>
+        results.map((result) =>
+          result.outcome === 'committed' ? Number(result.rows[0]?.number) : undefined,
+        );
+      for (const lockTimeoutMs of [100_000, 300]) {
+        const target = provider(lockTimeoutMs);
+        await opened(target, async () => {
+          await target.administration.drop(tenant);
+          await commitOne(target, add(1n));
+          const { release } = await lockRows(tenant, key);
+          const calls = numbers(20).map(async () => await commitOne(target, add(1n)));
+          expect((await commitOne(target, putBatch('free', '1', undefined, tenant))).outcome).toBe(
+            'committed',
+          );
+          if (lockTimeoutMs > 300) {
+            await until('one statement waits for the row', async () => (await waiters()) === 1);
+            await release();
+            expect(numbersOf(await Promise.all(calls))).toEqual(numbers(20).map((index) => index + 2));
+          } else {
+            for (const result of await Promise.allSettled(calls))
+              expect(result).toMatchObject({
+                status: 'rejected',
+                reason: { code: 'STORAGE_UNAVAILABLE', effect: 'none' },
+              });
+            await release();
+            expect(numbersOf([await commitOne(target, add(1n))])).toEqual([2]);
+          }
+        });
+      }
+    });
+
     it('delays no other tenant, with more callers waiting than there are connections', async () => {
       await whileHeld(async (target) => {
         // row-1 and row-10 to row-19, twice each

@@ -98,6 +98,26 @@ describe.each([
     });
   });
 
+  it('refuses each change of one number that several callers change, and no other number', async () => {
+    const provider = new PostgresProvider({ url, poolSize: 6, migrate: 'never' });
+    const add = shapes['sums'] as (typeof shapes)[string];
+    await opened(provider, async () => {
+      // once for a number that is absent, once for one that is there
+      for (let round = 0; round < 2; round += 1) {
+        const callers = ['tenant:a', refusedTenant, 'tenant:a', refusedTenant, refusedTenant, 'tenant:a'];
+        const results = await provider.commit(callers.map((tenant) => add(tenant, round)));
+        expect(
+          results.map((result) => (result.outcome === 'committed' ? result.rows[0]?.number : result.outcome)),
+        ).toEqual(
+          [1n, 'failed', 2n, 'failed', 'failed', 3n].map((n) =>
+            typeof n === 'bigint' ? n + 3n * BigInt(round) : n,
+          ),
+        );
+      }
+      await provider.administration.drop('tenant:a');
+    });
+  });
+
   it.each(Object.entries(shapes))('refuses its tenant alone, among %s', async (_name, shape) => {
     const provider = new CoalescingProvider(new PostgresProvider({ url, poolSize: 6, migrate: 'never' }));
     await opened(provider, async () => {

@@ -51,6 +51,7 @@ export {
   type Evaluation,
   type RowEffect,
 } from './core/port/evaluate-batch.js';
+export { numberChangeOf, type NumericChange } from './core/port/number-change.js';
 
 // ─── rows, versions, keys and pages
 export { soundRows } from './core/port/raw-row.js';

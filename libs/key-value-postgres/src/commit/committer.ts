@@ -22,6 +22,7 @@ import type { Columns } from '../sql/decode-row.js';
 import { appendPlan } from './append-plan.js';
 import { generalPlan } from './general-plan.js';
 import { LockWait, type LockWaitOptions } from './lock-wait.js';
+import { numberRuns, NumberRuns } from './number-run.js';
 import type { FastPath, Item, Plan, Request } from './plan.js';
 import { renewPlan } from './renew-plan.js';
 import { rowPlan } from './row-plan.js';
@@ -48,6 +49,8 @@ export interface CommitObserver {
 interface Group {
   readonly plan: Plan;
   readonly fastPath: FastPath | undefined;
+  /** Whether all change the same number. */
+  readonly isRun: boolean;
   readonly items: Item[];
   /** Of the batches in the call. */
   readonly indexes: number[];
@@ -65,6 +68,7 @@ export class Committer {
   readonly #general: Plan;
   /** The first that parses a batch takes it; the general plan takes the rest. */
   readonly #plans: readonly Plan[];
+  readonly #runs: NumberRuns;
   readonly #lockWait: LockWait;
 
   constructor(options: CommitterOptions) {
@@ -76,6 +80,7 @@ export class Committer {
       appendPlan(dialect, this.#general),
       renewPlan(dialect, name),
     ];
+    this.#runs = new NumberRuns(dialect);
     this.#lockWait = new LockWait(options);
   }
 
@@ -103,7 +108,18 @@ export class Committer {
     const groups: Group[] = [];
     /** By plan, or by fast path. */
     const open = new Map<object, Group>();
+    const inRuns = new Set<number>();
+    for (const run of batches.length > 1 ? numberRuns(batches) : []) {
+      for (const index of run) inRuns.add(index);
+      groups.push(
+        this.#groupOfRun(
+          run.map((index) => batches[index] as Batch),
+          run,
+        ),
+      );
+    }
     for (const [index, batch] of batches.entries()) {
+      if (inRuns.has(index)) continue;
       const { plan, item } = this.#parse(batch);
       const fastPath = plan.fastPath?.(item);
       const rows = Math.max(batch.checks.length, batch.changes.length);
@@ -113,7 +129,7 @@ export class Committer {
         group.items.length === this.#options.groupMax ||
         group.rows + rows > groupRowsMax
       ) {
-        group = { plan, fastPath, items: [], indexes: [], rows: 0 };
+        group = { plan, fastPath, isRun: false, items: [], indexes: [], rows: 0 };
         groups.push(group);
         open.set(fastPath ?? plan, group);
       }
@@ -122,6 +138,11 @@ export class Committer {
       group.rows += rows;
     }
     return groups;
+  }
+
+  #groupOfRun(batches: readonly Batch[], indexes: readonly number[]): Group {
+    const items = batches.map((batch): Item => ({ batch, result: undefined }));
+    return { plan: this.#general, fastPath: undefined, isRun: true, items, indexes: [...indexes], rows: 1 };
   }
 
   #parse(batch: Batch): { readonly plan: Plan; readonly item: Item } {
@@ -134,6 +155,7 @@ export class Committer {
 
   /** Sets the result of each item; never rejects. */
   #commitGroup(group: Group, observer: CommitObserver): Promise<void> {
+    if (group.isRun) return this.#commitRun(group, observer);
     return group.items.length === 1
       ? this.#commitSingle(group, 0, observer)
       : this.#commitMany(group, observer);
@@ -154,6 +176,44 @@ export class Committer {
           observer.answered?.(indexes[place] as number, item.result as CommitResult);
         }),
       );
+    }
+  }
+
+  /**
+   * Where the row is not there yet, the first batch creates it alone. A statement that the server
+   * refuses is repeated batch by batch.
+   */
+  async #commitRun(group: Group, observer: CommitObserver): Promise<void> {
+    let isTogether = true;
+    for (const [place, item] of group.items.entries()) {
+      if (isTogether && item.result === undefined) isTogether = await this.#sendRun(group, observer);
+      if (item.result !== undefined) continue;
+      await this.#commitSingle(group, place, observer);
+      isTogether &&= isCommitted(item);
+    }
+  }
+
+  /** Whether the server took the statement for what is left of a run. */
+  async #sendRun({ items, indexes }: Group, { waiting }: CommitObserver): Promise<boolean> {
+    const rest = items.filter(({ result }) => result === undefined);
+    const [first] = rest as [Item];
+    const send = async (lockMs: number): Promise<void> => {
+      const request = this.#runs.request(rest, lockMs);
+      request.accept(await this.#run(request));
+    };
+    try {
+      await send(this.#options.shortLockMs).catch(async (error: unknown) => {
+        if (!isLockTimeout(error)) throw error;
+        await this.#lockWait.run(first.batch, send, (row) => {
+          for (const [place, index] of indexes.entries())
+            if (items[place]?.result === undefined) waiting?.(index, row);
+        });
+      });
+      return true;
+    } catch (error) {
+      if (isAboutStatement(error) && !isLockTimeout(error)) return false;
+      for (const item of rest) item.result = this.#failed(error);
+      return false;
     }
   }
 
@@ -209,3 +269,5 @@ export class Committer {
     };
   }
 }
+
+const isCommitted = ({ result }: Item): boolean => result?.outcome === 'committed';

@@ -15,6 +15,7 @@ import type {
   RowAddress,
   TimeToLive,
 } from './storage-provider.js';
+import type { NumericChange } from './number-change.js';
 
 /** The effect of a batch on one row: the row afterwards, `undefined` when it is deleted. */
 export interface RowEffect {
@@ -138,8 +139,6 @@ function applyChange(
     }
   }
 }
-
-export type NumericChange = Extract<Change, { kind: 'sum' | 'min' | 'max' }>;
 
 /** The number after the change, or why it is refused. */
 export function calculateNumber(change: NumericChange, row: Row | undefined): bigint | 'range' | 'type' {

@@ -443,8 +443,9 @@ export interface StorageProvider {
 
   /**
    * Commits independent batches, each completely or not at all, and returns their results in order.
-   * The caller ensures that no two of them share a row, checks included. Rejects only when none of
-   * them can have taken effect.
+   * The caller ensures that no two of them share a row, checks included. An exception are batches
+   * that only change a number (`numberChangeOf`): several may change the same row, and take effect
+   * one after the other, in their order. Rejects only when none of them can have taken effect.
    */
   commit(batches: readonly Batch[], options?: CommitOptions): Promise<readonly CommitResult[]>;
 

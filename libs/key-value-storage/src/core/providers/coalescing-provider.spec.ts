@@ -140,6 +140,29 @@ describe('the coalescing provider', () => {
     await Promise.all(calls);
   });
 
+  it('sends the changes of one number together, up to a batch that does something else with its row', async () => {
+    const { gate, provider } = await subject();
+    const add = (): Batch => ({
+      ...put(''),
+      changes: [{ kind: 'sum', address: address('hot'), operand: 1n }],
+    });
+    const batches = [...Array.from({ length: 30 }, add), { ...add(), changes: [] }, add()];
+    batches.splice(20, 0, {
+      ...put(''),
+      changes: [
+        { kind: 'put', address: address('hot'), value: { kind: 'number', number: 100n }, ttl: 'never' },
+      ],
+    });
+    const results = await Promise.all(batches.map(async (batch) => (await provider.commit([batch]))[0]));
+    expect(gate.commits.map((sent) => sent.length)).toEqual([21, 1, 11]);
+    const numbers = results.map((result) =>
+      result?.outcome === 'committed' ? result.rows[0]?.number : undefined,
+    );
+    const upTo = (from: bigint, count: number): readonly bigint[] =>
+      Array.from({ length: count }, (_, index) => from + BigInt(index));
+    expect(numbers).toEqual([...upTo(1n, 20), 100n, ...upTo(101n, 10), undefined, 111n]);
+  });
+
   it('gives a waiting batch its conflict without a call, when the batch before it decides its first check', async () => {
     const { gate, provider } = await subject();
     const writes = Array.from({ length: 50 }, async () => await provider.commit([put('hot', 'hot')]));

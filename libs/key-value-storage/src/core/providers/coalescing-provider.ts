@@ -2,13 +2,15 @@
  * Coalesces independent calls: a hundred concurrent requests become one round trip. While fewer
  * than four groups are in flight, a group is sent at the end of the microtask, so a lone call is
  * not delayed; otherwise when one of them has ended. Batches that share a row are never in flight
- * together: the later one waits for the earlier. Calls are taken from each database in turn, so
- * that one tenant does not delay another. A group that the engine refuses as a whole is repeated
- * call by call, so that the failure of one caller does not reach the others.
+ * together: the later one waits for the earlier, except that changes of one number join a group.
+ * Calls are taken from each database in turn, so that one tenant does not delay another. A group
+ * that the engine refuses as a whole is repeated call by call, so that the failure of one caller
+ * does not reach the others.
  */
 import { aborted, throwIfAborted } from '../base/abort.js';
 import type { Clock } from '../base/clock.js';
 import { footprintOf } from '../port/footprint.js';
+import { numberChangeOf } from '../port/number-change.js';
 import { lockNameOf } from '../port/row-name.js';
 import { isStorageError, storageError, type StorageError } from '../base/errors.js';
 import { CallBatcher, type Answered, type Call } from './call-batcher.js';
@@ -215,8 +217,10 @@ function pickReads(
 
 /**
  * Batches that share no row with each other, with one in flight, or with one that waits before
- * them. A batch that waits in the engine for a row of another transaction may take long, and holds
- * no other row while it waits: only that row is treated as taken.
+ * them. Changes of one number follow each other in one group: a round trip for each would make many
+ * callers of a counter wait in a line. A batch that waits in the engine for a row of another
+ * transaction may take long, and holds no other row while it waits: only that row is treated as
+ * taken.
  */
 function pickBatches(
   waiting: readonly Call<Batch, CommitResult>[],
@@ -224,6 +228,8 @@ function pickBatches(
 ): readonly Call<Batch, CommitResult>[] {
   const taken = new Set<string>();
   const held = new Set<string>();
+  /** The rows of the group that only changes of a number have taken. */
+  const counters = new Set<string>();
   for (const { input, blockedBy } of inFlight)
     if (blockedBy === undefined) for (const row of footprintOf(input).rows) taken.add(row);
     else held.add(blockedBy);
@@ -232,9 +238,14 @@ function pickBatches(
   for (const call of waiting) {
     const { rows, bytes: size } = footprintOf(call.input);
     if (held.size > 0 && rows.some((row) => held.has(row))) continue;
-    const free = rows.every((row) => !taken.has(row));
-    for (const row of rows) taken.add(row);
+    const counter = numberChangeOf(call.input) === undefined ? undefined : rows[0];
+    const free = rows.every((row) => !taken.has(row) || (row === counter && counters.has(row)));
+    for (const row of rows) {
+      taken.add(row);
+      if (row !== counter) counters.delete(row);
+    }
     if (!free) continue;
+    if (counter !== undefined) counters.add(counter);
     bytes += size;
     if (group.length > 0 && bytes > limits.batchBytesMax) break;
     group.push(call);

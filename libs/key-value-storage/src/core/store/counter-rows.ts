@@ -5,7 +5,7 @@ import type { Key } from '../base/key.js';
 import { assertTtl, outOfRange } from '../base/options.js';
 import { keyOf, type CommittedBatch, type ConflictedBatch, type Contribution } from '../commit/commit.js';
 import type { RefusedBatch, StorageAccess } from '../commit/storage-access.js';
-import type { NumericChange } from '../port/evaluate-batch.js';
+import type { NumericChange } from '../port/number-change.js';
 import type { Address, Row } from '../port/storage-provider.js';
 import type { CallOptions } from './call-options.js';
 import { int64Min, integerOf, numbersOf, type ResolvedCounter } from './counter-definition.js';

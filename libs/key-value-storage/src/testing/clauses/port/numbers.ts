@@ -190,6 +190,50 @@ export const numberClauses: readonly Clause[] = [
     },
   },
   {
+    name: 'Changes of one number in one call take effect one after the other, each within its own bounds, and each returns its own number.',
+    law,
+    broken: breaks('returns the last number to every change of a call', (provider) => ({
+      commit: async (batches, options) => {
+        const results = await provider.commit(batches, options);
+        const last = results.findLast(({ outcome }) => outcome === 'committed');
+        return results.map((result) => (result.outcome === 'committed' && last ? last : result));
+      },
+    })),
+    async run(subject) {
+      const [address, created] = [subject.address('run'), subject.address('created')];
+      const text = subject.address('text');
+      await subject.putRow(address, number(5));
+      await subject.putRow(text, '"5"');
+      const run = [
+        sum(address, 3),
+        sum(address, -9, { floor: 0n }),
+        max(address, 20, { ceiling: 20n }),
+        sum(address, largest),
+        sum(address, 1, { ceiling: 20n }),
+        min(address, 7),
+        sum(address, -7, { floor: 0n }),
+        min(address, -1, { floor: 0n }),
+        sum(created, 2, { ttlMs: 60_000 }),
+        sum(text, 1),
+        sum(created, 3, { ttlMs: 5_000 }),
+        sum(text, 1),
+      ].map((change) => subject.batch({ changes: [change] }));
+      const results = await subject.provider.commit(run);
+      assert.deepEqual(
+        results.map((result) => (result.outcome === 'committed' ? result.rows[0]?.number : result.outcome)),
+        [8n, 'refused', 20n, 'refused', 'refused', 7n, 0n, 'refused', 2n, 'refused', 5n, 'refused'],
+      );
+      const [first, second] = [results[8], results[10]].map((result) =>
+        result?.outcome === 'committed' ? result.rows[0] : undefined,
+      );
+      assert.deepEqual([first?.existed, second?.existed], [false, true]);
+      assert.equal(second?.expiresAt, first?.expiresAt);
+      const row = await subject.readRow(address);
+      assert.deepEqual([row?.value, row?.version], [number(0), run[6]?.version]);
+      assert.equal(await subject.readNumber(created), 5n);
+    },
+  },
+  {
     name: 'A sum, a maximum and a minimum of a row that is no number are refused and change nothing, also for text that looks like a number.',
     law,
     broken: replacesCommit('treats text as a number', async (batch, provider) => {
