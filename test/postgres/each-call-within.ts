@@ -3,6 +3,12 @@
  * transactions has to hold there too.
  */
 import type { StorageProvider } from '@kvent/key-value-storage';
+import {
+  numberChangeOf,
+  type Batch,
+  type CommitOptions,
+  type CommitResult,
+} from '@kvent/key-value-storage/provider';
 import type { OpenTransaction } from '@kvent/key-value-storage/testing';
 
 export function eachCallWithin(
@@ -41,6 +47,12 @@ export function eachCallWithin(
     }
   }
 
+  async function commitOne(batch: Batch, options?: CommitOptions): Promise<CommitResult> {
+    const [result] = await inTransaction((inside) => inside.commit([batch], options));
+    if (result === undefined) throw new Error('A batch was given no answer.');
+    return result;
+  }
+
   return {
     name: `${provider.name}, each call within a transaction`,
     get features() {
@@ -52,14 +64,18 @@ export function eachCallWithin(
     scan: (ranges, options) => inTransaction((inside) => inside.scan(ranges, options)),
     count: (range, options) =>
       inTransaction(async (inside) => (await inside.count?.(range, options)) ?? Number.NaN),
-    commit: (batches, options) =>
-      Promise.all(
-        batches.map(async (batch) => {
-          const [result] = await inTransaction((inside) => inside.commit([batch], options));
-          if (result === undefined) throw new Error('A batch was given no answer.');
+    commit: (batches, options) => {
+      // changes of one number take effect in their order
+      let before: Promise<unknown> = Promise.resolve();
+      return Promise.all(
+        batches.map((batch) => {
+          if (numberChangeOf(batch) === undefined) return commitOne(batch, options);
+          const result = before.then(() => commitOne(batch, options));
+          before = result;
           return result;
         }),
-      ),
+      );
+    },
     sweep: (limit) => provider.sweep(limit),
     within,
     ...(provider.feed === undefined ? {} : { feed: provider.feed.bind(provider) }),
