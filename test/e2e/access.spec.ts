@@ -47,9 +47,11 @@ onEachStorage(
       expect((await client.get('/products/mug')).headers.get('vary')).toMatch(/X-Api-Key/i);
     });
 
-    it('lets only the administrator list and create tenants and issue keys', async () => {
+    it('lets only the administrator see the health of projections, list and create tenants and issue keys', async () => {
       const acme = shop.client.with({ 'X-Api-Key': await keyOf('acme') });
-      expect(await outcome(acme, '/tenants')).toEqual([403, 'FORBIDDEN']);
+      for (const path of ['/tenants', '/reports/health'])
+        expect(await outcome(acme, path)).toEqual([403, 'FORBIDDEN']);
+      expect((await asAdmin().get('/reports/health')).status).toBe(200);
       expect((await acme.put('/tenants/mine', { name: 'Mine' })).status).toBe(403);
       expect((await acme.post('/tenants/globex/keys')).status).toBe(403);
       expect((await shop.client.post('/tenants/globex/keys')).status).toBe(401);

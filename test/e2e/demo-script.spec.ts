@@ -120,4 +120,6 @@ const expectedOutputs: Record<string, RegExp> = {
     /^ *8 201\n *12 409\n\{"onHand":8,"reserved":8,"available":0,/m,
   'another order is refused with the reason; after a receipt of goods, the same request succeeds':
     /"code":"INSUFFICIENT_STOCK"[^]*"onHand":13[^]*"status":"placed"/,
+  'the sales by day and product; Kvent-Position makes sure that the last order is included':
+    /\{"items":\[\{"day":"20[^"]+","sku":"mug","orders":\d+,"quantity":\d+,"cents":\d+\}/,
 };

@@ -111,4 +111,53 @@ function sharing(storage: StorageUnderTest): void {
     expect([paid.status, refused.status]).toEqual([200, 423]);
     expect((await other.get(`/orders/${id}`)).body).toMatchObject({ status: 'paid' });
   });
+
+  it('share the work of the projections, and their totals are those of the orders', async () => {
+    const buy = async (client: Client, index: number): Promise<Answer> => {
+      const cart = `shared-${index}`;
+      await client.put(`/carts/${cart}/items/poster`, { quantity: 1 });
+      return await client.post('/orders', { cart }, { 'Idempotency-Key': cart });
+    };
+    const answers = await sendToBoth(20, buy);
+    expect(statusesOf(answers)).toEqual({ 201: 20 });
+    const [one, other] = acme();
+    const positions = answers.map(({ headers }) => headers.get('kvent-position') ?? '');
+    const headers = { 'Kvent-Position': positions.join(', ') };
+    const orders = await itemsOf<{ readonly totalCents: number }>(one, '/orders?limit=1000');
+    const expected = orders.reduce((sum, { totalCents }) => sum + totalCents, 0);
+    for (const client of [one, other]) {
+      const sales = await itemsOf<SalesItem>(client, '/reports/sales?limit=1000', headers);
+      expect(sales.reduce((sum, { cents }) => sum + cents, 0)).toBe(expected);
+      const posters = sales.filter(({ sku }) => sku === 'poster');
+      expect(posters.reduce((sum, { quantity }) => sum + quantity, 0)).toBe(20);
+    }
+    // each partition is read by one of the shops
+    await until('both shops have a partition', async () => {
+      const states = await Promise.all(acme().map(partitionsOf));
+      return states.every((state) => state.filter((each) => each === 'running').length === 1);
+    });
+  });
+}
+
+interface SalesItem {
+  readonly sku: string;
+  readonly quantity: number;
+  readonly cents: number;
+}
+
+async function itemsOf<Item>(
+  client: Client,
+  path: string,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<readonly Item[]> {
+  const { status, body } = await client.get(path, headers);
+  expect(status).toBe(200);
+  return (body as { readonly items: readonly Item[] }).items;
+}
+
+async function partitionsOf(client: Client): Promise<readonly string[]> {
+  const { body } = await client.get('/reports/health');
+  const { projections } = body as { projections: { projection: string; partitions: { state: string }[] }[] };
+  const sales = projections.find(({ projection }) => projection === 'sales-by-day');
+  return sales?.partitions.map(({ state }) => state) ?? [];
 }

@@ -243,4 +243,7 @@ const addresses = [
   'POST /orders/{id}/payment',
   'POST /orders/{id}/cancellation',
   'POST /orders/{id}/shipment',
+  'GET /reports/sales',
+  'GET /reports/sales/live',
+  'GET /reports/health',
 ];

@@ -1,6 +1,9 @@
-/** The live price and stock of a product, as server-sent events. */
-import { expect, it } from '@jest/globals';
-import type { Client } from './client.js';
+/**
+ * What follows the writes: the live price and stock of a product and the live sales of a day, as
+ * server-sent events, and the report of sales.
+ */
+import { describe, expect, it } from '@jest/globals';
+import { resolve, type Answer, type Client } from './client.js';
 import { onEachStorage } from './shop.js';
 
 interface ShownEvent {
@@ -27,15 +30,15 @@ async function* eventsOf(response: Response): AsyncGenerator<ShownEvent, undefin
   return undefined;
 }
 
-onEachStorage('Live products', (shop) => {
+onEachStorage('Live products and sales', (shop) => {
   async function sell(): Promise<Client> {
     const client = await shop.createTenant();
     await client.post('/products', { sku: 'mug', title: 'Mug', priceCents: 850 });
     return client;
   }
-  async function follow(client: Client, headers: Record<string, string> = {}) {
+  async function follow(client: Client, headers: Record<string, string> = {}, path = '/products/mug/live') {
     const stop = new AbortController();
-    const response = await client.open('/products/mug/live', { signal: stop.signal, headers });
+    const response = await client.open(path, { signal: stop.signal, headers });
     expect(response.headers.get('content-type')).toBe('text/event-stream');
     const events = eventsOf(response);
     const next = async (): Promise<ShownEvent | undefined> => {
@@ -83,10 +86,115 @@ onEachStorage('Live products', (shop) => {
   });
 
   it('end with the shop, which does not wait for them', async () => {
-    const { next } = await follow(await sell());
-    await next();
+    const client = await sell();
+    const live = [await follow(client), await follow(client, {}, '/reports/sales/live')];
+    for (const { next } of live) await next();
     const restarted = shop.restart();
-    expect(await next()).toBeUndefined();
+    for (const { next } of live) expect(await next()).toBeUndefined();
     await restarted;
+  });
+
+  describe('The sales', () => {
+    /** A tenant with two products in stock. */
+    async function openShop(): Promise<Client> {
+      const client = await sell();
+      await client.post('/products', { sku: 'pen', title: 'Pen', priceCents: 110 });
+      for (const sku of ['mug', 'pen']) await client.post(`/stock/${sku}/receipts`, { quantity: 9 });
+      return client;
+    }
+    /** Orders mugs, and a pen. */
+    async function order(client: Client, id: string, mugs: number): Promise<Answer> {
+      await client.put(`/carts/${id}/items/mug`, { quantity: mugs });
+      await client.put(`/carts/${id}/items/pen`, { quantity: 1 });
+      const answer = await client.post('/orders', { cart: id }, { 'Idempotency-Key': id });
+      expect(answer.status).toBe(201);
+      return answer;
+    }
+    const positionOf = ({ headers }: Answer) => ({ 'Kvent-Position': headers.get('kvent-position') ?? '' });
+    const dayOf = ({ body }: Answer): string => (body as { placedAt: string }).placedAt.slice(0, 10);
+
+    it('of a day and product have what the client has just ordered, and only that of its tenant', async () => {
+      const [client, other] = [await openShop(), await openShop()];
+      await order(other, 'c0', 1);
+      const ordered = await order(client, 'c1', 2);
+      const day = dayOf(ordered);
+      expect(await client.get('/reports/sales', positionOf(ordered))).toMatchObject({
+        status: 200,
+        body: {
+          items: [
+            { day, sku: 'mug', orders: 1, quantity: 2, cents: 1_700 },
+            { day, sku: 'pen', orders: 1, quantity: 1, cents: 110 },
+          ],
+        },
+      });
+      const repeated = await client.post('/orders', { cart: 'c1' }, { 'Idempotency-Key': 'c1' });
+      expect(await client.get('/reports/sales', positionOf(repeated))).toMatchObject({ status: 200 });
+      const { id } = ordered.body as { id: string };
+      const declined = await client.post(`/orders/${id}/payment`, { card: 'declined' });
+      expect(declined.status).toBe(402);
+      const positions = [ordered, declined].map((answer) => positionOf(answer)['Kvent-Position']);
+      expect(positions).toEqual([...new Set(positions)].toSorted());
+    });
+
+    it('are those of a range of days, in pages', async () => {
+      const client = await openShop();
+      const ordered = await order(client, 'c1', 1);
+      const day = dayOf(ordered);
+      const at = (days: number): string =>
+        new Date(Date.parse(day) + days * 86_400_000).toISOString().slice(0, 10);
+      const skus = async (query: string): Promise<readonly string[]> => {
+        const { body } = await client.get(`/reports/sales?${query}`, positionOf(ordered));
+        return (body as { items: { sku: string }[] }).items.map(({ sku }) => sku);
+      };
+      expect(await skus(`from=${day}&to=${day}`)).toEqual(['mug', 'pen']);
+      expect(await skus(`from=${at(-1)}&to=${at(1)}&order=desc`)).toEqual(['pen', 'mug']);
+      expect([...(await skus(`from=${at(1)}`)), ...(await skus(`to=${at(-1)}`))]).toEqual([]);
+      const first = await client.get(`/reports/sales?from=${day}&limit=1`);
+      const [, next = ''] = /<([^>]+)>; rel="next"/.exec(first.headers.get('link') ?? '') ?? [];
+      expect((await client.get(resolve(next, '/reports/sales'))).body).toMatchObject({
+        items: [{ sku: 'pen' }],
+      });
+    });
+
+    it.each([
+      ['from=2026-02-30', 'INVALID_OPTION'],
+      ['to=yesterday', 'INVALID_OPTION'],
+      ['from=2026-02-02&to=2026-02-01', 'INVALID_OPTION'],
+      ['day=2026-02-01', 'INVALID_OPTION'],
+      ['limit=0', 'OUT_OF_RANGE'],
+    ])('are refused for %s', async (query, code) => {
+      const client = shop.client.as('acme');
+      expect(await client.get(`/reports/sales?${query}`)).toMatchObject({ status: 400, body: { code } });
+    });
+
+    it('are refused for a position that no response had', async () => {
+      const client = shop.client.as('acme');
+      expect(await client.get('/reports/sales', { 'Kvent-Position': '1' })).toMatchObject({
+        status: 400,
+        body: { code: 'INVALID_POSITION' },
+      });
+    });
+
+    it('of a day are shown with each change', async () => {
+      const client = await openShop();
+      const path = `/reports/sales/live?day=${dayOf(await order(client, 'c1', 1))}`;
+      const { next, stop } = await follow(client, {}, path);
+      const shown = async (): Promise<unknown> => (await next())?.data;
+      // it may begin before the first order was counted
+      let last = await shown();
+      if ((last as { orders: number }).orders === 0) last = await shown();
+      expect(last).toMatchObject({ orders: 1, quantity: 2, cents: 960 });
+      await order(client, 'c2', 3);
+      expect(await shown()).toMatchObject({ orders: 2, quantity: 6, cents: 3_620 });
+      stop.abort();
+    });
+
+    it('and how far they are behind are in the health of the projections', async () => {
+      const ordered = await order(await openShop(), 'c1', 1);
+      await shop.client.as('acme').get('/reports/sales', positionOf(ordered));
+      expect((await shop.client.get('/reports/health')).body).toMatchObject({
+        projections: [{ projection: 'sales-by-day', version: 1, status: 'up', parked: 0, heldBackMs: 0 }],
+      });
+    });
   });
 });

@@ -173,7 +173,7 @@ export class Shoppers {
 
   /**
    * No unit was sold twice, no order was created twice, no reservation is lost, the list of orders
-   * is up to date, and a repeated order returns the first answer.
+   * is up to date, a repeated order returns the first answer, and each order is in the sales once.
    */
   async assertConsistent(client: Client): Promise<void> {
     const market = client.as(tenant);
@@ -185,14 +185,17 @@ export class Shoppers {
       new Set(['paid', 'declined', 'cancelled', 'shipped']),
     );
     for (const [sku, received] of Object.entries(stocks)) await assertStock(market, sku, received, orders);
+    const positions: string[] = [];
     for (const shopper of this.#shoppers.filter(({ order }) => order !== undefined)) {
       const answer = await shopper.repeat(market);
+      positions.push(answer.headers.get('kvent-position') ?? '');
       expect([answer.status, (answer.body as Order).id, answer.headers.get('idempotency-replayed')]).toEqual([
         201,
         shopper.order,
         'true',
       ]);
     }
+    await assertSales(market, positions.join(', '), orders);
     expect(ordered.length).toBeLessThan(this.#shoppers.length);
   }
 
@@ -254,6 +257,29 @@ async function assertStock(
   expect((await market.get(`/stock/${sku}`)).body).toEqual(shown);
   expect(onHand).toBeLessThanOrEqual(received);
 }
+
+async function assertSales(market: Client, position: string, orders: readonly Order[]): Promise<void> {
+  let items: readonly { readonly sku: string; readonly orders: number; readonly quantity: number }[] = [];
+  await until('the sales have all orders', async () => {
+    const { status, body } = await market.get('/reports/sales?limit=1000', { 'Kvent-Position': position });
+    // the leases of a shop that was killed expire later
+    if (status === 503) return false;
+    expect(status).toBe(200);
+    ({ items } = body as { readonly items: typeof items });
+    return true;
+  });
+  for (const sku of Object.keys(stocks)) {
+    const ordered = orders.flatMap((order) => order.items.filter((item) => item.sku === sku));
+    const sold = items.filter((item) => item.sku === sku);
+    expect([sku, sum(sold.map((item) => item.orders)), sum(sold.map(({ quantity }) => quantity))]).toEqual([
+      sku,
+      ordered.length,
+      sum(ordered.map(({ quantity }) => quantity)),
+    ]);
+  }
+}
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((before, number) => before + number, 0);
 
 const codeOf = (body: unknown): string | undefined => (body as { code?: string } | undefined)?.code;
 const codesOf = (answers: readonly Answer[]): (string | undefined)[] =>

@@ -25,6 +25,8 @@ const tenantRoutes: readonly (readonly [string, string])[] = [
   ['POST', '/orders/o1/payment'],
   ['POST', '/orders/o1/cancellation'],
   ['POST', '/orders/o1/shipment'],
+  ['GET', '/reports/sales'],
+  ['GET', '/reports/sales/live'],
 ];
 
 onEachStorage('Tenants', (shop) => {

@@ -15,6 +15,8 @@ import type { BankTransport } from './orders/bank.js';
 import { OrdersController } from './orders/orders.controller.js';
 import { OrdersModule } from './orders/orders.module.js';
 import { eventMetadata } from './problems/correlation-id.js';
+import { ReportsModule } from './reports/reports.module.js';
+import { SalesController } from './reports/sales.controller.js';
 import { StockController } from './stock/stock.controller.js';
 import { StockModule } from './stock/stock.module.js';
 import { chosenStorageToken, type ChosenStorage } from './storage.js';
@@ -31,7 +33,7 @@ const isKnown = (tenant: string, storage: KeyValueStorage): Promise<boolean> =>
 const retry = { attempts: 100, delayMsMax: 500, budgetMs: 15_000 };
 
 @Module({
-  imports: [TenantsModule, CatalogueModule, CartsModule, StockModule, LiveModule],
+  imports: [TenantsModule, CatalogueModule, CartsModule, StockModule, LiveModule, ReportsModule],
   controllers: [WelcomeController, HealthController],
 })
 export class AppModule implements NestModule {
@@ -55,6 +57,13 @@ export class AppModule implements NestModule {
   configure(consumer: MiddlewareConsumer): void {
     consumer
       .apply(ApiKeyMiddleware, TenantMiddleware)
-      .forRoutes(ProductsController, LiveController, CartsController, StockController, OrdersController);
+      .forRoutes(
+        ProductsController,
+        LiveController,
+        CartsController,
+        StockController,
+        OrdersController,
+        SalesController,
+      );
   }
 }

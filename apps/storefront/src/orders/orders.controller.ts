@@ -1,5 +1,6 @@
 import { Controller, Get, HttpCode, Param, Post, Req, Res, UseInterceptors } from '@nestjs/common';
 import { ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import { PositionInterceptor } from '@kvent/event-store';
 import {
   EtagInterceptor,
   IdempotencyKey,
@@ -37,7 +38,7 @@ const lockedDescription = '`STREAM_LOCKED` during a payment, with Retry-After';
 @ApiTags('orders')
 @ForTenant()
 @Controller('orders')
-@UseInterceptors(EtagInterceptor)
+@UseInterceptors(EtagInterceptor, PositionInterceptor)
 export class OrdersController {
   constructor(private readonly orders: OrdersService) {}
 

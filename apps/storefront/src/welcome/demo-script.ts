@@ -153,5 +153,13 @@ export function demoScript(port: number): readonly Step[] {
       ].join('\n'),
       statuses: [200, 409, 201, 201],
     },
+    {
+      about: 'the sales by day and product; Kvent-Position makes sure that the last order is included',
+      command: [
+        `POSITION=$(curl -si -X POST ${shop}/orders ${tenant} ${json} -H 'Idempotency-Key: k2' -d '{"cart":"c2"}' | grep -i '^kvent-position:' | cut -d ' ' -f 2 | tr -d '\\r')`,
+        `curl -i ${shop}/reports/sales ${tenant} -H "Kvent-Position: $POSITION"`,
+      ].join('\n'),
+      statuses: [200],
+    },
   ];
 }

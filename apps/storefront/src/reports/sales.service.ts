@@ -1,0 +1,42 @@
+import { Injectable } from '@nestjs/common';
+import {
+  InjectStore,
+  KeyValueStore,
+  toObservable,
+  type Entry,
+  type Page,
+  type PageRequest,
+} from '@kvent/key-value-storage';
+import { map, type Observable } from 'rxjs';
+import { DaySales, noSales, ProductSales } from './sales.js';
+
+const dayMs = 24 * 60 * 60 * 1_000;
+const dayOf = (ms: number): string => new Date(ms).toISOString().slice(0, 10);
+
+@Injectable()
+export class SalesService {
+  constructor(
+    @InjectStore(DaySales) private readonly days: KeyValueStore<DaySales>,
+    @InjectStore(ProductSales) private readonly products: KeyValueStore<ProductSales>,
+  ) {}
+
+  /** From day to day, both inclusive. */
+  page(
+    from: string | undefined,
+    to: string | undefined,
+    request: Pick<PageRequest, 'limit' | 'cursor' | 'reverse'>,
+  ): Promise<Page<Entry<ProductSales>>> {
+    return this.products.page({
+      ...request,
+      ...(from !== undefined && { start: [from] }),
+      ...(to !== undefined && { end: [dayOf(Date.parse(to) + dayMs)] }),
+    });
+  }
+
+  /** The numbers of a day now, and after each change. */
+  follow(day = dayOf(Date.now())): Observable<{ readonly id: string; readonly sales: DaySales }> {
+    return toObservable(this.days.watch(day)).pipe(
+      map((entry) => ({ id: entry?.etag ?? 'none', sales: entry?.value ?? noSales(day) })),
+    );
+  }
+}
