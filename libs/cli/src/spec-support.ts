@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { defineState, JsonFileProvider, openStorage, type KeyValueStorage } from '@kvent/key-value-storage';
+import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { RawRow } from '@kvent/key-value-storage/provider';
 import { Output, type OutputStream } from './output/output.js';
 import { passwordHider } from './output/secrets.js';
@@ -17,6 +18,30 @@ export const Slots = defineState<{ readonly doctor: string }, string>('slot', {
 export const Prices = defineState<{ readonly cents: number }>('price', {
   schemaVersion: 2,
   upcast: { 1: ({ cents }: { readonly cents: string }) => ({ cents: Number(cents) }) },
+});
+
+interface Title {
+  readonly title: string;
+}
+const titleSchema: StandardSchemaV1<Title> = {
+  '~standard': {
+    version: 1,
+    vendor: 'spec',
+    validate: (given) => {
+      const { title } = given as { readonly title: unknown };
+      return typeof title === 'string'
+        ? { value: { title: title.trim() } }
+        : { issues: [{ message: 'title must be a text' }] };
+    },
+  },
+};
+
+/** A module for `kvent import`: this file. */
+export const Titles = defineState('title', {
+  schema: titleSchema,
+  schemaVersion: 3,
+  upcast: { 1: (title: Title) => title, 2: (title: Title) => title },
+  indexes: { byTitle: { key: ({ title }: Title) => title, unique: true } },
 });
 
 /** The output of a process. `closed`: its reader has gone. */

@@ -1,8 +1,9 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { defineState, type Key } from '@kvent/key-value-storage';
-import { Folder, kvent, kventJson, Slots } from '../spec-support.js';
+import { defineState, StateMigration, type Key } from '@kvent/key-value-storage';
+import { Folder, kvent, kventJson, Slots, Titles } from '../spec-support.js';
 
 const Products = defineState<unknown>('product');
 let folder: Folder;
@@ -37,6 +38,15 @@ function fileOf(content: string | Buffer): string {
 
 const importing = (content: string | Buffer, ...options: readonly string[]) =>
   kvent(['import', data, 'product', fileOf(content), '--tenant', 'acme', '--write', ...options]);
+
+const kventImport = async (
+  state: string,
+  content: string,
+  ...options: readonly string[]
+): Promise<unknown> => {
+  const args = ['import', data, state, fileOf(content), '--tenant', 'acme', '--write', '--json', ...options];
+  return JSON.parse((await kvent(args)).stdout);
+};
 
 /** What an import refuses, by line. */
 async function refusals(content: string | Buffer, ...options: readonly string[]): Promise<unknown> {
@@ -281,6 +291,58 @@ describe('kvent import', () => {
       [8, 'It is not UTF-8.'],
     ]);
     expect((await entries()).map(([key]) => key)).toEqual(['\u0000', 'a', 'z']);
+  });
+
+  describe('with the module of the application', () => {
+    const module = fileURLToPath(new URL('../spec-support.ts', import.meta.url));
+    const importTitles = (content: string, ...options: readonly string[]) =>
+      kventImport('title', content, '--module', module, ...options);
+    const titles = async (): Promise<readonly unknown[]> => {
+      const found: unknown[] = [];
+      await folder.store(async (storage) => {
+        for await (const { key, value } of storage.store(Titles).index('byTitle').list())
+          found.push(key, value.title);
+        for (const { schemaVersion } of await new StateMigration(storage.store(Titles)).versions())
+          found.push(schemaVersion);
+      });
+      return found;
+    };
+    const lines = [
+      '{"key":"a","value":{"title":" A "}}',
+      '{"key":"b","value":{"title":5}}',
+      '{"key":"c","value":{"title":"C"},"schemaVersion":1}',
+      '',
+      '{"key":"d","value":{"title":"A"}}',
+      '{"key":"e","value":{"title":"E"},"schemaVersion":3}',
+    ];
+
+    it('checks each value by its schema, keeps its indexes, and names the lines that it refuses', async () => {
+      expect(await importTitles(lines.join('\n'), '--on-error', 'continue')).toMatchObject({
+        loaded: 2,
+        failed: 3,
+        failures: [
+          { line: 2, message: expect.stringContaining('title must be a text') },
+          { line: 3, message: expect.stringContaining('schemaVersion must be 3') },
+          { line: 5, message: expect.stringContaining('Another title has the key "A"') },
+        ],
+      });
+      expect(await titles()).toEqual(['a', 'A', 'e', 'E', 3]);
+    });
+
+    it('ends at the first record that a schema refuses', async () => {
+      expect(await importTitles(lines.join('\n'))).toMatchObject({ loaded: 1, failures: [{ line: 2 }] });
+      expect(await titles()).toEqual(['a', 'A', 3]);
+      const csv = 'key,title\nf,F\ng,"A"\n';
+      expect(await importTitles(csv, '--csv')).toMatchObject({ loaded: 1, failures: [{ line: 3 }] });
+    });
+
+    it('refuses a state that the module does not export', async () => {
+      const args = ['import', data, 'cart', fileOf(''), '--write', '--module', module];
+      expect(await kvent(args)).toMatchObject({
+        exitCode: 2,
+        stderr: expect.stringContaining("exports no state 'cart'"),
+      });
+    });
   });
 
   it('writes the given schema version, and makes the indexes of the state unready', async () => {

@@ -1,10 +1,10 @@
 /** `kvent import`: loads the entries of a file into a state. */
-import { defineState, type LoadItem } from '@kvent/key-value-storage/core';
-import { statesIn, storeOn } from '@kvent/key-value-storage/internal';
+import { defineState, type KeyValueStore, type LoadItem } from '@kvent/key-value-storage/core';
+import { rowsOf, statesIn, storeOn } from '@kvent/key-value-storage/internal';
 import { untilAborted, type StorageProvider } from '@kvent/key-value-storage/internal/rows';
 import { assertCsvOptions, keyColumnDefault } from '../input/record-options.js';
 import { targetDatabase, type TenantOptions } from '../input/database.js';
-import type { ExportedState } from '../input/exported-states.js';
+import { exportedStates, type ExportedState } from '../input/exported-states.js';
 import { fromArgument, UsageError } from '../input/usage-error.js';
 import { counted, type Report } from '../output/report.js';
 import { ImportSource, type RecordFailure } from '../records/import-source.js';
@@ -23,22 +23,25 @@ interface Options extends StorageOptions, TenantOptions {
   readonly jsonColumns?: readonly string[];
   readonly onError: 'stop' | 'continue';
   readonly schemaVersion: number;
+  readonly module?: string;
   readonly container?: string;
 }
 
 export async function importEntries(options: Options, context: CommandContext): Promise<Report> {
   assertWrite('import', options);
   assertCsvOptions(options);
-  const { csv, key = keyColumnDefault, jsonColumns = [], onError, schemaVersion } = options;
-  const definition = definitionOf(options);
-  const format = csv === true ? new CsvFormat({ key, json: jsonColumns }) : jsonLines(schemaVersion);
+  const { csv, key = keyColumnDefault, jsonColumns = [], onError, module } = options;
+  const definition = module === undefined ? definitionOf(options) : await definitionIn(module, options);
+  const isKnown = module !== undefined;
+  const format =
+    csv === true ? new CsvFormat({ key, json: jsonColumns }) : jsonLines(definition.schemaVersion);
   const source = new ImportSource(format, onError);
   await using input = await openInput(options.file);
   // a wrong header changes nothing
   const items = await begun(source.items(input.bytes), context.signal);
   return await withStorage('target', options, context, async (provider) => {
     const database = await targetDatabase(provider, options);
-    const loaded = await load(provider, { definition, database, items, source, onError }, context);
+    const loaded = await load(provider, { definition, isKnown, database, items, source }, context);
     return reportOf(provider.name, database, options, { ...loaded, expired: source.expired });
   });
 }
@@ -49,6 +52,15 @@ function definitionOf({ state, container, schemaVersion }: Options): ExportedSta
   const [definition] = statesIn({ named });
   if (definition === undefined) throw new UsageError(`There can be no state '${state}'.`);
   return { ...definition, schemaVersion };
+}
+
+/** That of the application, by which values are checked and indexes are kept. */
+async function definitionIn(module: string, { state, container }: Options): Promise<ExportedState> {
+  const found = (await exportedStates(module)).find(
+    (each) => each.name === state && (container === undefined || each.container === container),
+  );
+  if (found === undefined) throw new UsageError(`The module ${module} exports no state '${state}'.`);
+  return found;
 }
 
 /** The same items, the first of which is read. */
@@ -69,44 +81,70 @@ async function begun(
   return { [Symbol.asyncIterator]: () => iterator };
 }
 
+/** Those that the state takes. Checked here, where the line is known, and not by the load alone. */
+async function* valid(
+  items: AsyncIterable<LoadItem>,
+  store: KeyValueStore<unknown>,
+  source: ImportSource,
+): AsyncGenerator<LoadItem, void> {
+  const rows = rowsOf(store);
+  for await (const item of items) {
+    try {
+      rows.address(item.key);
+      await rows.codec.encode(item.key, item.value);
+    } catch (error) {
+      source.refuseLast(error);
+      continue;
+    }
+    yield item;
+  }
+}
+
 interface Load {
   readonly definition: ExportedState;
+  /** Whether it is the definition of the application. */
+  readonly isKnown: boolean;
   readonly database: string;
   readonly items: AsyncIterable<LoadItem>;
   readonly source: ImportSource;
-  readonly onError: 'stop' | 'continue';
 }
 
 interface Loaded {
   readonly loaded: number;
   readonly failed: number;
-  readonly failures: readonly (Omit<RecordFailure, 'line'> & { readonly line?: number })[];
+  readonly failures: readonly (Omit<RecordFailure, 'line'> & { readonly line: number | undefined })[];
 }
 
 async function load(
   provider: StorageProvider,
-  { definition, database, items, source, onError }: Load,
+  { definition, isKnown, database, items, source }: Load,
   { signal, progress }: CommandContext,
 ): Promise<Loaded> {
   const space = { database, container: definition.container, entity: definition.entity };
   const what = `importing ${definition.name} into ${database}`;
-  await makeIndexesUnready(provider, space, signal);
+  const store = storeOn(provider, definition, database);
+  if (!isKnown) await makeIndexesUnready(provider, space, signal);
   try {
-    const { loaded, failed, failures } = await storeOn(provider, definition, database).loadFrom(items, {
+    const { loaded, failed, failures } = await store.loadFrom(isKnown ? valid(items, store, source) : items, {
       signal,
-      onError,
-      onProgress: ({ loaded: rows }) => {
+      onError: 'continue',
+      onProgress: ({ loaded: rows, failed: refused }) => {
+        if (refused > 0) source.endAfterFailure();
         if (progress.isTerminal) progress.show({ what, rows, total: undefined });
       },
     });
     return {
       loaded,
       failed: failed + source.failed,
-      failures: [...source.failures, ...failures.map(({ error: { message } }) => ({ message }))],
+      failures: [
+        ...source.failures,
+        ...failures.map(({ index, error: { message } }) => ({ line: source.lineOf(index), message })),
+      ].sort((a, b) => (a.line ?? 0) - (b.line ?? 0)),
     };
   } finally {
     // another process may have built them during the import
-    if (provider.features.shared) await makeIndexesUnready(provider, space, new AbortController().signal);
+    if (provider.features.shared && !isKnown)
+      await makeIndexesUnready(provider, space, new AbortController().signal);
   }
 }
 

@@ -234,6 +234,10 @@ export const commands: readonly CommandSpec[] = [
         parse: version,
         default: 1,
       },
+      {
+        flags: '--module <path>',
+        text: 'the compiled module that exports the state: its schemas check keys and values, and its indexes are kept',
+      },
       container,
       ...tenant,
       ...opening,

@@ -14,6 +14,8 @@ export interface RecordFailure {
 }
 
 const failuresMax = 100;
+/** More entries than a load has in flight. */
+const linesMax = 10_000;
 /** The value of a shorter record is below its limit, however its numbers are written. */
 const lengthChecked = limits.valueBytesMax / 20;
 
@@ -24,6 +26,11 @@ export class ImportSource {
   expired = 0;
   readonly #format: RecordFormat;
   readonly #onError: 'stop' | 'continue';
+  /** Of the entries that were passed on last, by their index. */
+  readonly #lines = new Map<number, number>();
+  #passedOn = 0;
+  #line = 0;
+  #isEnded = false;
   readonly #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
   constructor(format: RecordFormat, onError: 'stop' | 'continue') {
@@ -42,16 +49,42 @@ export class ImportSource {
     return undefined;
   }
 
+  /** Refuses the entry that was passed on last: it is not loaded. */
+  refuseLast(error: unknown): void {
+    this.#passedOn -= 1;
+    this.#refuse(this.#line, messageOf(error));
+  }
+
+  /** The line of an entry that the load has refused. */
+  lineOf(index: number): number | undefined {
+    return this.#lines.get(index);
+  }
+
+  /** Passes on no more entries, unless failures are to be skipped. */
+  endAfterFailure(): void {
+    this.#isEnded = this.#onError === 'stop';
+  }
+
   get #isStopped(): boolean {
-    return this.failed > 0 && this.#onError === 'stop';
+    return this.#isEnded || (this.failed > 0 && this.#onError === 'stop');
   }
 
   *#itemsOf(pieces: Iterable<Piece>): Generator<LoadItem, void> {
     for (const piece of pieces) {
       const item = this.#itemOf(piece);
-      if (item !== undefined) yield item;
+      if (item !== undefined) {
+        this.#passOn(piece.line);
+        yield item;
+      }
       if (this.#isStopped) return;
     }
+  }
+
+  #passOn(line: number): void {
+    this.#line = line;
+    this.#lines.set(this.#passedOn, line);
+    this.#lines.delete(this.#passedOn - linesMax);
+    this.#passedOn += 1;
   }
 
   #itemOf(piece: Piece): LoadItem | undefined {
