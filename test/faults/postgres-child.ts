@@ -13,7 +13,7 @@ const [, , url = '', work = '', process_ = '0', rounds = '0'] = process.argv;
 const print = (line: unknown): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
 
 {
-  await using storage = await openStorage(new PostgresProvider({ url }));
+  await using storage = await openStorage(new PostgresProvider({ url, lockTimeoutMs: 100_000 }));
   print('open');
   await once(process.stdin, 'data');
   print(await works[work as WorkName](storage, { process: Number(process_), rounds: Number(rounds) }));

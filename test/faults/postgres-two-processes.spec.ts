@@ -3,8 +3,11 @@
  * exact, batches must be visible completely or not at all, and there must be no deadlock. `npm run
  * contention` makes 100,000 increments.
  */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { openStorage } from '@kvent/key-value-storage/core';
+import { defineState, JsonFileProvider, openStorage, StateMigration } from '@kvent/key-value-storage/core';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { logOfRun } from '../postgres/server-of-run.js';
@@ -21,6 +24,8 @@ import {
   groupKeys,
   Member,
   manyAttempts,
+  Person,
+  PersonV1,
 } from './postgres-work.js';
 
 const increments = 100;
@@ -94,6 +99,90 @@ describe('two processes of fifty callers on one Postgres', () => {
       const created = did(`created ${group}`) - did(`deleted ${group}`);
       expect(new Set(members.map((entry) => entry?.value.stamp)).size).toBe(1);
       expect(members.filter((entry) => entry !== undefined).length).toBe(3 * created);
+    }
+  });
+});
+
+describe('a migration into the present schema version', () => {
+  const keys = Array.from({ length: 200 }, (_, index) => `p-${String(index).padStart(3, '0')}`);
+  const PersonV3 = defineState<{ first: string; last: string }>('person', {
+    schemaVersion: 3,
+    upcast: {
+      1: ({ name }: { name: string }) => ({ first: name.toUpperCase() }),
+      2: ({ first }: { first: string }) => ({ first, last: '' }),
+    },
+  });
+
+  it('is killed (kill -9), continued by another process, and overwrites nothing newer', async () => {
+    await using database = await freshDatabase();
+    await using storage = await openStorage(new PostgresProvider({ url: database.url }));
+    const persons = storage.store(Person);
+    await storage.store(PersonV1).setMany(keys.map((key) => ({ key, value: { name: key } })));
+    const newest = storage.store(PersonV3);
+    const schemaVersions = () => new StateMigration(newest).versions();
+    await asAdmin(database.url, async (client) => {
+      // the first process stands at this row when it is killed
+      await client.query(`begin; select from kvent.row where key like '%p-130%' for update`);
+      const killed = new Worker(database.url, 'migrate', 0, 0);
+      try {
+        await killed.nextLine();
+        killed.begin();
+        await until('the migration waits for the row', async () => {
+          // otherwise a transaction sees the sessions as they were when it looked first
+          await client.query('select pg_stat_clear_snapshot()');
+          const { rows } = await client.query(
+            `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+          );
+          return rows.length > 0;
+        });
+      } finally {
+        killed.end();
+      }
+      await persons.set('p-150', { first: 'newer' });
+      await newest.set('p-010', { first: 'newest', last: 'of all' });
+      await newest.set('p-160', { first: 'newest', last: 'of all' });
+      await client.query('rollback');
+    });
+    expect((await schemaVersions())[0]).toMatchObject({ schemaVersion: 1 });
+    const [report] = await workInProcesses(database.url, 'migrate', 1, 0);
+    // it begins with the last key of the page that was complete
+    expect(report?.did).toMatchObject({ read: 200 - 119, newer: 1, resumed: 1 });
+    expect(await schemaVersions()).toEqual([
+      { schemaVersion: 2, entries: 198 },
+      { schemaVersion: 3, entries: 2 },
+    ]);
+    const names = (await newest.getMany(keys)).map((entry) => entry?.value.first);
+    const newer: Readonly<Record<string, string>> = {
+      'p-010': 'newest',
+      'p-150': 'newer',
+      'p-160': 'newest',
+    };
+    expect(names).toEqual(keys.map((key) => newer[key] ?? key.toUpperCase()));
+    expect(await new StateMigration(persons).run()).toMatchObject({ written: 0, resumed: false });
+  });
+
+  it('copies a store of a JSON file into Postgres, with expiry and etags, and leaves newer entries', async () => {
+    await using database = await freshDatabase();
+    await using storage = await openStorage(new PostgresProvider({ url: database.url }));
+    const directory = await mkdtemp(join(tmpdir(), 'kvent-copy-'));
+    try {
+      await using files = await openStorage(new JsonFileProvider({ directory }));
+      const [from, to] = [files.store(PersonV1), storage.store(Person)];
+      await from.setMany(keys.map((key) => ({ key, value: { name: key } })));
+      await from.set('short', { name: 'short' }, { ttlMs: 3_600_000 });
+      await to.set('p-007', { first: 'newer' });
+      const copy = new StateMigration(from, { to, change: ({ name }) => ({ first: name }) });
+      expect(await copy.run()).toMatchObject({ read: 201, written: 200, newer: 1 });
+      expect(await copy.run()).toMatchObject({ written: 0, unchanged: 200, newer: 1 });
+      const [original, copied] = [await from.getOrThrow('short'), await to.getOrThrow('short')];
+      expect(copied.value).toEqual({ first: 'short' });
+      // as much time is left; the server reads its own clock
+      const apart = (copied.expiresAt?.getTime() ?? 0) - (original.expiresAt?.getTime() ?? 0);
+      expect(Math.abs(apart)).toBeLessThan(600_000);
+      expect((await to.getOrThrow('p-007')).value).toEqual({ first: 'newer' });
+      expect((await to.getMany(keys)).filter((entry) => entry === undefined)).toEqual([]);
+    } finally {
+      await rm(directory, { recursive: true });
     }
   });
 });

@@ -7,6 +7,7 @@ import {
   isConflict,
   isStorageError,
   retryOnConflict,
+  StateMigration,
   type KeyValueStorage,
 } from '@kvent/key-value-storage/core';
 import { seededRandom } from './seeded-random.js';
@@ -40,6 +41,11 @@ export const allGroups = Array.from({ length: groups }, (_, group) => group);
 export const Counter = defineState<{ count: number }>('counter');
 export const Account = defineState<{ balance: number }>('account');
 export const Member = defineState<{ stamp: string }>('member');
+export const PersonV1 = defineState<{ name: string }>('person');
+export const Person = defineState<{ first: string }>('person', {
+  schemaVersion: 2,
+  upcast: { 1: ({ name }: { name: string }) => ({ first: name.toUpperCase() }) },
+});
 
 /** Enough attempts for any number of conflicts: only the stored rows matter. */
 export const manyAttempts = { attempts: 1_000, budgetMs: 120_000 };
@@ -65,6 +71,7 @@ export const works = {
   update: countByUpdate,
   transfers: transferAndToggle,
   streams: workOnStreams,
+  migrate: migratePersons,
   watchedFromOne: (storage: KeyValueStorage, options: WorkOptions) => watchOrWrite(storage, options, 1),
   watchedFromFour: (storage: KeyValueStorage, options: WorkOptions) => watchOrWrite(storage, options, 4),
 };
@@ -158,6 +165,12 @@ async function transferAndToggle(storage: KeyValueStorage, options: WorkOptions)
     Array.from({ length: callers }, (_, number) => recordingFailure(report, () => caller(number))),
   );
   return report.report();
+}
+
+async function migratePersons(storage: KeyValueStorage): Promise<WorkReport> {
+  const migration = new StateMigration(storage.store(Person), { pageRows: 20, concurrency: 4 });
+  const { read, written, newer, resumed } = await migration.run();
+  return { did: { read, written, newer, resumed: Number(resumed) }, wrong: [] };
 }
 
 /** Ten callers count on one stream, while others hold another stream one after the other. */
