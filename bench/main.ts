@@ -10,6 +10,7 @@ import { startPostgres, type DatabaseServer } from './database-server.js';
 import { describeMachine, machineOf } from './machine.js';
 import { measureOpening, openingTable } from './opening.js';
 import { productBytes } from './product.js';
+import { runPlots } from './plots/run-plots.js';
 import { measureProjections, projectionsTable } from './projections.js';
 import { root } from './root.js';
 import { runSuite, type SuiteResult } from './run-suite.js';
@@ -40,6 +41,9 @@ const help = `npm run bench -- [options]
   --entries <n>         entries of the opening test, rows of bulk, events of the projections and of the long streams (100000); 0: works only
   --json <file>         file for the figures (.tmp/bench-results/<time>.json)
   --directory <path>    folder for data, on a disk (.tmp/bench)
+  --plots               cost by size instead, as charts and tables of a page; with --only events, values, callers, rows, tenants, memory or start;
+                        --entries: the most rows and tenants (10000000), --rounds (3), --ms (200)
+  --page <file>         the page of the charts (docs/performance.md)
 `;
 
 /** What a measurement that has no contenders gets. */
@@ -109,24 +113,27 @@ const measurements: readonly Measurement[] = [
 const { values } = parseArgs({
   options: {
     suite: { type: 'string' },
-    rounds: { type: 'string', default: '7' },
+    rounds: { type: 'string' },
     ms: { type: 'string' },
     only: { type: 'string', default: '' },
-    entries: { type: 'string', default: '100000' },
+    entries: { type: 'string' },
     json: { type: 'string' },
     directory: { type: 'string', default: join(root, '.tmp', 'bench') },
+    plots: { type: 'boolean', default: false },
+    page: { type: 'string', default: join(root, 'docs', 'performance.md') },
     help: { type: 'boolean', default: false },
   },
 });
 
 if (values.help) process.stdout.write(help);
+else if (values.plots) await plot();
 else await bench();
 
 async function bench(): Promise<void> {
   const chosen = values.suite === undefined ? Object.keys(suites) : [values.suite];
   for (const name of chosen) assertSuite(name);
-  const [rounds, entries] = [numberOf('rounds', 1), numberOf('entries', 0)];
-  const ms = values.ms === undefined ? undefined : numberOf('ms', 1);
+  const [rounds, entries] = [numberOf('rounds', 1, 7), numberOf('entries', 0, 100_000)];
+  const ms = values.ms === undefined ? undefined : numberOf('ms', 1, 0);
   const directory = join(resolve(values.directory), String(process.pid));
   const machine = machineOf(directory);
   process.stdout.write(
@@ -176,13 +183,37 @@ async function bench(): Promise<void> {
   process.stdout.write(`written to ${path}\n`);
 }
 
+async function plot(): Promise<void> {
+  const directory = join(resolve(values.directory), String(process.pid));
+  const machine = machineOf(directory);
+  process.stdout.write(`${describeMachine(machine)}\n\n`);
+  let started: Promise<DatabaseServer> | undefined;
+  try {
+    await runPlots({
+      directory,
+      machine,
+      server: () => (started ??= startPostgres(directory)),
+      rounds: numberOf('rounds', 1, 3),
+      ms: numberOf('ms', 1, 200),
+      entriesMax: numberOf('entries', 1, 10_000_000),
+      only: values.only,
+      page: resolve(values.page),
+      onPlot: (name, seconds) => void process.stdout.write(`${name}: ${seconds.toFixed(0)} s\n`),
+    });
+  } finally {
+    await (await started)?.close();
+    rmSync(directory, { recursive: true, force: true });
+  }
+  process.stdout.write(`written to ${resolve(values.page)}\n`);
+}
+
 function assertSuite(name: string): void {
   if (!Object.hasOwn(suites, name))
     throw new Error(`--suite must be one of ${Object.keys(suites).join(', ')}; got '${name}'.`);
 }
 
-function numberOf(name: 'rounds' | 'ms' | 'entries', least: number): number {
-  const number = Number(values[name]);
+function numberOf(name: 'rounds' | 'ms' | 'entries', least: number, otherwise: number): number {
+  const number = Number(values[name] ?? otherwise);
   if (Number.isInteger(number) && number >= least) return number;
   throw new Error(`--${name} must be a whole number from ${least}; got '${values[name]}'.`);
 }

@@ -3,7 +3,7 @@
  * that runs tests is too busy for measurements.
  */
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { copyFile, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -42,6 +42,27 @@ interface Results {
     readonly memoryBytes: number;
     readonly dataBytes: number;
   }[];
+}
+interface Point {
+  readonly x: number;
+  readonly y: number;
+}
+interface Chart {
+  readonly title: string;
+  readonly x: string;
+  readonly y: string;
+  readonly note: string;
+  readonly series: readonly { readonly name: string; readonly points: readonly Point[] }[];
+}
+interface Drawing {
+  decadesOf(values: readonly number[]): readonly number[];
+  positionOf(value: number, decades: readonly number[], line: readonly [number, number]): number;
+  pathOf(points: readonly Point[]): string;
+  svgOf(chart: Chart): string;
+}
+interface PlotPage {
+  withFigures(page: string, name: string, figures: string): string;
+  figuresOf(chart: Chart, image: string): string;
 }
 interface Row {
   readonly contender: string;
@@ -96,6 +117,56 @@ describe('the figures of the bench', () => {
   });
 });
 
+describe('the plots of the bench', () => {
+  let drawing: Drawing;
+  let page: PlotPage;
+
+  beforeAll(async () => {
+    drawing = (await import(join(built, 'plots', 'svg.js'))) as Drawing;
+    page = (await import(join(built, 'plots', 'page.js'))) as PlotPage;
+  });
+
+  it('have axes from the power of ten below the figures to that above, and one decade at least', () => {
+    expect(drawing.decadesOf([1, 10, 1_000])).toEqual([1, 10, 100, 1_000]);
+    expect(drawing.decadesOf([0.18, 43])).toEqual([0.1, 1, 10, 100]);
+    expect(drawing.decadesOf([1])).toEqual([1, 10]);
+    expect(drawing.decadesOf([0.001, 0.1])).toEqual([0.001, 0.01, 0.1]);
+  });
+
+  it('place values by their logarithm, and join them in their order', () => {
+    const points = [1, 10, 1_000].map((x) => ({
+      x: drawing.positionOf(x, [1, 10, 100, 1_000], [60, 600]),
+      y: drawing.positionOf(x, [1, 10, 100, 1_000], [300, 0]),
+    }));
+    expect(drawing.pathOf(points)).toBe('M60 300 L240 200 L600 0');
+  });
+
+  it('draw the same figures in the same way, for a light and a dark page, and escape names', () => {
+    const chart: Chart = {
+      title: 'a < b & c',
+      x: 'rows',
+      y: 'µs',
+      note: 'today',
+      series: [{ name: 'memory', points: [{ x: 10, y: 3.14159 }] }],
+    };
+    const drawn = drawing.svgOf(chart);
+    expect(drawing.svgOf(chart)).toBe(drawn);
+    expect(drawn).toContain('<title>a &lt; b &amp; c</title>');
+    expect(drawn).toContain('prefers-color-scheme:dark');
+    expect(page.figuresOf(chart, 'p/c.svg')).toBe(
+      '![a < b & c](p/c.svg)\n\n| rows | memory: µs |\n|--:|--:|\n| 10 | 3.14 |\n\ntoday',
+    );
+  });
+
+  it('replace what stands at their place in the page, and nothing else', () => {
+    const before = 'A\n<!-- figures: one -->\nold\n<!-- end of figures -->\nB';
+    const after = page.withFigures(before, 'one', 'new');
+    expect(after).toBe('A\n<!-- figures: one -->\n\nnew\n\n<!-- end of figures -->\nB');
+    expect(page.withFigures(after, 'one', 'new')).toBe(after);
+    expect(() => page.withFigures(before, 'two', 'new')).toThrow('<!-- figures: two -->');
+  });
+});
+
 describe('a short run of the bench', () => {
   let folder: string;
   let database: FreshDatabase;
@@ -110,18 +181,22 @@ describe('a short run of the bench', () => {
     await database[Symbol.asyncDispose]();
   });
 
-  const bench = async (
-    ...args: readonly string[]
-  ): Promise<{ readonly printed: string; readonly results: Results }> => {
-    const json = join(folder, 'results.json');
-    const flags = ['--rounds', '1', '--ms', '5', '--directory', folder, '--json', json];
+  const start = async (...args: readonly string[]): Promise<string> => {
+    const flags = ['--rounds', '1', '--ms', '5', '--directory', folder];
     // One server less to start. An open transaction of another test would hold the feed back.
     const env = args.includes('feed') ? {} : { BENCH_POSTGRES_URL: database.url };
     const { stdout } = await run(process.execPath, [join(built, 'main.js'), ...flags, ...args], {
       cwd: root,
       env: { ...process.env, ...env },
     });
-    return { printed: stdout, results: JSON.parse(await readFile(json, 'utf8')) as Results };
+    return stdout;
+  };
+  const bench = async (
+    ...args: readonly string[]
+  ): Promise<{ readonly printed: string; readonly results: Results }> => {
+    const json = join(folder, 'results.json');
+    const printed = await start('--json', json, ...args);
+    return { printed, results: JSON.parse(await readFile(json, 'utf8')) as Results };
   };
 
   it.each([['memory'], ['file'], ['postgres'], ['events'], ['feed']])(
@@ -147,6 +222,16 @@ describe('a short run of the bench', () => {
         expect(results.opening.map(({ contender }) => contender)).toContain('kvent, JSON file');
     },
   );
+
+  it('measures a plot, and writes it beside the page and into it', async () => {
+    const page = join(folder, 'performance.md');
+    await copyFile(join(root, 'docs', 'performance.md'), page);
+    await start('--plots', '--only', 'events', '--page', page);
+    expect(await readFile(join(folder, 'performance', 'events.svg'), 'utf8')).toContain('</svg>');
+    expect(await readFile(page, 'utf8')).toMatch(
+      /performance\/events\.svg[^]*\n\| 800 \| [\d.,]+ \| [\d.,]+ \| /,
+    );
+  });
 
   it('refuses an unknown suite', async () => {
     await expect(bench('--suite', 'paper')).rejects.toThrow("got 'paper'");
