@@ -1,4 +1,6 @@
-/** What is measured in a process of its own: the memory of data, and the start of an application. */
+/**
+ * What is measured in a process of its own: the memory of data, and the start of an application.
+ */
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';

@@ -86,7 +86,7 @@ export function svgOf({ title, x, y, note, series }: Chart): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** Dashes too: colours alone do not tell lines apart for every reader. */
+/** Dashes too: some readers cannot distinguish lines by their colours. */
 const colours = [
   { light: '#0969da', dark: '#4493f8', dash: 'none' },
   { light: '#1a7f37', dark: '#3fb950', dash: '6 3' },
