@@ -1,4 +1,6 @@
 /** A client of the shop over real HTTP. */
+import { until } from '../postgres/until.js';
+
 export interface Answer {
   readonly status: number;
   readonly headers: Headers;
@@ -63,8 +65,15 @@ export class Client {
 async function answerOf(response: Response): Promise<Answer> {
   const { status, headers } = response;
   const text = await response.text();
-  const isJson = headers.get('content-type')?.includes('json') === true && text !== '';
+  const isJson = /[/+]json\b/.test(headers.get('content-type') ?? '') && text !== '';
   return { status, headers, text, body: isJson ? (JSON.parse(text) as unknown) : undefined };
+}
+
+/** Reads what follows the writes, and waits for it also on a machine that stands still. */
+export async function readCaughtUp(client: Client, path: string, headers: HeaderFields): Promise<Answer> {
+  let answer: Answer | undefined;
+  await until(`${path} has caught up`, async () => (answer = await client.get(path, headers)).status !== 503);
+  return answer as Answer;
 }
 
 /** The ETag header, with its quotes. */

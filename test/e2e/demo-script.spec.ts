@@ -102,6 +102,7 @@ const expectedOutputs: Record<string, RegExp> = {
   'the same request again: the product has changed since it was read': /"code":"STORAGE_CONFLICT"/,
   'another tenant has another price': /"priceCents":1125/,
   'the first page, with a Link to the next one': /^Link: <\?limit=2&cursor=[^>]+>; rel="next"\r$/im,
+  'all products of one moment, as JSON lines': /^\{"sku":"mug",.*\}\n(\{"sku":"[a-z]+",.*\}\n)+$/m,
   'a cart; it expires half an hour after the last request': /"expiresAt":"20/,
   'an order: one commit reserves its goods, lists it, and deletes the cart': /^ETag: "v1-[0-9a-z]+-1"\r$/im,
   'the same request again returns the same order': /^Idempotency-Replayed: true\r$/im,

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { statusesOf, times } from './answers.js';
 import { until } from '../postgres/until.js';
 import { BankUnderTest } from './bank.js';
-import { etagOf, type Answer, type Client } from './client.js';
+import { etagOf, readCaughtUp, type Answer, type Client } from './client.js';
 import { openShop, type RunningShop } from './shop.js';
 import { sharedStorages, type TemporaryStorage, type StorageUnderTest } from './storages.js';
 
@@ -150,7 +150,7 @@ async function itemsOf<Item>(
   path: string,
   headers: Readonly<Record<string, string>> = {},
 ): Promise<readonly Item[]> {
-  const { status, body } = await client.get(path, headers);
+  const { status, body } = await readCaughtUp(client, path, headers);
   expect(status).toBe(200);
   return (body as { readonly items: readonly Item[] }).items;
 }

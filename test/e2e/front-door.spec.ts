@@ -222,6 +222,7 @@ const addresses = [
   'POST /tenants/{id}/keys',
   'POST /products',
   'GET /products',
+  'GET /products/export',
   'GET /products/{sku}',
   'GET /products/{sku}/live',
   'PUT /products/{sku}',

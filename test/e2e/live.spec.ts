@@ -3,7 +3,7 @@
  * server-sent events, and the report of sales.
  */
 import { describe, expect, it } from '@jest/globals';
-import { resolve, type Answer, type Client } from './client.js';
+import { readCaughtUp, resolve, type Answer, type Client } from './client.js';
 import { onEachStorage } from './shop.js';
 
 interface ShownEvent {
@@ -118,7 +118,7 @@ onEachStorage('Live products and sales', (shop) => {
       await order(other, 'c0', 1);
       const ordered = await order(client, 'c1', 2);
       const day = dayOf(ordered);
-      expect(await client.get('/reports/sales', positionOf(ordered))).toMatchObject({
+      expect(await readCaughtUp(client, '/reports/sales', positionOf(ordered))).toMatchObject({
         status: 200,
         body: {
           items: [
@@ -128,7 +128,9 @@ onEachStorage('Live products and sales', (shop) => {
         },
       });
       const repeated = await client.post('/orders', { cart: 'c1' }, { 'Idempotency-Key': 'c1' });
-      expect(await client.get('/reports/sales', positionOf(repeated))).toMatchObject({ status: 200 });
+      expect(await readCaughtUp(client, '/reports/sales', positionOf(repeated))).toMatchObject({
+        status: 200,
+      });
       const { id } = ordered.body as { id: string };
       const declined = await client.post(`/orders/${id}/payment`, { card: 'declined' });
       expect(declined.status).toBe(402);
@@ -143,7 +145,7 @@ onEachStorage('Live products and sales', (shop) => {
       const at = (days: number): string =>
         new Date(Date.parse(day) + days * 86_400_000).toISOString().slice(0, 10);
       const skus = async (query: string): Promise<readonly string[]> => {
-        const { body } = await client.get(`/reports/sales?${query}`, positionOf(ordered));
+        const { body } = await readCaughtUp(client, `/reports/sales?${query}`, positionOf(ordered));
         return (body as { items: { sku: string }[] }).items.map(({ sku }) => sku);
       };
       expect(await skus(`from=${day}&to=${day}`)).toEqual(['mug', 'pen']);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { Product } from '../../apps/storefront/src/catalogue/product.js';
 import { etagOf, resolve, type Answer, type Client } from './client.js';
 import { onEachStorage } from './shop.js';
 
@@ -384,6 +385,47 @@ onEachStorage('Products', (shop) => {
       expect(await (await tenantWithProducts()).get(`/products?cursor=${next}`)).toMatchObject(
         problem(400, 'INVALID_CURSOR'),
       );
+    });
+  });
+
+  describe('are exported', () => {
+    it('as JSON lines, in the order of their sku, those of the tenant alone', async () => {
+      const [client, other] = [await shop.createTenant(), await shop.createTenant()];
+      expect(await client.get('/products/export')).toMatchObject({ status: 200, text: '' });
+      await add(other, { ...mug, title: 'of another' });
+      for (const sku of ['pen', 'mug']) await add(client, { ...mug, sku });
+      const { status, headers, text } = await client.get('/products/export');
+      expect([status, headers.get('content-type')]).toEqual([200, 'application/x-ndjson']);
+      const lines = text.trimEnd().split('\n');
+      expect(lines.map((line) => JSON.parse(line) as unknown)).toEqual([stored, { ...stored, sku: 'pen' }]);
+    });
+
+    it('so no product has this sku', async () => {
+      const client = await shop.createTenant();
+      for (const sku of ['export', 'Export'])
+        expect(await add(client, { ...mug, sku })).toMatchObject(problem(422, 'INVALID_VALUE'));
+      expect((await add(client, { ...mug, sku: 'exported' })).status).toBe(201);
+    });
+
+    it('to a client that goes away, after which the shop goes on', async () => {
+      const client = await shop.createTenant();
+      const tags = Array.from({ length: 50 }, (_, tag) => `${tag}`.padEnd(50, 'x'));
+      const items = Array.from({ length: 2_000 }, (_, index) => {
+        const sku = `p${index}`;
+        return { key: sku, value: { ...mug, sku, tags } };
+      });
+      const tenant = 'leaver';
+      await shop.client.put(`/tenants/${tenant}`, { name: tenant });
+      await shop.storage.store(Product).forTenant(tenant).loadFrom(items);
+      // more than once for each connection of the pool: one that is kept would be missing
+      for (let times = 0; times < 12; times += 1) {
+        const left = new AbortController();
+        const response = await shop.client.as(tenant).open('/products/export', { signal: left.signal });
+        expect(response.status).toBe(200);
+        left.abort();
+      }
+      await add(client);
+      expect((await client.get('/products/export')).text.split('\n')).toHaveLength(2);
     });
   });
 });

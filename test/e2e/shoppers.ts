@@ -7,7 +7,7 @@ import { expect } from '@jest/globals';
 import type { KeyValueStorage } from '@kvent/key-value-storage';
 import { BankBooks } from '../../apps/storefront/src/orders/bank.js';
 import { until } from '../postgres/until.js';
-import type { Answer, Client } from './client.js';
+import { readCaughtUp, type Answer, type Client } from './client.js';
 
 const tenant = 'market';
 const stocks: Readonly<Record<string, number>> = { mug: 40, pen: 70, hat: 30 };
@@ -259,15 +259,14 @@ async function assertStock(
 }
 
 async function assertSales(market: Client, position: string, orders: readonly Order[]): Promise<void> {
-  let items: readonly { readonly sku: string; readonly orders: number; readonly quantity: number }[] = [];
-  await until('the sales have all orders', async () => {
-    const { status, body } = await market.get('/reports/sales?limit=1000', { 'Kvent-Position': position });
-    // the leases of a shop that was killed expire later
-    if (status === 503) return false;
-    expect(status).toBe(200);
-    ({ items } = body as { readonly items: typeof items });
-    return true;
+  // the leases of a shop that was killed expire later
+  const { status, body } = await readCaughtUp(market, '/reports/sales?limit=1000', {
+    'Kvent-Position': position,
   });
+  expect(status).toBe(200);
+  const { items } = body as {
+    readonly items: readonly { readonly sku: string; readonly orders: number; readonly quantity: number }[];
+  };
   for (const sku of Object.keys(stocks)) {
     const ordered = orders.flatMap((order) => order.items.filter((item) => item.sku === sku));
     const sold = items.filter((item) => item.sku === sku);

@@ -5,6 +5,7 @@ import { onEachStorage } from './shop.js';
 const tenantRoutes: readonly (readonly [string, string])[] = [
   ['GET', '/products'],
   ['POST', '/products'],
+  ['GET', '/products/export'],
   ['GET', '/products/mug'],
   ['PUT', '/products/mug'],
   ['DELETE', '/products/mug'],

@@ -6,6 +6,7 @@ import { ApiKeyMiddleware } from './access/api-key.middleware.js';
 import { CartsController } from './carts/carts.controller.js';
 import { CartsModule } from './carts/carts.module.js';
 import { CatalogueModule } from './catalogue/catalogue.module.js';
+import { ExportController } from './catalogue/export.controller.js';
 import { ProductsController } from './catalogue/products.controller.js';
 import { HealthController } from './health/health.controller.js';
 import { CloseOnShutdown } from './http/close-on-shutdown.js';
@@ -58,6 +59,7 @@ export class AppModule implements NestModule {
     consumer
       .apply(ApiKeyMiddleware, TenantMiddleware)
       .forRoutes(
+        ExportController,
         ProductsController,
         LiveController,
         CartsController,

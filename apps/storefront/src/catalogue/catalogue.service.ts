@@ -41,6 +41,11 @@ export class CatalogueService {
     return this.products.index('byPrice').page(request);
   }
 
+  /** All products of one moment, in the order of their sku. It holds a snapshot until it ends. */
+  async *export(): AsyncGenerator<Product, void> {
+    for await (const { value } of this.products.export()) yield value;
+  }
+
   replace(product: Product, ifMatch: Precondition): Promise<Entry<Product>> {
     return this.products.set(product.sku, product, { ifMatch });
   }

@@ -3,12 +3,11 @@ import { State } from '@kvent/key-value-storage';
 import { z } from 'zod';
 
 export const ProductSchema = z.object({
-  sku: z
-    .string()
-    .regex(
-      /^[A-Za-z0-9][\w.-]{0,63}$/,
-      'letters, digits, "_", "." and "-", at most 64, first a letter or digit',
-    ),
+  sku: z.string().regex(
+    // GET /products/export is the export
+    /^(?!export$)[a-z0-9][\w.-]{0,63}$/i,
+    'letters, digits, "_", "." and "-", at most 64, first a letter or digit; not "export"',
+  ),
   title: z.string().trim().min(1).max(200),
   priceCents: z.int().nonnegative(),
   tags: z.array(z.string().trim().min(1).max(50)).max(50).default([]),

@@ -67,6 +67,11 @@ export function demoScript(port: number): readonly Step[] {
       statuses: [200],
     },
     {
+      about: 'all products of one moment, as JSON lines',
+      command: `curl -i ${shop}/products/export ${tenant}`,
+      statuses: [200],
+    },
+    {
       about: 'a cart; it expires half an hour after the last request',
       command: [
         `curl -i -X PUT ${shop}/carts/c1/items/mug ${tenant} ${json} -d '{"quantity":2}'`,
