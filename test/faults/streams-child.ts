@@ -8,15 +8,20 @@
  *   process is paused, on a busy machine too. Then each line of its standard input is `append
  *   <stream>` or `close <stream>`; it prints the outcome as a line of JSON, with whether the signal
  *   of the session is aborted.
+ * - `react <file>`: handles all events of a reaction, prints a line for each, and `done` at the end.
  */
 import { writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { isStorageError, openStorage } from '@kvent/key-value-storage/core';
 import { fillForever, Held, heldStreams, streamsOf } from './streams-work.js';
 
-const [, , where = '', role = ''] = process.argv;
+const [, , where = '', role = '', file = ''] = process.argv;
 // synchronous, so that no acknowledgement is lost in a buffer when the process is killed
 const print = (line: string): void => void writeSync(1, `${line}\n`);
+if (role === 'react') {
+  await react();
+  process.exit();
+}
 const streams = streamsOf(await openStorage(await provider()));
 
 if (role === 'fill') await fillForever(streams, (writer, append) => print(`${writer} ${append}`));
@@ -31,6 +36,16 @@ async function provider() {
   const { JsonFileProvider } =
     await import('../../libs/key-value-storage/src/providers/json-file/json-file-provider.js');
   return new JsonFileProvider({ directory: where });
+}
+
+async function react(): Promise<void> {
+  const { deliveries, openParcels } = await import('./reaction-work.js');
+  await using storage = await openParcels(await provider());
+  const runner = deliveries(storage, file, print);
+  await runner.start();
+  await runner.whenCaughtUp({ timeoutMs: 600_000 });
+  await runner.stop();
+  print('done');
 }
 
 async function hold(): Promise<void> {

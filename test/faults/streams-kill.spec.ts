@@ -12,6 +12,7 @@ import { PostgresProvider } from '@kvent/key-value-postgres';
 import { asAdmin, freshDatabase } from '../postgres/databases.js';
 import { until } from '../postgres/until.js';
 import { seededRandom, seedOfRun, isSoak, withSeed } from './seeded-random.js';
+import { concurrency, deliveriesIn, openParcels, sendParcels, type Delivery } from './reaction-work.js';
 import { StreamsProcess } from './streams-processes.js';
 import { nothingSeen, streamsOf, verify } from './streams-work.js';
 
@@ -40,6 +41,54 @@ describe('streams whose process is killed while it appends a hundred events at a
     );
   });
 });
+
+describe('a reaction whose process is killed while its handlers run', () => {
+  it('handles each event, in the order of its stream; only what was running again, with the same id', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'kvent-reaction-'));
+    const [directory, file] = [join(folder, 'store'), join(folder, 'deliveries')];
+    const events = 12;
+    const kills = isSoak ? 20 : 2;
+    const seed = seedOfRun();
+    try {
+      await withSeed('A reaction did not survive', seed, async () => {
+        const random = seededRandom(seed);
+        const storage = await openParcels(new JsonFileProvider({ directory }));
+        await sendParcels(storage, events);
+        await storage[Symbol.asyncDispose]();
+        for (let kill = 0; kill < kills; kill += 1) await killReaction(directory, file, 1 + random.below(15));
+        expect(await killReaction(directory, file, Number.POSITIVE_INFINITY)).toBe('done');
+        const last = new Map<string, Delivery>();
+        let repetitions = 0;
+        for (const delivery of deliveriesIn(file)) {
+          const before = last.get(delivery.stream);
+          const next = (before?.version ?? 0) + 1;
+          if (delivery.version === before?.version) {
+            expect(delivery).toEqual(before);
+            repetitions += 1;
+          } else expect(delivery).toMatchObject({ version: next });
+          last.set(delivery.stream, delivery);
+        }
+        expect(Array.from(last.values(), ({ version }) => version)).toEqual(Array(8).fill(events));
+        expect(repetitions).toBeLessThanOrEqual(kills * concurrency);
+      });
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+});
+
+/** Kills a process after so many handlers have begun; returns its last line. */
+async function killReaction(where: string, file: string, after: number): Promise<string | undefined> {
+  await using child = new StreamsProcess(where, 'react', file);
+  let last: string | undefined;
+  let count = 0;
+  for (let line = await child.line(); line !== undefined; line = await child.line()) {
+    last = line;
+    count += 1;
+    if (count === after) child.signal('SIGKILL');
+  }
+  return last;
+}
 
 async function killAgainAndAgain(
   where: string,

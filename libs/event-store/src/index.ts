@@ -106,7 +106,12 @@ export type {
 
 // ─── Nest
 export { EventStoreModule, type EventStoreAsyncOptions } from './nest/event-store.module.js';
-export { EventBusBridgeModule, type EventBusMapping } from './nest/event-bus-bridge.module.js';
+export {
+  EventBusBridgeModule,
+  getEventBusBridgeToken,
+  type DurableBridgeOptions,
+  type EventBusMapping,
+} from './nest/event-bus-bridge.module.js';
 export { getStreamToken, InjectStream } from './nest/inject-stream.decorator.js';
 export { getProjectionToken, InjectProjection, ProjectionsModule } from './nest/projections.module.js';
 export { AwaitProjection, type AwaitProjectionOptions } from './nest/await-projection.decorator.js';

@@ -1,5 +1,8 @@
 import 'reflect-metadata';
-import { Injectable, Logger, type DynamicModule, type Type } from '@nestjs/common';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Injectable, Logger, Scope, type DynamicModule, type Type } from '@nestjs/common';
 import {
   CqrsModule,
   EventBus,
@@ -14,14 +17,15 @@ import { Test, type TestingModule } from '@nestjs/testing';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import {
   defineState,
+  JsonFileProvider,
   KeyValueStorage,
   KeyValueStorageModule,
   MemoryProvider,
   TenantContext,
 } from '@kvent/key-value-storage';
 import { EMPTY, tap, type Observable } from 'rxjs';
-import { defineStream, event, EventStore, type EventStream } from '../core.js';
-import { EventBusBridgeModule } from './event-bus-bridge.module.js';
+import { defineStream, event, EventStore, type EventStream, type ReactionRunner } from '../core.js';
+import { EventBusBridgeModule, getEventBusBridgeToken } from './event-bus-bridge.module.js';
 import { EventStoreModule } from './event-store.module.js';
 
 const Order = defineStream('order', {
@@ -198,5 +202,115 @@ describe('The bridge to the EventBus', () => {
     expect(() => EventBusBridgeModule.forFeature(Order, { placed: 'OrderPlaced' as never })).toThrow(
       /placed must be a function/,
     );
+  });
+});
+
+class OrderCancelled {
+  constructor(
+    readonly tenant: string | undefined,
+    readonly version: number,
+  ) {}
+}
+/** How the handlers of a durable bridge are called, and what they do. */
+const calls: string[] = [];
+let whenCancelled: (version: number) => Promise<void>;
+
+@EventsHandler(OrderCancelled)
+class CancelledHandler implements IEventHandler<OrderCancelled> {
+  constructor(private readonly tenants: TenantContext) {}
+  async handle({ tenant, version }: OrderCancelled): Promise<void> {
+    calls.push(`${tenant} ${version} ${this.tenants.current() === tenant}`);
+    await whenCancelled(version);
+  }
+}
+@EventsHandler(OrderCancelled)
+@Injectable({ scope: Scope.REQUEST })
+class ScopedHandler implements IEventHandler<OrderCancelled> {
+  async handle({ version }: OrderCancelled): Promise<void> {
+    await Promise.resolve();
+    calls.push(`scoped ${version}`);
+    if (calls.filter((each) => each === 'scoped 1').length === 1) throw new Error('not yet');
+  }
+}
+
+describe('A durable bridge to the EventBus', () => {
+  const name = 'order-bus';
+  const mapped: number[] = [];
+  const durable = EventBusBridgeModule.forFeature(
+    Order,
+    {
+      cancelled: ({ tenant, version }) => {
+        mapped.push(version);
+        return new OrderCancelled(tenant, version);
+      },
+    },
+    { durable: name, retry: { delayMs: 1, delayMsMax: 1 } },
+  );
+  let directory: string;
+  let runner: ReactionRunner;
+  async function open(): Promise<void> {
+    app = await Test.createTestingModule({
+      imports: [
+        KeyValueStorageModule.forRoot({ provider: () => new JsonFileProvider({ directory }), tenancy: {} }),
+        EventStoreModule.forFeature([Order]),
+        CqrsModule.forRoot(),
+        durable,
+      ],
+      providers: [CancelledHandler, ScopedHandler],
+    })
+      .setLogger(false as never)
+      .compile();
+    await app.init();
+    orders = app.get(EventStore, { strict: false }).stream(Order).forTenant('acme');
+    runner = app.get<ReactionRunner>(getEventBusBridgeToken(name), { strict: false });
+  }
+  beforeEach(async () => {
+    calls.length = 0;
+    mapped.length = 0;
+    whenCancelled = async () => await Promise.resolve();
+    directory = await mkdtemp(join(tmpdir(), 'kvent-bus-'));
+    jest.spyOn(Logger.prototype, 'error').mockImplementation(() => undefined);
+  });
+  afterEach(async () => {
+    await app.close();
+    await rm(directory, { recursive: true, force: true });
+  });
+
+  it('publishes an event again until all its handlers have resolved, for the tenant of the event', async () => {
+    await open();
+    await orders.append('o-1', [cancelled, cancelled], { expectedVersion: 'absent' });
+    await runner.whenCaughtUp();
+    expect(calls).toEqual(['acme 1 true', 'scoped 1', 'acme 1 true', 'scoped 1', 'acme 2 true', 'scoped 2']);
+  });
+
+  it('publishes after a restart what was not handled, and nothing while handlers are taken off', async () => {
+    let open1 = (): void => undefined;
+    const opened = new Promise<void>((resolve) => (open1 = resolve));
+    whenCancelled = async (version) => (version === 1 ? await opened : undefined);
+    calls.push('scoped 1');
+    await open();
+    await orders.append('o-1', [cancelled, cancelled], { expectedVersion: 'absent' });
+    while (calls.length < 3) await new Promise(setImmediate);
+    // as the shutdown begins
+    app.get(EventBus, { strict: false }).onModuleDestroy();
+    open1();
+    while (mapped.at(-1) !== 2) await new Promise(setImmediate);
+    await app.close();
+    expect(calls.slice(1)).toEqual(['acme 1 true', 'scoped 1']);
+    await open();
+    await runner.whenCaughtUp();
+    expect(calls.slice(3)).toEqual(['acme 2 true', 'scoped 2']);
+  });
+
+  it('is refused without CqrsModule, and with options that are not allowed', async () => {
+    await expect(start(durable)).rejects.toThrow('needs an EventBus: import CqrsModule');
+    await open();
+    const forFeature =
+      (options: object, mapping: object = { paid: () => ({}) }) =>
+      () =>
+        EventBusBridgeModule.forFeature(Order, mapping, options as never);
+    expect(forFeature({ durable: 'a', version: 1 })).toThrow("has no option 'version'");
+    expect(forFeature({ durable: ' ' })).toThrow('name must be a string that is not blank');
+    expect(forFeature({ durable: 'a' }, {})).toThrow('needs an event type of the stream');
   });
 });

@@ -1,4 +1,11 @@
-import { Logger, Module, type DynamicModule, type OnModuleInit } from '@nestjs/common';
+import {
+  Inject,
+  Logger,
+  Module,
+  type DynamicModule,
+  type InjectionToken,
+  type OnModuleInit,
+} from '@nestjs/common';
 import { ModuleRef, ModulesContainer } from '@nestjs/core';
 import type * as Cqrs from '@nestjs/cqrs';
 import {
@@ -9,6 +16,10 @@ import {
 } from '@kvent/key-value-storage/internal/nest';
 import { invalidOption } from '@kvent/key-value-storage/provider';
 import { assertOptions, callSite, inspect, isError, printable } from '@kvent/key-value-storage/internal';
+import { On, type ReactionContext } from '../core/projections/class-handlers.js';
+import { Reaction } from '../core/reactions/reaction-class.js';
+import { reactionNames, type ReactionOptions } from '../core/reactions/reaction-definition.js';
+import type { ReactionRunnerOptions } from '../core/reactions/reaction-runner.js';
 import type { Recorded } from '../core/definition/event-stream.js';
 import {
   streamDefinitionOf,
@@ -19,6 +30,8 @@ import {
 } from '../core/definition/stream-definition.js';
 import { CommittedHub, listenerSymbol } from './committed-hub.js';
 import { EventStoreHost } from './event-store-host.js';
+import { getReactionToken, ReactionsModule } from './reactions.module.js';
+import { TrackedEventBus } from './tracked-event-bus.js';
 
 /** Makes what is published from an event, for each event type; other types are not published. */
 export type EventBusMapping<D extends AnyStream> = {
@@ -26,6 +39,12 @@ export type EventBusMapping<D extends AnyStream> = {
     event: Recorded<Extract<EventOf<D>, { readonly type: Type }>>,
   ) => object;
 };
+/** Makes the bridge a reaction. */
+export interface DurableBridgeOptions
+  extends Omit<ReactionOptions<AnyStream>, 'streams'>, ReactionRunnerOptions {
+  /** The name of the reaction: it names its checkpoints, so changing it begins again. */
+  readonly durable: string;
+}
 type AnyMapping = Readonly<Record<string, ((event: Recorded<AnyEvent>) => object) | undefined>>;
 
 /**
@@ -40,7 +59,11 @@ type AnyMapping = Readonly<Record<string, ((event: Recorded<AnyEvent>) => object
  *
  * Not crash-safe: events are not published when the process ends after the commit, or when its
  * outcome is unknown; nor are commits of other processes. What must not be missed belongs into the
- * commit (`sameCommit`), or is read from the stream.
+ * commit (`sameCommit`), or into a durable bridge.
+ *
+ * With `{ durable: 'order-bus' }` it is a reaction: each event is published at least once, by one
+ * of the processes, after a crash too, and again until all its handlers have resolved. What sagas
+ * and the commands of sagas do is not waited for.
  */
 @Module({})
 export class EventBusBridgeModule {
@@ -48,7 +71,11 @@ export class EventBusBridgeModule {
    * `INVALID_OPTION` at once for an unknown event type; at the start-up when `CqrsModule` is
    * missing; and when the module is loaded lazily, after the start-up.
    */
-  static forFeature<D extends AnyStream>(definition: D, mapping: EventBusMapping<D>): DynamicModule {
+  static forFeature<D extends AnyStream>(
+    definition: D,
+    mapping: EventBusMapping<D>,
+    options?: DurableBridgeOptions,
+  ): DynamicModule {
     const owner = `EventBusBridgeModule.forFeature (${callSite(EventBusBridgeModule.forFeature)})`;
     const stream = streamDefinitionOf(definition);
     assertOptions(owner, mapping, [...stream.events.keys()]);
@@ -57,6 +84,7 @@ export class EventBusBridgeModule {
         throw invalidOption(
           `${owner}: ${type} must be a function that makes what is published; got ${inspect(map)}.`,
         );
+    if (options !== undefined) return durableModule(owner, stream, mapping as AnyMapping, options);
     const token = Symbol(owner);
     return {
       module: namedModule(`EventBusBridge(${stream.type})`, { [listenerSymbol]: true }),
@@ -74,6 +102,86 @@ export class EventBusBridgeModule {
         },
       ],
     };
+  }
+}
+
+/**
+ * The injection token of the runner of a durable bridge: a `ReactionRunner`, for `whenCaughtUp` and
+ * parked streams.
+ */
+export const getEventBusBridgeToken = (durable: string): InjectionToken =>
+  `ReactionRunner<${durable}> of EventBusBridgeModule.forFeature(…)`;
+
+const durableToken = Symbol('kvent.durable-event-bus');
+
+function durableModule(
+  owner: string,
+  stream: ResolvedStream,
+  mapping: AnyMapping,
+  options: DurableBridgeOptions,
+): DynamicModule {
+  const runnerNames = ['retry', 'leaseTtlMs', 'onError', 'stopTimeoutMs'];
+  const reactionOnly = reactionNames.filter((name) => name !== 'streams');
+  assertOptions(owner, options, ['durable', ...reactionOnly, ...runnerNames]);
+  const { durable, partitions, concurrency, from, timeoutMs, ...runner } = options;
+  const types = [...stream.events.keys()].filter((type) => mapping[type] !== undefined);
+
+  class DurableEventBusBridge {
+    readonly #bus: DurableEventBus;
+
+    constructor(@Inject(durableToken) bus: DurableEventBus) {
+      this.#bus = bus;
+    }
+
+    async publish(event: Recorded<AnyEvent>, { signal }: ReactionContext): Promise<void> {
+      const published = mapping[event.type]?.(event);
+      if (published !== undefined) await this.#bus.publish(published, signal);
+    }
+  }
+  const { prototype } = DurableEventBusBridge;
+  const method = Object.getOwnPropertyDescriptor(prototype, 'publish') as TypedPropertyDescriptor<
+    typeof prototype.publish
+  >;
+  On(stream as AnyStream, ...(types as [string, ...string[]]))(prototype, 'publish', method);
+  const common = { partitions, concurrency, from, timeoutMs };
+  Reaction(durable, { streams: [stream as AnyStream], ...common })(DurableEventBusBridge);
+  const token = getEventBusBridgeToken(durable);
+  return {
+    module: namedModule(`EventBusBridge(${stream.type}, ${durable})`, {}),
+    imports: [EventStoreHost, ReactionsModule.forFeature([DurableEventBusBridge], runner)],
+    providers: [
+      {
+        provide: durableToken,
+        inject: [ModuleRef, ModulesContainer],
+        useFactory: (module: ModuleRef, modules: ModulesContainer) => {
+          if (hasStarted(modules)) throw lateImportError(owner);
+          return new DurableEventBus(module, owner);
+        },
+      },
+      { provide: token, useExisting: getReactionToken(DurableEventBusBridge) },
+    ],
+    exports: [token],
+  };
+}
+
+class DurableEventBus implements OnModuleInit {
+  readonly #modules: ModuleRef;
+  readonly #owner: string;
+  #bus: TrackedEventBus | undefined;
+
+  constructor(modules: ModuleRef, owner: string) {
+    this.#modules = modules;
+    this.#owner = owner;
+  }
+
+  async onModuleInit(): Promise<void> {
+    const { bus, cqrs } = await findBus(this.#modules, this.#owner);
+    this.#bus = TrackedEventBus.of(bus, cqrs, this.#modules);
+  }
+
+  async publish(event: object, signal: AbortSignal): Promise<void> {
+    if (this.#bus === undefined) throw new Error('The event bus is published to before the start-up.');
+    await this.#bus.publish(event, signal);
   }
 }
 
@@ -105,7 +213,7 @@ class EventBusBridge implements OnModuleInit {
   }
 
   async onModuleInit(): Promise<void> {
-    const bus = await this.#findBus();
+    const { bus } = await findBus(this.#modules, this.#owner);
     this.#hub.listen(this.#stream, (_stream, events) => {
       for (const event of events) this.#publish(bus, event);
     });
@@ -135,17 +243,20 @@ class EventBusBridge implements OnModuleInit {
       failed(error);
     }
   }
+}
 
-  async #findBus(): Promise<Cqrs.EventBus> {
-    const cqrs = await optionalPackage(() => import('@nestjs/cqrs'));
-    if (cqrs === undefined) throw invalidOption(`${this.#owner} needs the package @nestjs/cqrs.`);
-    try {
-      const bus = this.#modules.get<Cqrs.EventBus>(cqrs.EventBus, { strict: false });
-      return bus;
-    } catch {
-      throw invalidOption(
-        `${this.#owner} needs an EventBus: import CqrsModule.forRoot() once, in the module of the application.`,
-      );
-    }
+/** `INVALID_OPTION` */
+async function findBus(
+  modules: ModuleRef,
+  owner: string,
+): Promise<{ readonly bus: Cqrs.EventBus; readonly cqrs: typeof Cqrs }> {
+  const cqrs = await optionalPackage(() => import('@nestjs/cqrs'));
+  if (cqrs === undefined) throw invalidOption(`${owner} needs the package @nestjs/cqrs.`);
+  try {
+    return { bus: modules.get<Cqrs.EventBus>(cqrs.EventBus, { strict: false }), cqrs };
+  } catch {
+    throw invalidOption(
+      `${owner} needs an EventBus: import CqrsModule.forRoot() once, in the module of the application.`,
+    );
   }
 }
