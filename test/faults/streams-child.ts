@@ -8,7 +8,7 @@
  *   process is paused, on a busy machine too. Then each line of its standard input is `append
  *   <stream>` or `close <stream>`; it prints the outcome as a line of JSON, with whether the signal
  *   of the session is aborted.
- * - `react <file>`: handles all events of a reaction, prints a line for each, and `done` at the end.
+ * - `react <file>`: handles all events of a reaction, prints a line for each, then `done`.
  */
 import { writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';

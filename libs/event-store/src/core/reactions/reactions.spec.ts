@@ -1,6 +1,6 @@
 /** Each event is handled at least once, in the order of its stream, whatever fails between. */
 import { describe, expect, it } from '@jest/globals';
-import { defineState } from '@kvent/key-value-storage';
+import { defineState, type StorageProvider } from '@kvent/key-value-storage';
 import { defineStream, event } from '../definition/stream-definition.js';
 import { EventStore } from '../event-store.js';
 import { faulty, Orders, placed, type Fault } from '../projections/spec-support.js';
@@ -391,6 +391,40 @@ describe('several processes', () => {
     expect(asleep.begun).toHaveLength(2);
     expect(awake.slice(4)).toEqual(['acme d 1']);
     expect(one.health().partitions).toMatchObject([{ state: 'waiting' }]);
+  });
+
+  it('begin no handler once the own lease may have expired, before its loss is known', async () => {
+    let [isHanging, release] = [false, (): void => undefined];
+    const released = new Promise<void>((resolve) => (release = resolve));
+    await using shop = await openReactionShop((provider) => {
+      const commit: StorageProvider['commit'] = async (batches, options) => {
+        if (isHanging && JSON.stringify(batches).includes('leases')) await released;
+        return await provider.commit(batches, options);
+      };
+      return new Proxy(provider, {
+        get: (target, name) => {
+          const member: unknown = name === 'commit' ? commit : Reflect.get(target, name, target);
+          return typeof member === 'function' ? (member as () => unknown).bind(target) : member;
+        },
+      });
+    });
+    try {
+      const handlers = new Handlers();
+      for (let index = 0; index < 3; index += 1) await shop.sell('acme', 'a', 'monday', 1);
+      await shop.react(reactionTo(handlers.placed));
+      await shop.settle();
+      isHanging = true;
+      await shop.clock.advance(9_000);
+      handlers.end('acme a 1');
+      await shop.settle();
+      expect(handlers.begun).toEqual(['acme a 1', 'acme a 2']);
+      await shop.clock.advance(1_000);
+      handlers.end('acme a 2');
+      await shop.settle();
+      expect(handlers.begun).toHaveLength(2);
+    } finally {
+      release();
+    }
   });
 });
 
