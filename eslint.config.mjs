@@ -236,6 +236,7 @@ export const rooms = {
       'key-value-storage/testing',
       'event-store',
       'event-store/core',
+      'projections',
       'streams',
     ],
     packages: ['@nestjs/common', '@nestjs/testing', 'fast-check'],

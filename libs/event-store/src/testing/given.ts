@@ -16,10 +16,14 @@ import type { AtomicChanges } from '@kvent/key-value-storage/core';
 import { invalidOption } from '@kvent/key-value-storage/provider';
 import { assertOptions, encodeValue, isPromise } from '@kvent/key-value-storage/internal';
 import { encodeEvents, type EncodedEvent } from '../core/events/event-codec.js';
+import { assertThrows, type Thrown } from './assert-throws.js';
+import {
+  givenProjection,
+  type AppendedEvents,
+  type GivenProjection,
+  type ProjectionToTest,
+} from './given-projection.js';
 import { RecordedChanges } from './recorded-changes.js';
-
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- any error class
-type Thrown = (new (...given: any[]) => Error) | string;
 
 type Awaitable<T> = T | Promise<T>;
 
@@ -60,7 +64,23 @@ interface Decision {
  * schema refuses or that cannot be stored. An asynchronous decision is awaited; each expectation
  * calls it once.
  */
-export function given<D extends AnyStream>(definition: D, events: readonly EventOf<D>[]): Given<D> {
+export function given<D extends AnyStream>(definition: D, events: readonly EventOf<D>[]): Given<D>;
+/**
+ * `await given(SalesByDay, [appended(Orders, 'o-1', [placed])]).then(DaySales, [['monday', { orders:
+ * 1 }]])`; an `AssertionError` if that does not hold. The events are appended to streams in memory,
+ * and applied by the handlers, as a runner does. A projection of a class is made by a function that
+ * gets the storage: `(storage) => projectionFrom(new SalesByDay(storage.store(DaySales)))`.
+ */
+export function given(projection: ProjectionToTest, events: readonly AppendedEvents[]): GivenProjection;
+export function given(definition: AnyStream | ProjectionToTest, events: readonly unknown[]): unknown {
+  const isProjection =
+    typeof definition === 'function' || (definition as { kind?: unknown }).kind === 'projection';
+  return isProjection
+    ? givenProjection(definition as ProjectionToTest, events as readonly AppendedEvents[])
+    : givenStream(definition as AnyStream, events as readonly never[]);
+}
+
+function givenStream<D extends AnyStream>(definition: D, events: readonly EventOf<D>[]): Given<D> {
   const stream = streamDefinitionOf(definition);
   const fold = (from: unknown, more: readonly AnyEvent[]): unknown =>
     more.reduce((state, event) => stream.evolve(state, event), from);
@@ -105,23 +125,6 @@ function encoded(stream: ResolvedStream, events: unknown) {
     encodings.map(({ event }) => event);
   const result = encodeEvents(stream, events as readonly AnyEvent[], undefined);
   return isPromise(result) ? Promise.resolve(result).then(toEvents) : toEvents(result);
-}
-
-function assertThrows(work: () => unknown, error: Thrown): unknown {
-  const isText = typeof error === 'string';
-  const expected = isText ? (thrown: Error): boolean => thrown.message.includes(error) : error;
-  const message = isText ? `no error was thrown whose message contains '${error}'` : undefined;
-  const assertThrown = (block: () => void): void => assert.throws(block, expected, message);
-  let returned: unknown;
-  try {
-    returned = work();
-  } catch (thrown) {
-    return assertThrown(() => {
-      throw thrown;
-    });
-  }
-  if (!isPromise(returned)) return assertThrown(() => undefined);
-  return assert.rejects(Promise.resolve(returned), expected, message);
 }
 
 /** The event as it is read from a stream. */

@@ -6,6 +6,13 @@
 
 export { overrideEventStore } from './override-event-store.js';
 export { given, type AsyncWhen, type Given, type When } from './given.js';
+export {
+  appended,
+  type AppendedEvents,
+  type AppendedOptions,
+  type GivenProjection,
+  type ProjectionToTest,
+} from './given-projection.js';
 export { describeStreams, proveStream, type DescribeStreamsOptions } from './describe-streams.js';
 export { streamClauses } from './clauses/stream-clauses.js';
 export type { BrokenStream, StreamClause } from './kit/stream-clause.js';

@@ -65,6 +65,10 @@ export function projectionFrom(instance: object): ProjectionDefinition {
 
 export const isProjectionClass = (given: unknown): given is ProjectionClass => typeof given === 'function';
 
+/** A class with `@Projection`, of any copy of the package. */
+export const isDeclaredProjection = (given: unknown): given is ProjectionClass =>
+  typeof given === 'function' && Object.hasOwn(given, projectionSymbol);
+
 /**
  * `instance` is called when a partition begins. `INVALID_OPTION` for a class without `@Projection`.
  */
@@ -74,7 +78,7 @@ export function boundProjection(target: unknown, instance: () => object): Resolv
 }
 
 function declarationOf(target: unknown): DeclaredProjection {
-  if (typeof target === 'function' && Object.hasOwn(target, projectionSymbol))
+  if (isDeclaredProjection(target))
     return (target as unknown as Record<symbol, DeclaredProjection>)[projectionSymbol] as DeclaredProjection;
   const name = typeof target === 'function' ? `The class ${target.name}` : inspect(target);
   throw invalidOption(
