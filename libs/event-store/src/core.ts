@@ -70,16 +70,18 @@ export type {
   BehindTenant,
   ParkedStream,
   PartitionHealth,
+  ProjectionBuild,
   ProjectionHealth,
   ProjectionLag,
 } from './core/projections/projection-health.js';
 export type { ProjectionRetry } from './core/projections/partition-reader.js';
-export {
-  ProjectionRunner,
-  type CaughtUpOptions,
-  type ParkedOptions,
-  type ProjectionRunnerOptions,
-} from './core/projections/projection-runner.js';
+export { ProjectionRunner, type ProjectionRunnerOptions } from './core/projections/projection-runner.js';
+export type {
+  CaughtUpOptions,
+  ParkedOptions,
+  SubscriptionRunnerOptions,
+} from './core/projections/subscription-runner.js';
+export type { ProjectedStore } from './core/projections/live-store.js';
 export {
   defineReaction,
   type ReactionDefinition,

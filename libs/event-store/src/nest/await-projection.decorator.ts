@@ -26,7 +26,8 @@ import {
   type HttpDescription,
 } from '@kvent/key-value-storage/internal/nest';
 import type { Observable } from 'rxjs';
-import type { CaughtUpOptions, ProjectionRunner } from '../core/projections/projection-runner.js';
+import type { ProjectionRunner } from '../core/projections/projection-runner.js';
+import type { CaughtUpOptions } from '../core/projections/subscription-runner.js';
 import { getProjectionToken, readStreamOf, type AnyProjection } from './projections.module.js';
 import { positionHeader, RequestPositions } from './request-positions.js';
 

@@ -141,6 +141,9 @@ async function append(events: EventStore, clock: ManualClock, given: readonly Ap
   }
 }
 
+/** The states are written where they are declared. */
+const asDeclared = { storeOf: <S>(store: S): S => store, record: () => Promise.resolve() };
+
 /** All events at once: the changes of each tenant are one batch, as those of a page. */
 async function apply(storage: KeyValueStorage, projection: ResolvedProjection): Promise<void> {
   const source = new FeedSource('given', storage, { streams: projection.streams, tenants: 'all' });
@@ -151,7 +154,7 @@ async function apply(storage: KeyValueStorage, projection: ResolvedProjection): 
     const page = await new FeedReader(source).page(after, pageEvents, undefined);
     for (const event of page.events) {
       if (event.kind !== 'event') continue;
-      const effects = tenants.get(event.tenant) ?? new Effects(projection, handler, event.tenant);
+      const effects = tenants.get(event.tenant) ?? new Effects(projection, handler, event.tenant, asDeclared);
       tenants.set(event.tenant, effects);
       await effects.apply(event);
     }

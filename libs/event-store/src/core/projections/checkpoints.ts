@@ -13,7 +13,7 @@ import {
 import { invalidState, type FeedPosition } from '@kvent/key-value-storage/provider';
 import { tenantIn } from '@kvent/key-value-storage/internal';
 import { streamDefinitionOf } from '../definition/stream-definition.js';
-import type { Subscription } from './subscription.js';
+import { generationOf, type Subscription } from './subscription.js';
 
 /** All events of the tenant and the partition up to the position have had their effects. */
 export interface Checkpoint {
@@ -98,11 +98,31 @@ export class Checkpoints {
   }
 
   parkedPrefix(partition: number): readonly [number, number] {
-    return [this.#subscription.version, partition];
+    return [generationOf(this.#subscription), partition];
+  }
+
+  /** What a generation has in the database of a tenant. */
+  async removeFrom(database: string, signal: AbortSignal): Promise<void> {
+    const generation = generationOf(this.#subscription);
+    await this.storeOf(database).deleteMany({ prefix: ['checkpoint', generation] }, { signal });
+    await this.parkedOf(database).deleteMany({ prefix: [generation] }, { signal });
+  }
+
+  /** What it has beside its tenants. */
+  async removeShared(signal: AbortSignal): Promise<void> {
+    const generation = generationOf(this.#subscription);
+    await this.readers.deleteMany({ prefix: ['reader', generation] }, { signal });
+    await this.#layouts.delete(this.#layoutKey, { signal });
+  }
+
+  /** Of a generation that may belong to another release; `undefined` before its first effect. */
+  async storedPartitions(signal: AbortSignal | undefined): Promise<number | undefined> {
+    return (await this.#layouts.get(['layout', generationOf(this.#subscription)], { signal }))?.value
+      .partitions;
   }
 
   key(kind: 'checkpoint' | 'reader', partition: number): Key {
-    return [kind, this.#subscription.version, partition];
+    return [kind, generationOf(this.#subscription), partition];
   }
 
   /** Where all tenants begin; `undefined`: at the beginning, or not started yet. */
@@ -144,6 +164,6 @@ export class Checkpoints {
   }
 
   get #layoutKey(): Key {
-    return ['layout', this.#subscription.version];
+    return ['layout', generationOf(this.#subscription)];
   }
 }

@@ -1,14 +1,12 @@
 /** The changes that the handler of some events asks for: read once, folded in memory. */
-import type { AtomicBatch, Entry, Key, KeyValueStore } from '@kvent/key-value-storage/core';
+import type { AtomicBatch, Entry, Key } from '@kvent/key-value-storage/core';
 import { invalidOption, limits, storageError } from '@kvent/key-value-storage/provider';
 import { inspect, rowNameOf, rowsOf } from '@kvent/key-value-storage/internal';
 import type { FeedEvent } from '../feed/event-feed.js';
 import type { UntypedStream } from '../feed/read-feed.js';
 import type { ProjectionContext, ProjectionHandler, ResolvedProjection } from './projection-definition.js';
+import type { AnyStore, GenerationStates } from './generation-states.js';
 import type { PartEffects } from './tenant-writer.js';
-
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- KeyValueStore is invariant
-type AnyStore = KeyValueStore<any, any, any>;
 
 /** No entry: before the first event, and after a removal. */
 const absent = Symbol('absent');
@@ -28,6 +26,7 @@ interface AffectedStore {
 export class Effects implements PartEffects {
   readonly #projection: Pick<ResolvedProjection, 'name' | 'provider'>;
   readonly #handler: ProjectionHandler;
+  readonly #generation: Pick<GenerationStates, 'storeOf' | 'record'>;
   readonly #tenant: string | undefined;
   /**
    * By the store that the handler has, and by the state: two stores of one state share its rows.
@@ -39,9 +38,11 @@ export class Effects implements PartEffects {
     projection: Pick<ResolvedProjection, 'name' | 'provider'>,
     handler: ProjectionHandler,
     tenant: string | undefined,
+    generation: Pick<GenerationStates, 'storeOf' | 'record'>,
   ) {
     this.#projection = projection;
     this.#handler = handler;
+    this.#generation = generation;
     this.#tenant = tenant;
   }
 
@@ -70,6 +71,7 @@ export class Effects implements PartEffects {
    * Reads the rows, applies the changes, and adds what differs to the batch; returns its number.
    */
   async addTo(batch: AtomicBatch, signal: AbortSignal): Promise<number> {
+    await this.#generation.record(Array.from(this.#states.values(), ({ store }) => store));
     const counts = await Promise.all(
       [...this.#states.values()].map((each) => this.#addStore(batch, each, signal)),
     );
@@ -87,7 +89,8 @@ export class Effects implements PartEffects {
   #storeOf(given: AnyStore): AffectedStore {
     let affected = this.#stores.get(given);
     if (affected !== undefined) return affected;
-    const store: AnyStore = this.#tenant === undefined ? given : given.forTenant(this.#tenant);
+    const own = this.#generation.storeOf(given);
+    const store: AnyStore = this.#tenant === undefined ? own : own.forTenant(this.#tenant);
     const { definition } = rowsOf(store);
     if (definition.provider !== this.#projection.provider)
       throw anotherProvider(this.#projection, definition);

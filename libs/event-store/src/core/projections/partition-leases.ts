@@ -14,7 +14,7 @@ import {
 } from '@kvent/key-value-storage/core';
 import type { Clock } from '@kvent/key-value-storage/provider';
 import { containerOf } from './checkpoints.js';
-import type { Subscription } from './subscription.js';
+import { generationOf, type Subscription } from './subscription.js';
 
 interface Lease {
   readonly holder: string;
@@ -95,9 +95,9 @@ export class PartitionLeases {
   }
 
   async #share(): Promise<number> {
-    const { partitions, version } = this.#subscription;
+    const { partitions } = this.#subscription;
     await this.#store.set(this.#key('worker', this.#holder), { holder: this.#holder });
-    const workers = await this.#store.count({ prefix: ['worker', version] });
+    const workers = await this.#store.count({ prefix: ['worker', generationOf(this.#subscription)] });
     return Math.ceil(partitions / Math.max(1, workers));
   }
 
@@ -124,6 +124,6 @@ export class PartitionLeases {
   }
 
   #key(kind: 'lease' | 'worker', of: number | string): Key {
-    return [kind, this.#subscription.version, of];
+    return [kind, generationOf(this.#subscription), of];
   }
 }

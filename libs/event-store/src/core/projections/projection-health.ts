@@ -65,3 +65,18 @@ export interface ParkedStream {
   readonly reason: string;
   readonly parkedAt: Date;
 }
+
+/** One computation of a projection, from the first event. */
+export interface ProjectionBuild {
+  /** Counts the builds of a projection. */
+  readonly generation: number;
+  readonly version: number;
+  /**
+   * 'live': the one that is read. 'building': it applies events, and takes over when it has caught
+   * up. 'switching': it has, and is about to. 'kept': it was live, and lists that began before may
+   * still read it. 'removing': its states are being removed.
+   */
+  readonly state: 'live' | 'building' | 'switching' | 'kept' | 'removing';
+  /** How far a build is behind the feed; absent for one that is or was live. */
+  readonly lag?: ProjectionLag;
+}

@@ -1,555 +1,71 @@
-/** Runs one projection or reaction in this process, beside those of other processes. */
-import type { KeyValueStorage } from '@kvent/key-value-storage/core';
+/**
+ * Runs one projection in this process, beside those of other processes: the live generation, and
+ * the one that is built beside it, until that takes over.
+ */
 import {
-  feedStart,
-  invalidOption,
-  invalidState,
-  isFeedPosition,
-  resolveOptions,
-  throwIfAborted,
-  type Clock,
-  type FeedPosition,
-} from '@kvent/key-value-storage/provider';
+  isStorageError,
+  type Key,
+  type KeyValueStorage,
+  type StateClass,
+  type StateDefinition,
+} from '@kvent/key-value-storage/core';
+import { invalidState, type Clock, type FeedPosition } from '@kvent/key-value-storage/provider';
 import {
   assertOptions,
-  databaseOf,
   inspect,
   outOfRange,
   PendingWork,
-  sharedDatabase,
+  SerialQueue,
+  timerMsMax,
 } from '@kvent/key-value-storage/internal';
 import { streamError } from '../definition/stream-errors.js';
 import { FeedSource } from '../feed/feed-source.js';
 import { Checkpoints } from './checkpoints.js';
-import { PartitionLeases } from './partition-leases.js';
-import { partitionOf } from './partition-of.js';
-import {
-  behindTenant,
-  PartitionReader,
-  type ProjectionRetry,
-  type ReaderContext,
-} from './partition-reader.js';
+import { GenerationRunner } from './generation-runner.js';
+import { GenerationStates } from './generation-states.js';
+import { GenerationsRow, leaveMs, type Build, type Generations } from './generations.js';
+import { LiveStore, type ProjectedStore } from './live-store.js';
 import {
   projectionDefinitionOf,
   type ProjectionDefinition,
   type ResolvedProjection,
 } from './projection-definition.js';
-import type {
-  BehindTenant,
-  ParkedStream,
-  PartitionHealth,
-  ProjectionHealth,
-  ProjectionLag,
-} from './projection-health.js';
-import { Effects } from './effects.js';
-import type { Subscription } from './subscription.js';
-import { TenantWriter, type PartEffects, type WriterContext } from './tenant-writer.js';
+import type { ParkedStream, ProjectionBuild, ProjectionHealth, ProjectionLag } from './projection-health.js';
+import { removeGeneration } from './remove-generation.js';
+import type { CaughtUpOptions, ParkedOptions, SubscriptionRunnerOptions } from './subscription-runner.js';
 
-export interface ProjectionRunnerOptions {
-  /** How often an event whose handler throws is tried again. */
-  readonly retry?: Partial<ProjectionRetry> | undefined;
+export interface ProjectionRunnerOptions extends SubscriptionRunnerOptions {
   /**
-   * Milliseconds after which another process takes over the partitions of one that has ended
-   * without releasing them. @default 10_000
+   * Milliseconds that the states of a former build stay after a switch, for lists that are being
+   * read. @default 60_000
    */
-  readonly leaseTtlMs?: number | undefined;
-  /**
-   * After the last attempt of an event: 'stop' its tenant, or 'park' its stream, so that the tenant
-   * goes on without it until `retryParked` or `discardParked`. @default 'stop'
-   */
-  readonly onError?: 'stop' | 'park' | undefined;
+  readonly keepOldMs?: number | undefined;
 }
 
-export interface ParkedOptions {
-  /** @default the shared streams */
-  readonly tenant?: string | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
-export interface CaughtUpOptions {
-  /** A position of the feed, as appends return it. @default the end of the feed */
-  readonly position?: FeedPosition | undefined;
-  /** Waits for this tenant only: others may be stopped. */
-  readonly tenant?: string | undefined;
-  /** @default 30_000 */
-  readonly timeoutMs?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
-const lagEventsMax = 10_000;
-const pageEvents = 1_000;
-/** Milliseconds before the feed is read again, at most, after it could not be read. */
-const feedRetryMsMax = 5_000;
-/** Milliseconds between two looks at the position of another process. */
+/** Milliseconds that one attempt of a switch waits until the new build has caught up. */
+const switchMs = 5_000;
+/** Milliseconds between two looks at the row of the generations, while a call waits for it. */
 const pollMs = 200;
 
-type Progress = Pick<PartitionReader, 'position' | 'behind' | 'parkedIn'>;
-
-interface RunningPartition {
-  readonly reader: PartitionReader;
-  readonly ending: AbortController;
-  readonly done: Promise<void>;
-  error: unknown;
-}
-
-/** What makes the difference between runners of projections and of reactions. */
-interface RunnerKind {
-  /** The first word of messages. */
-  readonly owner: string;
-  readonly retry: ProjectionRetry;
-  /** The most events that are read at once. */
-  readonly pageEvents: number;
-  /** See `ReaderContext`. */
-  readonly windowEvents: number;
-  /** The most events in one batch. */
-  readonly batchEvents: number;
-  /** Milliseconds that `stop` waits for what is running. @default until it has ended */
-  readonly stopTimeoutMs?: number | undefined;
-}
-
-/** Whether this process may still work on a partition. */
-export interface PartitionHold {
-  /**
-   * Resolves when no other process can have the partition; rejects once it is lost, and at `stop`.
-   */
-  readonly assert: () => Promise<void>;
-  /** Another process has moved a checkpoint, so the clock of this one is not enough. */
-  readonly doubt: () => void;
-}
-
-export abstract class SubscriptionRunner {
-  readonly #kind: RunnerKind;
-  readonly #subscription: Subscription;
-  readonly #storage: KeyValueStorage;
-  readonly #source: FeedSource;
-  readonly #checkpoints: Checkpoints;
-  readonly #leases: PartitionLeases;
-  readonly #retry: ProjectionRetry;
-  readonly #leaseTtlMs: number;
-  readonly #onError: 'stop' | 'park';
-  readonly #running = new Map<number, RunningPartition>();
-  /** Partitions that another process will take, once they are not read here any more. */
-  readonly #leaving = new Set<number>();
-  readonly #work = new PendingWork();
-  readonly #stopping = new AbortController();
-  readonly #waiting = new Set<() => void>();
-  #started: Promise<void> | undefined;
-
-  constructor(
-    storage: KeyValueStorage,
-    subscription: Subscription,
-    kind: RunnerKind,
-    { retry = {}, leaseTtlMs = 10_000, onError = 'stop' }: ProjectionRunnerOptions,
-  ) {
-    const { owner } = kind;
-    if (onError !== 'stop' && onError !== 'park')
-      throw invalidOption(`${owner}: onError must be 'stop' or 'park'; got ${inspect(onError)}.`);
-    this.#onError = onError;
-    this.#kind = kind;
-    this.#subscription = subscription;
-    this.#storage = storage;
-    this.#retry = resolveOptions(`${owner}: retry`, retry, kind.retry);
-    if (!Number.isInteger(leaseTtlMs) || leaseTtlMs < 100)
-      throw outOfRange(`${owner}: leaseTtlMs must be a whole number from 100; got ${leaseTtlMs}.`);
-    this.#leaseTtlMs = leaseTtlMs;
-    const { streams } = subscription;
-    this.#source = new FeedSource(owner, storage, { streams, tenants: 'all' });
-    this.#checkpoints = new Checkpoints(storage, subscription);
-    this.#leases = new PartitionLeases(storage, subscription, leaseTtlMs, this.#clock);
-  }
-
-  /** What the events of a tenant do; `signal`: when it ends. */
-  protected abstract effectsOn(
-    context: Omit<WriterContext, 'effects'>,
-  ): (tenant: string | undefined) => PartEffects;
-
-  /** `hold`: of the partition that is read; absent for calls of operators, beside the readers. */
-  protected abstract writersOn(
-    context: WriterContext,
-    hold?: PartitionHold,
-  ): (database: string, partition: number) => TenantWriter;
-
-  get name(): string {
-    return this.#subscription.name;
-  }
-
-  /**
-   * Begins, outside the async context of the caller, and resolves once this process has its share
-   * of the partitions. `INVALID_STATE` when the same version was run with other streams or
-   * partitions (a reaction: with other partitions), and after `stop`.
-   */
-  async start(): Promise<void> {
-    if (this.#stopping.signal.aborted) throw invalidState(`${this.#what} was stopped; make another runner.`);
-    this.#started ??= this.#source.access.detached(undefined, async () => {
-      await this.#checkpoints.assertLayout(async () => await this.#endOfFeed(this.#stopping.signal));
-      await this.#balance();
-      void this.#work.track(this.#keepBalanced());
-    });
-    await this.#started;
-  }
-
-  /**
-   * Ends after the batches or handlers in progress, and releases the partitions. A second call does
-   * nothing.
-   */
-  async stop(): Promise<void> {
-    if (this.#stopping.signal.aborted) return await this.#work.settled();
-    this.#stopping.abort();
-    await this.#started?.catch(() => undefined);
-    const ended = Promise.all([...this.#running.values()].map(({ done }) => done));
-    await this.#orStopTimeout(ended.then(async () => await this.#work.settled()));
-    // what is still running keeps its partition, and a storage that fails ends the leases by their
-    // expiry
-    if (this.#started !== undefined)
-      await this.#leases.leave(new Set(this.#running.keys())).catch(() => undefined);
-    this.#notify();
-  }
-
-  /**
-   * Resolves when all events up to the position have had their effects, those of other processes
-   * included. `PROJECTION_STOPPED` when a tenant is stopped at an event that cannot be applied;
-   * `PROJECTION_BEHIND` after the timeout; `INVALID_POSITION`. Of a reaction: `REACTION_STOPPED`,
-   * `REACTION_BEHIND`.
-   */
-  async whenCaughtUp(options: CaughtUpOptions = {}): Promise<void> {
-    assertOptions('whenCaughtUp', options, ['position', 'tenant', 'timeoutMs', 'signal']);
-    const { tenant, timeoutMs = 30_000, signal } = options;
-    const position = options.position ?? (await this.#endOfFeed(signal));
-    if (!isFeedPosition(position)) {
-      const message = `whenCaughtUp: position must be one that an append or the feed has returned; got ${inspect(position)}.`;
-      throw streamError('INVALID_POSITION', message, {});
-    }
-    const begun = this.#clock.monotonic();
-    for (;;) {
-      const changed = this.#changed();
-      if (await this.#hasReached(position, tenant, signal)) return;
-      const leftMs = begun + timeoutMs - this.#clock.monotonic();
-      if (leftMs <= 0 || this.#stopping.signal.aborted) {
-        const why = leftMs <= 0 ? `did not reach the position in ${timeoutMs} ms` : 'was stopped';
-        throw this.#behindError(why, position);
-      }
-      await this.#waitFor(changed, Math.min(pollMs, leftMs), signal);
-    }
-  }
-
-  protected get healthOfPartitions(): Pick<ProjectionHealth, 'status' | 'partitions'> {
-    const { partitions } = this.#subscription;
-    const all = Array.from({ length: partitions }, (_, partition) => this.#healthOf(partition));
-    const isDegraded = all.some(
-      ({ state, behind }) => state === 'retrying' || behind.some((each) => each.state === 'stopped'),
-    );
-    return { status: isDegraded ? 'degraded' : 'up', partitions: all };
-  }
-
-  /**
-   * How far it is behind the feed, over all processes: their positions are at most a second old.
-   */
-  async lag(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<ProjectionLag> {
-    const { signal } = options;
-    const { partitions } = this.#subscription;
-    const progress = await this.#progress(signal);
-    const known = progress.map(({ position }) => position ?? '');
-    let after: FeedPosition | undefined = known.toSorted()[0];
-    if (after === '') after = undefined;
-    let [events, ms] = [0, 0];
-    for (;;) {
-      const page = await this.#source.page(after, pageEvents, signal);
-      for (const { address, row, position } of page.entries) {
-        if (position <= (known[partitionOf(address, partitions)] ?? '')) continue;
-        if (events === 0) ms = Math.max(0, page.time - row.updatedAt);
-        events += 1;
-      }
-      after = page.next;
-      if (page.upToDate || events >= lagEventsMax) {
-        const { heldBackMs } = page;
-        return {
-          events: Math.min(events, lagEventsMax),
-          ms,
-          ...(heldBackMs !== undefined && { heldBackMs }),
-        };
-      }
-    }
-  }
-
-  /** Tries tenants that are stopped again, in this process; `tenant`: only this one. */
-  retry(options: { readonly tenant?: string | undefined } = {}): void {
-    const { tenant } = options;
-    const database = tenant === undefined ? undefined : databaseOf(tenant);
-    for (const { reader } of this.#running.values()) reader.retry(database);
-  }
-
-  /** The streams of a tenant that are put aside, of all partitions. */
-  async parked(options: ParkedOptions = {}): Promise<readonly ParkedStream[]> {
-    assertOptions('parked', options, ['tenant', 'signal']);
-    const all = await Promise.all(
-      this.#writersOf(options).map(async (writer) => await writer.parkedStreams()),
-    );
-    return all.flat();
-  }
-
-  /**
-   * Applies what was put aside of a tenant, usually after a corrected release: each stream in its
-   * order, exactly once, beside the readers of any process. Returns the streams that are still
-   * parked, because an event of them still cannot be applied.
-   */
-  async retryParked(options: ParkedOptions = {}): Promise<readonly ParkedStream[]> {
-    assertOptions('retryParked', options, ['tenant', 'signal']);
-    for (const writer of this.#writersOf(options)) await writer.unparkAll();
-    return await this.parked(options);
-  }
-
-  /**
-   * Gives up what was put aside of a stream, by the `id` of `parked`: these events never have an
-   * effect, and the next one of the stream has its own. `false` where nothing has this id.
-   */
-  async discardParked(id: string, options: ParkedOptions = {}): Promise<boolean> {
-    assertOptions('discardParked', options, ['tenant', 'signal']);
-    for (const writer of this.#writersOf(options)) if (await writer.discard(id)) return true;
-    return false;
-  }
-
-  /**
-   * How many streams are put aside, of all tenants and over all processes. Those that were parked
-   * within the last second may be left out.
-   */
-  async countParked(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<number> {
-    assertOptions('countParked', options, ['signal']);
-    const { signal } = options;
-    const progress = await this.#progress(signal);
-    let count = 0;
-    for (const [partition, { parkedIn }] of progress.entries())
-      for (const database of parkedIn) {
-        const key = this.#checkpoints.key('checkpoint', partition);
-        const checkpoint = await this.#checkpoints.storeOf(database).get(key, { signal });
-        count += checkpoint?.value.parked ?? 0;
-      }
-    return count;
-  }
-
-  #writerContext(signal: AbortSignal): WriterContext {
-    const common = {
-      storage: this.#storage,
-      source: this.#source,
-      checkpoints: this.#checkpoints,
-      subscription: this.#subscription,
-      batchEvents: this.#kind.batchEvents,
-      clock: this.#clock,
-      signal,
-    };
-    return { ...common, effects: this.effectsOn(common) };
-  }
-
-  #writersOf({ tenant, signal = this.#stopping.signal }: ParkedOptions): readonly TenantWriter[] {
-    const writerOf = this.writersOn(this.#writerContext(signal));
-    const database = tenant === undefined ? sharedDatabase : databaseOf(tenant);
-    const { partitions } = this.#subscription;
-    return Array.from({ length: partitions }, (_, partition) => writerOf(database, partition));
-  }
-
-  get #clock(): Clock {
-    return this.#source.access.watches.clock;
-  }
-
-  async #keepBalanced(): Promise<void> {
-    const { signal } = this.#stopping;
-    while (!signal.aborted) {
-      await this.#clock.wait(this.#leaseTtlMs / 3, signal).catch(() => undefined);
-      // what cannot be renewed is not held any more; the next round takes it again
-      if (!signal.aborted) await this.#balance().catch(() => this.#endLost());
-    }
-  }
-
-  async #balance(): Promise<void> {
-    const excess = await this.#leases.balance();
-    this.#endLost();
-    for (const partition of excess) if (!this.#leaving.has(partition)) this.#leave(partition);
-    for (const partition of this.#leases.held)
-      if (!this.#running.has(partition) && !this.#leaving.has(partition)) this.#startPartition(partition);
-  }
-
-  /** Releases the partition once it is not read any more; until then, its lease is renewed. */
-  #leave(partition: number): void {
-    this.#leaving.add(partition);
-    const running = this.#running.get(partition);
-    running?.ending.abort();
-    const release = async (): Promise<void> => {
-      await running?.done;
-      // a lease that cannot be released expires
-      await this.#leases.release(partition).catch(() => undefined);
-      this.#leaving.delete(partition);
-    };
-    void this.#work.track(release());
-  }
-
-  #endLost(): void {
-    const { held } = this.#leases;
-    for (const [partition, { ending }] of this.#running) if (!held.has(partition)) ending.abort();
-  }
-
-  #startPartition(partition: number): void {
-    const ending = new AbortController();
-    const signal = AbortSignal.any([this.#stopping.signal, ending.signal]);
-    const writerContext = this.#writerContext(signal);
-    const context: ReaderContext = {
-      ...writerContext,
-      writerOf: this.writersOn(writerContext, this.#holdOf(partition, signal)),
-      pageEvents: this.#kind.pageEvents,
-      windowEvents: this.#kind.windowEvents,
-      retry: this.#retry,
-      onError: this.#onError,
-      moved: () => this.#notify(),
-    };
-    const reader = new PartitionReader(context, partition);
-    const done = (async (): Promise<void> => {
-      await this.#read(reader, signal, (error) => (running.error = error));
-      await reader.save().catch(() => undefined);
-      this.#running.delete(partition);
-      this.#notify();
-    })();
-    const running: RunningPartition = { reader, ending, done, error: undefined };
-    this.#running.set(partition, running);
-  }
-
-  #holdOf(partition: number, signal: AbortSignal): PartitionHold {
-    let isDoubted = false;
-    return {
-      doubt: () => (isDoubted = true),
-      assert: async () => {
-        const isHeld = async (): Promise<boolean> =>
-          this.#leases.isHeld(partition) && (!isDoubted || (await this.#leases.isStored(partition, signal)));
-        while (!(await isHeld())) await this.#clock.wait(this.#leaseTtlMs / 10, signal);
-        throwIfAborted(this.#what, signal);
-        isDoubted = false;
-      },
-    };
-  }
-
-  /** Begins again where the feed cannot be read. */
-  async #read(reader: PartitionReader, signal: AbortSignal, report: (error: unknown) => void): Promise<void> {
-    // the caller registers the reader first
-    await Promise.resolve();
-    while (!signal.aborted)
-      try {
-        await reader.run();
-        if (!signal.aborted) return;
-      } catch (error) {
-        if (signal.aborted) return;
-        report(error);
-        this.#notify();
-        const ms = Math.min(this.#retry.delayMsMax, feedRetryMsMax);
-        await this.#clock.wait(ms, signal).catch(() => undefined);
-        report(undefined);
-      }
-  }
-
-  #healthOf(partition: number): PartitionHealth {
-    const running = this.#running.get(partition);
-    if (running === undefined) {
-      const isRunning = this.#started !== undefined && !this.#stopping.signal.aborted;
-      return { partition, state: isRunning ? 'waiting' : 'stopped', position: undefined, behind: [] };
-    }
-    const { reader, error } = running;
-    const { position, behind } = reader;
-    if (error === undefined) return { partition, state: 'running', position, behind };
-    return { partition, state: 'retrying', position, behind, error };
-  }
-
-  async #hasReached(
-    position: FeedPosition,
-    tenant: string | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<boolean> {
-    const isAwaited = (behind: { readonly tenant: string | undefined }): boolean =>
-      tenant === undefined || behind.tenant === tenant;
-    const partitions = await this.#progress(signal);
-    for (const { behind } of partitions) {
-      const stopped = behind.find((each) => isAwaited(each) && each.state === 'stopped');
-      if (stopped !== undefined) throw this.#stoppedError(stopped);
-    }
-    if (partitions.some(({ behind }) => behind.some(isAwaited))) return false;
-    const [lowest] = partitions.map((each) => each.position ?? feedStart).toSorted();
-    if (lowest !== undefined && lowest >= position) return true;
-    // a reader moves when events come, so the end of the feed may be after its position
-    const { entries, next, upToDate } = await this.#source.page(lowest, 1, signal);
-    const [first] = entries;
-    return first === undefined ? upToDate || next >= position : first.position > position;
-  }
-
-  /** Of each partition: what its reader here says, else what its reader has stored. */
-  async #progress(signal: AbortSignal | undefined): Promise<readonly Progress[]> {
-    const partitions = Array.from({ length: this.#subscription.partitions }, (_, index) => index);
-    const elsewhere = partitions.filter((each) => !this.#running.has(each));
-    const keys = elsewhere.map((each) => this.#checkpoints.key('reader', each));
-    const rows = keys.length === 0 ? [] : await this.#checkpoints.readers.getMany(keys, { signal });
-    return partitions.map((each) => {
-      const reader = this.#running.get(each)?.reader;
-      if (reader !== undefined) return reader;
-      const { position, behind = [], parkedIn = [] } = rows[elsewhere.indexOf(each)]?.value ?? {};
-      return {
-        position,
-        behind: behind.map((database) => behindTenant(database, 'retrying', undefined)),
-        parkedIn,
-      };
-    });
-  }
-
-  get #what(): string {
-    return `The ${this.#subscription.kind} '${this.name}'`;
-  }
-
-  #stoppedError({ tenant, event, error }: BehindTenant): Error {
-    const at =
-      event === undefined ? '' : ` at ${event.streamType} ${inspect(event.stream)}, version ${event.version}`;
-    const message = `${this.#what} is stopped${at}.`;
-    const init = { cause: error };
-    return this.#subscription.kind === 'projection'
-      ? streamError('PROJECTION_STOPPED', message, { projection: this.name, tenant }, init)
-      : streamError('REACTION_STOPPED', message, { reaction: this.name, tenant }, init);
-  }
-
-  #behindError(why: string, position: FeedPosition): Error {
-    const message = `${this.#what} ${why}.`;
-    return this.#subscription.kind === 'projection'
-      ? streamError('PROJECTION_BEHIND', message, { projection: this.name, position })
-      : streamError('REACTION_BEHIND', message, { reaction: this.name, position });
-  }
-
-  async #endOfFeed(signal: AbortSignal | undefined): Promise<FeedPosition> {
-    return (await this.#source.page(undefined, 0, signal)).next;
-  }
-
-  async #orStopTimeout(work: Promise<void>): Promise<void> {
-    const { stopTimeoutMs } = this.#kind;
-    if (stopTimeoutMs === undefined) return await work;
-    const ended = new AbortController();
-    const timeout = this.#clock.wait(stopTimeoutMs, ended.signal).catch(() => undefined);
-    await Promise.race([work, timeout]);
-    ended.abort();
-  }
-
-  #notify(): void {
-    for (const resolve of this.#waiting) resolve();
-    this.#waiting.clear();
-  }
-
-  async #changed(): Promise<void> {
-    await new Promise<void>((resolve) => this.#waiting.add(resolve));
-  }
-
-  async #waitFor(changed: Promise<void>, ms: number, signal: AbortSignal | undefined): Promise<void> {
-    const ended = new AbortController();
-    const signals = signal === undefined ? [ended.signal] : [ended.signal, signal];
-    try {
-      await Promise.race([changed, this.#clock.wait(ms, AbortSignal.any(signals))]);
-    } finally {
-      ended.abort();
-    }
-  }
-}
-
-/** Runs one projection in this process, beside those of other processes. */
-export class ProjectionRunner extends SubscriptionRunner {
+export class ProjectionRunner {
   readonly #projection: ResolvedProjection;
+  readonly #storage: KeyValueStorage;
+  readonly #options: SubscriptionRunnerOptions;
+  readonly #roundMs: number;
+  readonly #keepOldMs: number;
+  readonly #source: FeedSource;
+  readonly #generations: GenerationsRow;
+  /** Of the generations that this process works on. */
+  readonly #running = new Map<number, GenerationRunner>();
+  /** Of those that it only looks at. */
+  readonly #views = new Map<number, GenerationRunner>();
+  /** Since when a generation is known to be old, by the monotonic clock. */
+  readonly #oldSince = new Map<number, number>();
+  readonly #work = new PendingWork();
+  readonly #following = new SerialQueue();
+  readonly #stopping = new AbortController();
+  #row: Generations | undefined;
+  #started: Promise<void> | undefined;
 
   /**
    * `INVALID_OPTION`; `STORAGE_UNSUPPORTED` where the provider of the streams has no feed.
@@ -559,26 +75,364 @@ export class ProjectionRunner extends SubscriptionRunner {
     projection: ProjectionDefinition,
     options: ProjectionRunnerOptions = {},
   ) {
-    const owner = 'ProjectionRunner';
-    assertOptions(owner, options, ['retry', 'leaseTtlMs', 'onError']);
-    const resolved = projectionDefinitionOf(projection);
-    const retry: ProjectionRetry = { attempts: 5, delayMs: 100, delayMsMax: 5_000 };
-    super(storage, resolved, { owner, retry, pageEvents, windowEvents: 0, batchEvents: 1_000 }, options);
-    this.#projection = resolved;
+    assertOptions('ProjectionRunner', options, ['retry', 'leaseTtlMs', 'onError', 'keepOldMs']);
+    const { keepOldMs = 60_000, ...others } = options;
+    if (!Number.isInteger(keepOldMs) || keepOldMs < leaveMs || keepOldMs > timerMsMax)
+      throw outOfRange(
+        `ProjectionRunner: keepOldMs must be a whole number of milliseconds from ${leaveMs}, below 2^31; got ${inspect(keepOldMs)}.`,
+      );
+    this.#projection = projectionDefinitionOf(projection);
+    this.#storage = storage;
+    this.#options = others;
+    this.#roundMs = (others.leaseTtlMs ?? 10_000) / 3;
+    this.#keepOldMs = keepOldMs;
+    const { streams } = this.#projection;
+    this.#source = new FeedSource('ProjectionRunner', storage, { streams, tenants: 'all' });
+    this.#generations = new GenerationsRow(storage, this.#projection, this.#clock);
+    // its options are checked here
+    this.#views.set(1, this.#runnerOf({ generation: 1, version: this.#projection.version }));
+  }
+
+  get name(): string {
+    return this.#projection.name;
+  }
+
+  /**
+   * Begins, outside the async context of the caller, and resolves once this process has its share
+   * of the partitions. A version that is newer than the live one is built beside it.
+   * `INVALID_STATE` when the same version was run with other streams or partitions, and after
+   * `stop`.
+   */
+  async start(): Promise<void> {
+    if (this.#stopping.signal.aborted)
+      throw invalidState(`The projection '${this.name}' was stopped; make another runner.`);
+    this.#started ??= this.#source.access.detached(undefined, async () => {
+      await this.#follow(await this.#generations.join());
+      void this.#work.track(this.#keepFollowing());
+    });
+    await this.#started;
+  }
+
+  /**
+   * Ends after the batches in progress, and releases the partitions. A second call does nothing.
+   */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#started?.catch(() => undefined);
+    await this.#work.settled();
+    await Promise.all([...this.#running.values()].map(async (runner) => await runner.stop()));
+  }
+
+  /**
+   * Resolves when all events up to the position have had their effects on what `store` reads, those
+   * of other processes included. `PROJECTION_STOPPED` when a tenant is stopped at an event that
+   * cannot be applied; `PROJECTION_BEHIND` after the timeout; `INVALID_POSITION`.
+   */
+  async whenCaughtUp(options: CaughtUpOptions = {}): Promise<void> {
+    assertOptions('whenCaughtUp', options, ['position', 'tenant', 'timeoutMs', 'signal']);
+    const { tenant, timeoutMs = 30_000, signal } = options;
+    const position = options.position ?? (await this.#endOfFeed(signal));
+    const until = this.#clock.monotonic() + timeoutMs;
+    for (;;) {
+      const before = await this.#generations.read(signal);
+      // in slices, because another generation may become the live one
+      const hasReached = await this.#haveReached(awaitedIn(before), until, { position, tenant, signal });
+      const after = await this.#generations.read(signal);
+      if (hasReached && isAwaitedSame(before, after)) return;
+      if (this.#stopping.signal.aborted) throw this.#behind('was stopped', position);
+      if (!hasReached && this.#clock.monotonic() >= until)
+        throw this.#behind(`did not reach the position in ${timeoutMs} ms`, position);
+    }
+  }
+
+  /**
+   * Reads a state of the projection: always of the live build, whole, also while another one is
+   * built or removed. The tenant is the current one, as for any store.
+   */
+  store<T, K extends Key>(
+    // eslint-disable-next-line @typescript-eslint/no-explicit-any -- with any input and indexes
+    state: StateDefinition<T, K, any, any> | StateClass<T, K, any, any>,
+  ): ProjectedStore<T, K> {
+    const store = this.#storage.store(state as unknown as StateDefinition<T, K>);
+    return new LiveStore<T, K>(this.#storage, this.#generations, this.name, store);
+  }
+
+  /**
+   * Builds the states again, from the first event, beside those that are read; the new ones take
+   * over when they have caught up. It is done by all processes that run the projection, also after
+   * a restart. A call while this version is built does nothing more. `INVALID_STATE` where another
+   * version is live or built.
+   */
+  async rebuild(): Promise<void> {
+    const row = await this.#generations.rebuild();
+    if (this.#started !== undefined && !this.#stopping.signal.aborted) await this.#follow(row);
+  }
+
+  /**
+   * Resolves when nothing is built any more, in any process: what is live now is the newest build.
+   * `PROJECTION_BEHIND` after the timeout.
+   */
+  async whenRebuilt(
+    options: { readonly timeoutMs?: number | undefined; readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
+    assertOptions('whenRebuilt', options, ['timeoutMs', 'signal']);
+    const { timeoutMs = 30_000, signal } = options;
+    const until = this.#clock.monotonic() + timeoutMs;
+    for (;;) {
+      const { building } = await this.#generations.read(signal);
+      if (building === undefined) return;
+      const leftMs = until - this.#clock.monotonic();
+      if (leftMs <= 0 || this.#stopping.signal.aborted)
+        throw this.#behind(`was not rebuilt in ${timeoutMs} ms`, await this.#endOfFeed(signal));
+      await this.#clock.wait(Math.min(pollMs, leftMs), signal);
+    }
+  }
+
+  /**
+   * How far a build has come that is not live yet, and which former ones are still being removed;
+   * over all processes.
+   */
+  async builds(
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<readonly ProjectionBuild[]> {
+    assertOptions('builds', options, ['signal']);
+    const { signal } = options;
+    const { live, building, isSwitching, old } = await this.#generations.read(signal);
+    const builds: ProjectionBuild[] = [{ ...live, state: 'live' }];
+    if (building !== undefined) {
+      const lag = await (await this.#viewOf(building, signal)).lag({ signal });
+      builds.push({ ...building, state: isSwitching === true ? 'switching' : 'building', lag });
+    }
+    for (const { generation, version, isRemoving } of old)
+      builds.push({ generation, version, state: isRemoving === true ? 'removing' : 'kept' });
+    return builds;
   }
 
   /** What this process knows. For operators: it names tenants. */
   health(): ProjectionHealth {
-    const { name, version } = this.#projection;
-    return { projection: name, version, ...this.healthOfPartitions };
+    const { version } = this.#projection;
+    const all = [...this.#running.values()].map((runner) => runner.health());
+    const status = all.some((each) => each.status === 'degraded') ? 'degraded' : 'up';
+    const own = this.#own.health();
+    const isIdle = this.#row !== undefined && all.length === 0 && !this.#stopping.signal.aborted;
+    if (!isIdle) return { ...own, version, status };
+    // processes of another release have all partitions
+    const partitions = own.partitions.map((each) => ({ ...each, state: 'waiting' }) as const);
+    return { ...own, version, status, partitions };
   }
 
-  protected effectsOn({ storage }: Omit<WriterContext, 'effects'>) {
-    const handler = this.#projection.handlerOn(storage);
-    return (tenant: string | undefined) => new Effects(this.#projection, handler, tenant);
+  /**
+   * How far what `store` reads is behind the feed, over all processes: their positions are at most a
+   * second old.
+   */
+  async lag(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<ProjectionLag> {
+    const { live } = await this.#generations.read(options.signal);
+    return await (await this.#viewOf(live, options.signal)).lag(options);
   }
 
-  protected writersOn(context: WriterContext) {
-    return (database: string, partition: number) => new TenantWriter(context, database, partition);
+  /** Tries tenants that are stopped again, in this process; `tenant`: only this one. */
+  retry(options: { readonly tenant?: string | undefined } = {}): void {
+    for (const runner of this.#running.values()) runner.retry(options);
+  }
+
+  /** The streams of a tenant that are put aside, of all partitions. */
+  async parked(options: ParkedOptions = {}): Promise<readonly ParkedStream[]> {
+    return await (await this.#ownOf(options)).parked(options);
+  }
+
+  /**
+   * Applies what was put aside of a tenant, usually after a corrected release: each stream in its
+   * order, exactly once, beside the readers of any process. Returns the streams that are still
+   * parked, because an event of them still cannot be applied.
+   */
+  async retryParked(options: ParkedOptions = {}): Promise<readonly ParkedStream[]> {
+    return await (await this.#ownOf(options)).retryParked(options);
+  }
+
+  /**
+   * Gives up what was put aside of a stream, by the `id` of `parked`: these events never have an
+   * effect, and the next one of the stream has its own. `false` where nothing has this id.
+   */
+  async discardParked(id: string, options: ParkedOptions = {}): Promise<boolean> {
+    return await (await this.#ownOf(options)).discardParked(id, options);
+  }
+
+  /**
+   * How many streams are put aside, of all tenants and over all processes. Those that were parked
+   * within the last second may be left out.
+   */
+  async countParked(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<number> {
+    return await (await this.#ownOf(options)).countParked(options);
+  }
+
+  get #clock(): Clock {
+    return this.#source.access.watches.clock;
+  }
+
+  async #endOfFeed(signal: AbortSignal | undefined): Promise<FeedPosition> {
+    return (await this.#source.page(undefined, 0, signal)).next;
+  }
+
+  #runnerOf(build: Build, partitions = this.#projection.partitions): GenerationRunner {
+    const subscription = { ...this.#projection, ...build, partitions };
+    const assertCurrent = async (): Promise<void> => {
+      const { live, building } = await this.#generations.recent();
+      if (build.generation !== live.generation && build.generation !== building?.generation)
+        throw invalidState(`Another build of the projection '${this.name}' has taken over.`);
+    };
+    return new GenerationRunner(this.#storage, subscription, { ...this.#options, assertCurrent });
+  }
+
+  /** Of a generation that may belong to another release, with other partitions. */
+  async #viewOf(build: Build, signal: AbortSignal | undefined): Promise<GenerationRunner> {
+    const known = this.#running.get(build.generation) ?? this.#views.get(build.generation);
+    if (known !== undefined) return known;
+    let partitions: number | undefined;
+    if (build.version !== this.#projection.version)
+      partitions = await this.#checkpointsOf(build).storedPartitions(signal);
+    const view = this.#runnerOf(build, partitions);
+    if (partitions !== undefined || build.version === this.#projection.version)
+      this.#views.set(build.generation, view);
+    return view;
+  }
+
+  #checkpointsOf(build: Build): Checkpoints {
+    return new Checkpoints(this.#storage, { ...this.#projection, ...build });
+  }
+
+  /** The live generation, where its version is that of this runner; else the one that is built. */
+  get #own(): GenerationRunner {
+    const { generation } = this.#row === undefined ? { generation: 1 } : this.#ownBuild(this.#row);
+    return (
+      this.#running.get(generation) ??
+      this.#views.get(generation) ??
+      this.#runnerOf({ generation, version: this.#projection.version })
+    );
+  }
+
+  async #ownOf({ signal }: { readonly signal?: AbortSignal | undefined }): Promise<GenerationRunner> {
+    return await this.#viewOf(this.#ownBuild(await this.#generations.read(signal)), signal);
+  }
+
+  #ownBuild({ live, building }: Generations): Build {
+    const { version } = this.#projection;
+    return building !== undefined && live.version !== version && building.version === version
+      ? building
+      : live;
+  }
+
+  async #haveReached(
+    builds: readonly Build[],
+    until: number,
+    options: Omit<CaughtUpOptions, 'timeoutMs'>,
+  ): Promise<boolean> {
+    for (const build of builds) {
+      const view = await this.#viewOf(build, options.signal);
+      const leftMs = Math.max(0, until - this.#clock.monotonic());
+      try {
+        await view.whenCaughtUp({ ...options, timeoutMs: Math.min(leftMs, this.#roundMs) });
+      } catch (error) {
+        if (isStorageError(error, 'PROJECTION_BEHIND')) return false;
+        throw error;
+      }
+    }
+    return true;
+  }
+
+  #behind(why: string, position: FeedPosition): Error {
+    return streamError('PROJECTION_BEHIND', `The projection '${this.name}' ${why}.`, {
+      projection: this.name,
+      position,
+    });
+  }
+
+  /** Works on the generations of this version: the live one, and the one that is built. */
+  async #follow(row: Generations): Promise<void> {
+    await this.#following.run(async () => await this.#startAndStop(row));
+  }
+
+  async #startAndStop(row: Generations): Promise<void> {
+    this.#row = row;
+    const { version } = this.#projection;
+    const own = [row.live, row.building].filter((build) => build?.version === version);
+    for (const [generation, runner] of this.#running)
+      if (!own.some((build) => build?.generation === generation)) {
+        this.#running.delete(generation);
+        await runner.stop();
+      }
+    for (const build of own) {
+      if (build === undefined || this.#running.has(build.generation)) continue;
+      const runner = this.#runnerOf(build);
+      this.#running.set(build.generation, runner);
+      try {
+        await runner.start();
+      } catch (error) {
+        this.#running.delete(build.generation);
+        await runner.stop();
+        throw error;
+      }
+    }
+  }
+
+  async #keepFollowing(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      await this.#clock.wait(this.#roundMs, signal).catch(() => undefined);
+      if (signal.aborted) return;
+      // what fails is tried again in the next round
+      await this.#round(signal).catch(() => undefined);
+    }
+  }
+
+  async #round(signal: AbortSignal): Promise<void> {
+    let row = await this.#generations.read(signal);
+    await this.#follow(row);
+    const { building } = row;
+    if (building !== undefined && this.#running.has(building.generation)) {
+      row = await this.#switchTo(building, signal);
+      await this.#follow(row);
+    }
+    for (const old of row.old) await this.#removeOld(old, signal);
+  }
+
+  /**
+   * Before the switch, waits for the projection wait for both builds. So the new one has what every
+   * wait that has ended was for: nobody reads an older state than before.
+   */
+  async #switchTo(building: Build, signal: AbortSignal): Promise<Generations> {
+    const reach = async (timeoutMs: number): Promise<boolean> => {
+      const position = await this.#endOfFeed(signal);
+      const until = this.#clock.monotonic() + timeoutMs;
+      return await this.#haveReached([building], until, { position, signal }).catch(() => false);
+    };
+    if (!(await reach(this.#roundMs))) return await this.#generations.setSwitching(building, false);
+    await this.#generations.setSwitching(building, true);
+    if (await reach(switchMs)) return await this.#generations.takeOver(building);
+    return await this.#generations.setSwitching(building, false);
+  }
+
+  async #removeOld(build: Generations['old'][number], signal: AbortSignal): Promise<void> {
+    const { generation } = build;
+    const since = this.#oldSince.get(generation) ?? this.#clock.monotonic();
+    this.#oldSince.set(generation, since);
+    if (this.#clock.monotonic() - since < this.#keepOldMs) return;
+    if (build.isRemoving !== true) {
+      await this.#generations.setRemoving(build);
+      // readers rely on what they have read for a while
+      await this.#clock.wait(leaveMs, signal);
+    }
+    const states = new GenerationStates(this.#storage, { ...this.#projection, ...build });
+    await removeGeneration(this.#storage, this.#checkpointsOf(build), states, signal);
+    await this.#generations.removed(build);
+    this.#oldSince.delete(generation);
   }
 }
+
+/** What a wait for the projection waits for. */
+const awaitedIn = ({ live, building, isSwitching }: Generations): readonly Build[] =>
+  building !== undefined && isSwitching === true ? [live, building] : [live];
+
+const isAwaitedSame = (before: Generations, after: Generations): boolean => {
+  const known = awaitedIn(before).map(({ generation }) => generation);
+  return awaitedIn(after).every(({ generation }) => known.includes(generation));
+};

@@ -89,8 +89,9 @@ describe('a projection', () => {
       initial: () => ({ orders: 0, cents: 0 }),
       evolve: ({ orders, cents }) => ({ orders: orders + 1, cents }),
     });
-    await shop.until((await shop.run(next)).whenCaughtUp());
-    expect((await shop.storage.store(Again).forTenant('acme').getOrThrow('acme')).value.orders).toBe(18);
+    const runner = await shop.run(next);
+    await shop.until(runner.whenRebuilt());
+    expect((await runner.store(Again).forTenant('acme').getOrThrow('acme')).value.orders).toBe(18);
     await expectTotals(shop, totals);
   });
 

@@ -4,9 +4,11 @@ import type { ResolvedStream } from '../definition/stream-definition.js';
 export interface Subscription {
   /** For messages, and for the names of its rows. */
   readonly kind: 'projection' | 'reaction';
-  /** With the version, it names the rows of checkpoints and leases. */
+  /** With the version, or the generation, it names the rows of checkpoints and leases. */
   readonly name: string;
   readonly version: number;
+  /** Of what is built several times. */
+  readonly generation?: number;
   readonly partitions: number;
   readonly streams: readonly ResolvedStream[];
   /** 'now': it begins with what comes after its first start. */
@@ -14,3 +16,6 @@ export interface Subscription {
   /** The provider of its rows; that of the streams where it is undefined. */
   readonly provider: string | undefined;
 }
+
+/** Which rows of the name are its own. */
+export const generationOf = ({ generation, version }: Subscription): number => generation ?? version;

@@ -15,6 +15,11 @@ export interface CheckpointContext {
   readonly checkpoints: Checkpoints;
   readonly clock: Clock;
   readonly signal: AbortSignal;
+  /**
+   * Rejects where the checkpoints are removed, because another generation has taken over: an absent
+   * one does not mean the beginning then.
+   */
+  readonly assertCurrent?: (() => Promise<void>) | undefined;
 }
 
 /** A checkpoint as it was read, or written here: the next batch checks its etag. */
@@ -92,8 +97,9 @@ export class TenantCheckpoint {
 
   async read(): Promise<KnownCheckpoint> {
     if (this.#known !== undefined) return this.#known;
-    const { signal, checkpoints } = this.#context;
+    const { signal, checkpoints, assertCurrent } = this.#context;
     const entry = await this.#store.get(this.#key, { signal });
+    if (entry === undefined) await assertCurrent?.();
     const parked = new Map<string, Entry<ParkedRow>>();
     // after the checkpoint, which is checked: so they are those of its moment
     if (entry?.value.parked !== undefined)

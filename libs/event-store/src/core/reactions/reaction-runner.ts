@@ -6,8 +6,8 @@ import type { ProjectionHealth } from '../projections/projection-health.js';
 import {
   SubscriptionRunner,
   type PartitionHold,
-  type ProjectionRunnerOptions,
-} from '../projections/projection-runner.js';
+  type SubscriptionRunnerOptions,
+} from '../projections/subscription-runner.js';
 import type { WriterContext } from '../projections/tenant-writer.js';
 import { HandlerCalls } from './handler-calls.js';
 import {
@@ -17,7 +17,7 @@ import {
 } from './reaction-definition.js';
 import { TenantReactor } from './tenant-reactor.js';
 
-export interface ReactionRunnerOptions extends Omit<ProjectionRunnerOptions, 'retry'> {
+export interface ReactionRunnerOptions extends Omit<SubscriptionRunnerOptions, 'retry'> {
   /**
    * How often an event whose handler rejects is tried again, and how long after. @default 10
    * attempts, after 500 ms at first and 60 s at most: three minutes at most

@@ -7,7 +7,7 @@ import { isConflict } from '@kvent/key-value-storage/core';
 import { throwIfAborted, type FeedEntry, type FeedPosition } from '@kvent/key-value-storage/provider';
 import { SerialQueue, type Semaphore } from '@kvent/key-value-storage/internal';
 import { FeedReader } from '../feed/read-feed.js';
-import type { PartitionHold } from '../projections/projection-runner.js';
+import type { PartitionHold } from '../projections/subscription-runner.js';
 import { conflictsMax, TenantWriter, type WriterContext } from '../projections/tenant-writer.js';
 import type { ResolvedReaction } from './reaction-definition.js';
 import { ReactionQueue, taskOf, type ReactionTask } from './reaction-queue.js';

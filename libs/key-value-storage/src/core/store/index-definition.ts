@@ -85,3 +85,30 @@ function resolveIndex(where: string, name: string, given: unknown, state: Indexe
     otherWriterRow: { ...status, key: encodedName + indexSeparator },
   });
 }
+
+/** The same index of the same state in another container. */
+export function indexIn(index: ResolvedIndex, stateContainer: string): ResolvedIndex {
+  const container = indexContainerOf(stateContainer);
+  return Object.freeze({
+    ...index,
+    space: { ...index.space, container },
+    statusRow: { ...index.statusRow, container },
+    otherWriterRow: { ...index.otherWriterRow, container },
+  });
+}
+
+/** Where the rows of a state and of its indexes are. */
+export function spacesOf({
+  container,
+  entity,
+  indexes = [],
+}: IndexedState): readonly Omit<Space, 'database'>[] {
+  const status = indexes.length === 0 ? [] : [{ container: indexContainerOf(container), entity }];
+  return [{ container, entity }, ...indexes.map(({ space }) => space), ...status];
+}
+
+interface IndexedState {
+  readonly container: string;
+  readonly entity: string;
+  readonly indexes: readonly ResolvedIndex[] | undefined;
+}

@@ -1,12 +1,13 @@
 /** Definitions of states: declared by `@State` on a class, or by `defineState`. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { callSiteOf, located } from '../base/call-site.js';
+import { assertWithin } from '../base/assert-limits.js';
 import { inspect } from '../base/inspect.js';
 import { assertOptions, invalidOption } from '../base/options.js';
 import { assertUpcast, type Upcast } from '../encoding/upcast.js';
 import type { Key } from '../base/key.js';
 import { copyProperties } from '../encoding/codec.js';
-import { resolveIndexes, type ResolvedIndex } from './index-definition.js';
+import { indexIn, resolveIndexes, type ResolvedIndex } from './index-definition.js';
 import type { AnyIndexes, IndexDefinitions, NoIndexes } from './index-types.js';
 import { assertOneOf, resolveDefinition, type ResolvedDefinition } from './definition-options.js';
 import type { FrozenKey, KeyFrom, KeyOptions, KeySchema } from './key-schema.js';
@@ -345,4 +346,23 @@ function extendedDefinition(state: ClassOf<object>): ResolvedState | undefined {
   const definition = Object.freeze({ ...base, prototype: state.prototype as object });
   Object.defineProperty(state, definitionSymbol, { value: definition });
   return definition;
+}
+
+const copies = new WeakMap<ResolvedState, Map<number, ResolvedState>>();
+
+/**
+ * The same state with rows of its own, in the container `<container>~<copy>`: for a projection that
+ * is built beside the rows that are read. `LIMIT_EXCEEDED` for a container that is too long.
+ */
+export function copyOfState(state: ResolvedState, copy: number): ResolvedState {
+  const known = copies.get(state) ?? new Map<number, ResolvedState>();
+  copies.set(state, known);
+  let copied = known.get(copy);
+  if (copied === undefined) {
+    const container = `${state.container}~${copy}`;
+    assertWithin('containerBytesMax', container, 'container');
+    const indexes = state.indexes?.map((index) => indexIn(index, container));
+    known.set(copy, (copied = Object.freeze({ ...state, container, indexes })));
+  }
+  return copied;
 }

@@ -1,0 +1,161 @@
+/**
+ * Reads a state of a projection: always of its live generation. A read is used if its generation
+ * was live, or is still kept, once the rows were read. So no read returns what is being removed, and
+ * none mixes two generations.
+ */
+import type {
+  CallOptions,
+  Entry,
+  Key,
+  KeyRange,
+  KeyValueStorage,
+  KeyValueStore,
+  ListRange,
+  Page,
+  PageRequest,
+  ReadOptions,
+} from '@kvent/key-value-storage/core';
+import { storageError } from '@kvent/key-value-storage/provider';
+import { inspect } from '@kvent/key-value-storage/internal';
+import { storeOfGeneration, type AnyStore } from './generation-states.js';
+import type { Generations, GenerationsRow } from './generations.js';
+
+/** The states of a projection, for readers: the projection alone writes them. */
+export interface ProjectedStore<T, K extends Key = Key> {
+  get(key: K, options?: ReadOptions): Promise<Entry<T, K> | undefined>;
+  /** `KEY_NOT_FOUND`. */
+  getOrThrow(key: K, options?: ReadOptions): Promise<Entry<T, K>>;
+  getMany<const Keys extends readonly K[]>(
+    keys: Keys,
+    options?: ReadOptions,
+  ): Promise<{ readonly [Index in keyof Keys]: Entry<T, K> | undefined }>;
+  has(key: K, options?: ReadOptions): Promise<boolean>;
+  count(range?: KeyRange<K>, options?: ReadOptions): Promise<number>;
+  /**
+   * Entries of one build, also where another one takes over in between. `INVALID_CURSOR` where the
+   * former build is removed before the list has ended.
+   */
+  list(range?: ListRange<K>, options?: ReadOptions): AsyncIterable<Entry<T, K>>;
+  /**
+   * Pages of one build: a cursor leads on in the build that it is of. `INVALID_CURSOR` where that is
+   * removed: read the first page again.
+   */
+  page(request: PageRequest<K>, options?: ReadOptions): Promise<Page<Entry<T, K>>>;
+  forTenant(tenant: string): ProjectedStore<T, K>;
+}
+
+const pageItems = 500;
+
+export class LiveStore<T, K extends Key> implements ProjectedStore<T, K> {
+  readonly #storage: KeyValueStorage;
+  readonly #generations: GenerationsRow;
+  readonly #projection: string;
+  readonly #declared: KeyValueStore<T, K, never>;
+  readonly #tenant: string | undefined;
+
+  constructor(
+    storage: KeyValueStorage,
+    generations: GenerationsRow,
+    projection: string,
+    declared: KeyValueStore<T, K, never>,
+    tenant?: string,
+  ) {
+    this.#storage = storage;
+    this.#generations = generations;
+    this.#projection = projection;
+    this.#declared = declared;
+    this.#tenant = tenant;
+  }
+
+  async get(key: K, options?: ReadOptions) {
+    return await this.#read(async (store) => await store.get(key, options), options);
+  }
+
+  async getOrThrow(key: K, options?: ReadOptions) {
+    return await this.#read(async (store) => await store.getOrThrow(key, options), options);
+  }
+
+  async getMany<const Keys extends readonly K[]>(keys: Keys, options?: ReadOptions) {
+    return await this.#read(async (store) => await store.getMany(keys, options), options);
+  }
+
+  async has(key: K, options?: ReadOptions) {
+    return await this.#read(async (store) => await store.has(key, options), options);
+  }
+
+  async count(range?: KeyRange<K>, options?: ReadOptions) {
+    return await this.#read(async (store) => await store.count(range, options), options);
+  }
+
+  async *list(range: ListRange<K> = {}, options?: ReadOptions): AsyncGenerator<Entry<T, K>, void, undefined> {
+    let cursor: string | undefined = range.cursor;
+    do {
+      const page: Page<Entry<T, K>> = await this.page(
+        { ...range, limit: pageItems, ...(cursor !== undefined && { cursor }) },
+        options,
+      );
+      yield* page.items;
+      cursor = page.next;
+    } while (cursor !== undefined);
+  }
+
+  async page({ cursor, ...range }: PageRequest<K>, options?: ReadOptions): Promise<Page<Entry<T, K>>> {
+    if (cursor === undefined)
+      return await this.#read(
+        async (store, generation) => pageOf(generation, await store.page(range, options)),
+        options,
+      );
+    const [, digits, own] = /^([1-9][0-9]{0,14})_(.*)$/s.exec(cursor) ?? [];
+    if (digits === undefined || own === undefined) throw invalidCursor(`${inspect(cursor)} is no cursor`);
+    const generation = Number(digits);
+    const page = await this.#storeOf(generation).page({ ...range, cursor: own }, options);
+    const row = await this.#generations.recent(options?.signal);
+    if (isReadable(row, generation)) return pageOf(generation, page);
+    throw invalidCursor(
+      `The projection '${this.#projection}' was rebuilt, and the entries of this cursor are removed: read from the beginning`,
+    );
+  }
+
+  forTenant(tenant: string): ProjectedStore<T, K> {
+    // refuses a tenant that is not allowed, and a state that tenants share
+    this.#declared.forTenant(tenant);
+    return new LiveStore(this.#storage, this.#generations, this.#projection, this.#declared, tenant);
+  }
+
+  async #read<R>(
+    read: (store: KeyValueStore<T, K, never>, generation: number) => Promise<R>,
+    options: CallOptions | undefined,
+  ): Promise<R> {
+    const signal = options?.signal;
+    for (let { live } = await this.#generations.recent(signal); ;) {
+      const { generation } = live;
+      // an error may come from rows that are being removed too
+      const outcome = await read(this.#storeOf(generation), generation).then(
+        (value) => ({ value }),
+        (error: unknown) => ({ error }),
+      );
+      ({ live } = await this.#generations.recent(signal));
+      if (live.generation !== generation) continue;
+      if ('error' in outcome) throw outcome.error;
+      return outcome.value;
+    }
+  }
+
+  #storeOf(generation: number): KeyValueStore<T, K, never> {
+    const declared = this.#declared as AnyStore;
+    const store = storeOfGeneration(this.#storage, declared, generation) as KeyValueStore<T, K, never>;
+    return this.#tenant === undefined ? store : store.forTenant(this.#tenant);
+  }
+}
+
+const isReadable = ({ live, old }: Generations, generation: number): boolean =>
+  live.generation === generation ||
+  old.some((each) => each.generation === generation && each.isRemoving !== true);
+
+const invalidCursor = (message: string) => storageError('INVALID_CURSOR', `${message}.`, {});
+
+function pageOf<Item>(generation: number, { items, next, previous }: Page<Item>): Page<Item> {
+  const own = (cursor: string | undefined): string | undefined =>
+    cursor === undefined ? undefined : `${generation}_${cursor}`;
+  return { items, next: own(next), previous: own(previous) };
+}

@@ -1,0 +1,542 @@
+/** Runs one projection or reaction in this process, beside those of other processes. */
+import type { KeyValueStorage } from '@kvent/key-value-storage/core';
+import {
+  feedStart,
+  invalidOption,
+  invalidState,
+  isFeedPosition,
+  resolveOptions,
+  throwIfAborted,
+  type Clock,
+  type FeedPosition,
+} from '@kvent/key-value-storage/provider';
+import {
+  assertOptions,
+  databaseOf,
+  inspect,
+  outOfRange,
+  PendingWork,
+  sharedDatabase,
+} from '@kvent/key-value-storage/internal';
+import { streamError } from '../definition/stream-errors.js';
+import { FeedSource } from '../feed/feed-source.js';
+import { Checkpoints } from './checkpoints.js';
+import { PartitionLeases } from './partition-leases.js';
+import { partitionOf } from './partition-of.js';
+import {
+  behindTenant,
+  PartitionReader,
+  type ProjectionRetry,
+  type ReaderContext,
+} from './partition-reader.js';
+import type {
+  BehindTenant,
+  ParkedStream,
+  PartitionHealth,
+  ProjectionHealth,
+  ProjectionLag,
+} from './projection-health.js';
+import type { Subscription } from './subscription.js';
+import { TenantWriter, type PartEffects, type WriterContext } from './tenant-writer.js';
+
+export interface SubscriptionRunnerOptions {
+  /** How often an event whose handler throws is tried again. */
+  readonly retry?: Partial<ProjectionRetry> | undefined;
+  /**
+   * Milliseconds after which another process takes over the partitions of one that has ended
+   * without releasing them. @default 10_000
+   */
+  readonly leaseTtlMs?: number | undefined;
+  /**
+   * After the last attempt of an event: 'stop' its tenant, or 'park' its stream, so that the tenant
+   * goes on without it until `retryParked` or `discardParked`. @default 'stop'
+   */
+  readonly onError?: 'stop' | 'park' | undefined;
+}
+
+export interface ParkedOptions {
+  /** @default the shared streams */
+  readonly tenant?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface CaughtUpOptions {
+  /** A position of the feed, as appends return it. @default the end of the feed */
+  readonly position?: FeedPosition | undefined;
+  /** Waits for this tenant only: others may be stopped. */
+  readonly tenant?: string | undefined;
+  /** @default 30_000 */
+  readonly timeoutMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+const lagEventsMax = 10_000;
+const pageEvents = 1_000;
+/** Milliseconds before the feed is read again, at most, after it could not be read. */
+const feedRetryMsMax = 5_000;
+/** Milliseconds between two looks at the position of another process. */
+const pollMs = 200;
+
+type Progress = Pick<PartitionReader, 'position' | 'behind' | 'parkedIn'>;
+
+interface RunningPartition {
+  readonly reader: PartitionReader;
+  readonly ending: AbortController;
+  readonly done: Promise<void>;
+  error: unknown;
+}
+
+/** What makes the difference between runners of projections and of reactions. */
+interface RunnerKind {
+  /** The first word of messages. */
+  readonly owner: string;
+  readonly retry: ProjectionRetry;
+  /** The most events that are read at once. */
+  readonly pageEvents: number;
+  /** See `ReaderContext`. */
+  readonly windowEvents: number;
+  /** The most events in one batch. */
+  readonly batchEvents: number;
+  /** Milliseconds that `stop` waits for what is running. @default until it has ended */
+  readonly stopTimeoutMs?: number | undefined;
+}
+
+/** Whether this process may still work on a partition. */
+export interface PartitionHold {
+  /**
+   * Resolves when no other process can have the partition; rejects once it is lost, and at `stop`.
+   */
+  readonly assert: () => Promise<void>;
+  /** Another process has moved a checkpoint, so the clock of this one is not enough. */
+  readonly doubt: () => void;
+}
+
+export abstract class SubscriptionRunner {
+  readonly #kind: RunnerKind;
+  readonly #subscription: Subscription;
+  readonly #storage: KeyValueStorage;
+  readonly #source: FeedSource;
+  readonly #checkpoints: Checkpoints;
+  readonly #leases: PartitionLeases;
+  readonly #retry: ProjectionRetry;
+  readonly #leaseTtlMs: number;
+  readonly #onError: 'stop' | 'park';
+  readonly #running = new Map<number, RunningPartition>();
+  /** Partitions that another process will take, once they are not read here any more. */
+  readonly #leaving = new Set<number>();
+  readonly #work = new PendingWork();
+  readonly #stopping = new AbortController();
+  readonly #waiting = new Set<() => void>();
+  #started: Promise<void> | undefined;
+
+  constructor(
+    storage: KeyValueStorage,
+    subscription: Subscription,
+    kind: RunnerKind,
+    { retry = {}, leaseTtlMs = 10_000, onError = 'stop' }: SubscriptionRunnerOptions,
+  ) {
+    const { owner } = kind;
+    if (onError !== 'stop' && onError !== 'park')
+      throw invalidOption(`${owner}: onError must be 'stop' or 'park'; got ${inspect(onError)}.`);
+    this.#onError = onError;
+    this.#kind = kind;
+    this.#subscription = subscription;
+    this.#storage = storage;
+    this.#retry = resolveOptions(`${owner}: retry`, retry, kind.retry);
+    if (!Number.isInteger(leaseTtlMs) || leaseTtlMs < 100)
+      throw outOfRange(`${owner}: leaseTtlMs must be a whole number from 100; got ${leaseTtlMs}.`);
+    this.#leaseTtlMs = leaseTtlMs;
+    const { streams } = subscription;
+    this.#source = new FeedSource(owner, storage, { streams, tenants: 'all' });
+    this.#checkpoints = new Checkpoints(storage, subscription);
+    this.#leases = new PartitionLeases(storage, subscription, leaseTtlMs, this.#clock);
+  }
+
+  /** What the events of a tenant do; `signal`: when it ends. */
+  protected abstract effectsOn(
+    context: Omit<WriterContext, 'effects'>,
+  ): (tenant: string | undefined) => PartEffects;
+
+  /** `hold`: of the partition that is read; absent for calls of operators, beside the readers. */
+  protected abstract writersOn(
+    context: WriterContext,
+    hold?: PartitionHold,
+  ): (database: string, partition: number) => TenantWriter;
+
+  get name(): string {
+    return this.#subscription.name;
+  }
+
+  /**
+   * Begins, outside the async context of the caller, and resolves once this process has its share
+   * of the partitions. `INVALID_STATE` when the same version was run with other streams or
+   * partitions (a reaction: with other partitions), and after `stop`.
+   */
+  async start(): Promise<void> {
+    if (this.#stopping.signal.aborted) throw invalidState(`${this.#what} was stopped; make another runner.`);
+    this.#started ??= this.#source.access.detached(undefined, async () => {
+      await this.#checkpoints.assertLayout(async () => await this.#endOfFeed(this.#stopping.signal));
+      await this.#balance();
+      void this.#work.track(this.#keepBalanced());
+    });
+    await this.#started;
+  }
+
+  /**
+   * Ends after the batches or handlers in progress, and releases the partitions. A second call does
+   * nothing.
+   */
+  async stop(): Promise<void> {
+    if (this.#stopping.signal.aborted) return await this.#work.settled();
+    this.#stopping.abort();
+    await this.#started?.catch(() => undefined);
+    const ended = Promise.all([...this.#running.values()].map(({ done }) => done));
+    await this.#orStopTimeout(ended.then(async () => await this.#work.settled()));
+    // what is still running keeps its partition, and a storage that fails ends the leases by their
+    // expiry
+    if (this.#started !== undefined)
+      await this.#leases.leave(new Set(this.#running.keys())).catch(() => undefined);
+    this.#notify();
+  }
+
+  /**
+   * Resolves when all events up to the position have had their effects, those of other processes
+   * included. `PROJECTION_STOPPED` when a tenant is stopped at an event that cannot be applied;
+   * `PROJECTION_BEHIND` after the timeout; `INVALID_POSITION`. Of a reaction: `REACTION_STOPPED`,
+   * `REACTION_BEHIND`.
+   */
+  async whenCaughtUp(options: CaughtUpOptions = {}): Promise<void> {
+    assertOptions('whenCaughtUp', options, ['position', 'tenant', 'timeoutMs', 'signal']);
+    const { tenant, timeoutMs = 30_000, signal } = options;
+    const position = options.position ?? (await this.#endOfFeed(signal));
+    if (!isFeedPosition(position)) {
+      const message = `whenCaughtUp: position must be one that an append or the feed has returned; got ${inspect(position)}.`;
+      throw streamError('INVALID_POSITION', message, {});
+    }
+    const begun = this.#clock.monotonic();
+    for (;;) {
+      const changed = this.#changed();
+      if (await this.#hasReached(position, tenant, signal)) return;
+      const leftMs = begun + timeoutMs - this.#clock.monotonic();
+      if (leftMs <= 0 || this.#stopping.signal.aborted) {
+        const why = leftMs <= 0 ? `did not reach the position in ${timeoutMs} ms` : 'was stopped';
+        throw this.#behindError(why, position);
+      }
+      await this.#waitFor(changed, Math.min(pollMs, leftMs), signal);
+    }
+  }
+
+  protected get healthOfPartitions(): Pick<ProjectionHealth, 'status' | 'partitions'> {
+    const { partitions } = this.#subscription;
+    const all = Array.from({ length: partitions }, (_, partition) => this.#healthOf(partition));
+    const isDegraded = all.some(
+      ({ state, behind }) => state === 'retrying' || behind.some((each) => each.state === 'stopped'),
+    );
+    return { status: isDegraded ? 'degraded' : 'up', partitions: all };
+  }
+
+  /**
+   * How far it is behind the feed, over all processes: their positions are at most a second old.
+   */
+  async lag(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<ProjectionLag> {
+    const { signal } = options;
+    const { partitions } = this.#subscription;
+    const progress = await this.#progress(signal);
+    const known = progress.map(({ position }) => position ?? '');
+    let after: FeedPosition | undefined = known.toSorted()[0];
+    if (after === '') after = undefined;
+    let [events, ms] = [0, 0];
+    for (;;) {
+      const page = await this.#source.page(after, pageEvents, signal);
+      for (const { address, row, position } of page.entries) {
+        if (position <= (known[partitionOf(address, partitions)] ?? '')) continue;
+        if (events === 0) ms = Math.max(0, page.time - row.updatedAt);
+        events += 1;
+      }
+      after = page.next;
+      if (page.upToDate || events >= lagEventsMax) {
+        const { heldBackMs } = page;
+        return {
+          events: Math.min(events, lagEventsMax),
+          ms,
+          ...(heldBackMs !== undefined && { heldBackMs }),
+        };
+      }
+    }
+  }
+
+  /** Tries tenants that are stopped again, in this process; `tenant`: only this one. */
+  retry(options: { readonly tenant?: string | undefined } = {}): void {
+    const { tenant } = options;
+    const database = tenant === undefined ? undefined : databaseOf(tenant);
+    for (const { reader } of this.#running.values()) reader.retry(database);
+  }
+
+  /** The streams of a tenant that are put aside, of all partitions. */
+  async parked(options: ParkedOptions = {}): Promise<readonly ParkedStream[]> {
+    assertOptions('parked', options, ['tenant', 'signal']);
+    const all = await Promise.all(
+      this.#writersOf(options).map(async (writer) => await writer.parkedStreams()),
+    );
+    return all.flat();
+  }
+
+  /**
+   * Applies what was put aside of a tenant, usually after a corrected release: each stream in its
+   * order, exactly once, beside the readers of any process. Returns the streams that are still
+   * parked, because an event of them still cannot be applied.
+   */
+  async retryParked(options: ParkedOptions = {}): Promise<readonly ParkedStream[]> {
+    assertOptions('retryParked', options, ['tenant', 'signal']);
+    for (const writer of this.#writersOf(options)) await writer.unparkAll();
+    return await this.parked(options);
+  }
+
+  /**
+   * Gives up what was put aside of a stream, by the `id` of `parked`: these events never have an
+   * effect, and the next one of the stream has its own. `false` where nothing has this id.
+   */
+  async discardParked(id: string, options: ParkedOptions = {}): Promise<boolean> {
+    assertOptions('discardParked', options, ['tenant', 'signal']);
+    for (const writer of this.#writersOf(options)) if (await writer.discard(id)) return true;
+    return false;
+  }
+
+  /**
+   * How many streams are put aside, of all tenants and over all processes. Those that were parked
+   * within the last second may be left out.
+   */
+  async countParked(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<number> {
+    assertOptions('countParked', options, ['signal']);
+    const { signal } = options;
+    const progress = await this.#progress(signal);
+    let count = 0;
+    for (const [partition, { parkedIn }] of progress.entries())
+      for (const database of parkedIn) {
+        const key = this.#checkpoints.key('checkpoint', partition);
+        const checkpoint = await this.#checkpoints.storeOf(database).get(key, { signal });
+        count += checkpoint?.value.parked ?? 0;
+      }
+    return count;
+  }
+
+  #writerContext(signal: AbortSignal): WriterContext {
+    const common = {
+      storage: this.#storage,
+      source: this.#source,
+      checkpoints: this.#checkpoints,
+      subscription: this.#subscription,
+      batchEvents: this.#kind.batchEvents,
+      clock: this.#clock,
+      signal,
+    };
+    return { ...common, effects: this.effectsOn(common) };
+  }
+
+  #writersOf({ tenant, signal = this.#stopping.signal }: ParkedOptions): readonly TenantWriter[] {
+    const writerOf = this.writersOn(this.#writerContext(signal));
+    const database = tenant === undefined ? sharedDatabase : databaseOf(tenant);
+    const { partitions } = this.#subscription;
+    return Array.from({ length: partitions }, (_, partition) => writerOf(database, partition));
+  }
+
+  get #clock(): Clock {
+    return this.#source.access.watches.clock;
+  }
+
+  async #keepBalanced(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      await this.#clock.wait(this.#leaseTtlMs / 3, signal).catch(() => undefined);
+      // what cannot be renewed is not held any more; the next round takes it again
+      if (!signal.aborted) await this.#balance().catch(() => this.#endLost());
+    }
+  }
+
+  async #balance(): Promise<void> {
+    const excess = await this.#leases.balance();
+    this.#endLost();
+    for (const partition of excess) if (!this.#leaving.has(partition)) this.#leave(partition);
+    for (const partition of this.#leases.held)
+      if (!this.#running.has(partition) && !this.#leaving.has(partition)) this.#startPartition(partition);
+  }
+
+  /** Releases the partition once it is not read any more; until then, its lease is renewed. */
+  #leave(partition: number): void {
+    this.#leaving.add(partition);
+    const running = this.#running.get(partition);
+    running?.ending.abort();
+    const release = async (): Promise<void> => {
+      await running?.done;
+      // a lease that cannot be released expires
+      await this.#leases.release(partition).catch(() => undefined);
+      this.#leaving.delete(partition);
+    };
+    void this.#work.track(release());
+  }
+
+  #endLost(): void {
+    const { held } = this.#leases;
+    for (const [partition, { ending }] of this.#running) if (!held.has(partition)) ending.abort();
+  }
+
+  #startPartition(partition: number): void {
+    const ending = new AbortController();
+    const signal = AbortSignal.any([this.#stopping.signal, ending.signal]);
+    const writerContext = this.#writerContext(signal);
+    const context: ReaderContext = {
+      ...writerContext,
+      writerOf: this.writersOn(writerContext, this.#holdOf(partition, signal)),
+      pageEvents: this.#kind.pageEvents,
+      windowEvents: this.#kind.windowEvents,
+      retry: this.#retry,
+      onError: this.#onError,
+      moved: () => this.#notify(),
+    };
+    const reader = new PartitionReader(context, partition);
+    const done = (async (): Promise<void> => {
+      await this.#read(reader, signal, (error) => (running.error = error));
+      await reader.save().catch(() => undefined);
+      this.#running.delete(partition);
+      this.#notify();
+    })();
+    const running: RunningPartition = { reader, ending, done, error: undefined };
+    this.#running.set(partition, running);
+  }
+
+  #holdOf(partition: number, signal: AbortSignal): PartitionHold {
+    let isDoubted = false;
+    return {
+      doubt: () => (isDoubted = true),
+      assert: async () => {
+        const isHeld = async (): Promise<boolean> =>
+          this.#leases.isHeld(partition) && (!isDoubted || (await this.#leases.isStored(partition, signal)));
+        while (!(await isHeld())) await this.#clock.wait(this.#leaseTtlMs / 10, signal);
+        throwIfAborted(this.#what, signal);
+        isDoubted = false;
+      },
+    };
+  }
+
+  /** Begins again where the feed cannot be read. */
+  async #read(reader: PartitionReader, signal: AbortSignal, report: (error: unknown) => void): Promise<void> {
+    // the caller registers the reader first
+    await Promise.resolve();
+    while (!signal.aborted)
+      try {
+        await reader.run();
+        if (!signal.aborted) return;
+      } catch (error) {
+        if (signal.aborted) return;
+        report(error);
+        this.#notify();
+        const ms = Math.min(this.#retry.delayMsMax, feedRetryMsMax);
+        await this.#clock.wait(ms, signal).catch(() => undefined);
+        report(undefined);
+      }
+  }
+
+  #healthOf(partition: number): PartitionHealth {
+    const running = this.#running.get(partition);
+    if (running === undefined) {
+      const isRunning = this.#started !== undefined && !this.#stopping.signal.aborted;
+      return { partition, state: isRunning ? 'waiting' : 'stopped', position: undefined, behind: [] };
+    }
+    const { reader, error } = running;
+    const { position, behind } = reader;
+    if (error === undefined) return { partition, state: 'running', position, behind };
+    return { partition, state: 'retrying', position, behind, error };
+  }
+
+  async #hasReached(
+    position: FeedPosition,
+    tenant: string | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<boolean> {
+    const isAwaited = (behind: { readonly tenant: string | undefined }): boolean =>
+      tenant === undefined || behind.tenant === tenant;
+    const partitions = await this.#progress(signal);
+    for (const { behind } of partitions) {
+      const stopped = behind.find((each) => isAwaited(each) && each.state === 'stopped');
+      if (stopped !== undefined) throw this.#stoppedError(stopped);
+    }
+    if (partitions.some(({ behind }) => behind.some(isAwaited))) return false;
+    const [lowest] = partitions.map((each) => each.position ?? feedStart).toSorted();
+    if (lowest !== undefined && lowest >= position) return true;
+    // a reader moves when events come, so the end of the feed may be after its position
+    const { entries, next, upToDate } = await this.#source.page(lowest, 1, signal);
+    const [first] = entries;
+    return first === undefined ? upToDate || next >= position : first.position > position;
+  }
+
+  /** Of each partition: what its reader here says, else what its reader has stored. */
+  async #progress(signal: AbortSignal | undefined): Promise<readonly Progress[]> {
+    const partitions = Array.from({ length: this.#subscription.partitions }, (_, index) => index);
+    const elsewhere = partitions.filter((each) => !this.#running.has(each));
+    const keys = elsewhere.map((each) => this.#checkpoints.key('reader', each));
+    const rows = keys.length === 0 ? [] : await this.#checkpoints.readers.getMany(keys, { signal });
+    return partitions.map((each) => {
+      const reader = this.#running.get(each)?.reader;
+      if (reader !== undefined) return reader;
+      const { position, behind = [], parkedIn = [] } = rows[elsewhere.indexOf(each)]?.value ?? {};
+      return {
+        position,
+        behind: behind.map((database) => behindTenant(database, 'retrying', undefined)),
+        parkedIn,
+      };
+    });
+  }
+
+  get #what(): string {
+    return `The ${this.#subscription.kind} '${this.name}'`;
+  }
+
+  #stoppedError({ tenant, event, error }: BehindTenant): Error {
+    const at =
+      event === undefined ? '' : ` at ${event.streamType} ${inspect(event.stream)}, version ${event.version}`;
+    const message = `${this.#what} is stopped${at}.`;
+    const init = { cause: error };
+    return this.#subscription.kind === 'projection'
+      ? streamError('PROJECTION_STOPPED', message, { projection: this.name, tenant }, init)
+      : streamError('REACTION_STOPPED', message, { reaction: this.name, tenant }, init);
+  }
+
+  #behindError(why: string, position: FeedPosition): Error {
+    const message = `${this.#what} ${why}.`;
+    return this.#subscription.kind === 'projection'
+      ? streamError('PROJECTION_BEHIND', message, { projection: this.name, position })
+      : streamError('REACTION_BEHIND', message, { reaction: this.name, position });
+  }
+
+  async #endOfFeed(signal: AbortSignal | undefined): Promise<FeedPosition> {
+    return (await this.#source.page(undefined, 0, signal)).next;
+  }
+
+  async #orStopTimeout(work: Promise<void>): Promise<void> {
+    const { stopTimeoutMs } = this.#kind;
+    if (stopTimeoutMs === undefined) return await work;
+    const ended = new AbortController();
+    const timeout = this.#clock.wait(stopTimeoutMs, ended.signal).catch(() => undefined);
+    await Promise.race([work, timeout]);
+    ended.abort();
+  }
+
+  #notify(): void {
+    for (const resolve of this.#waiting) resolve();
+    this.#waiting.clear();
+  }
+
+  async #changed(): Promise<void> {
+    await new Promise<void>((resolve) => this.#waiting.add(resolve));
+  }
+
+  async #waitFor(changed: Promise<void>, ms: number, signal: AbortSignal | undefined): Promise<void> {
+    const ended = new AbortController();
+    const signals = signal === undefined ? [ended.signal] : [ended.signal, signal];
+    try {
+      await Promise.race([changed, this.#clock.wait(ms, AbortSignal.any(signals))]);
+    } finally {
+      ended.abort();
+    }
+  }
+}
