@@ -318,6 +318,17 @@ const projectionAttempts: Record<string, readonly Attempt[]> = {
   parked: [running((runner) => runner.parked({ tenant: 'globex' }))],
   retryParked: [running((runner) => runner.retryParked({ tenant: 'globex' }))],
   discardParked: [running((runner) => runner.discardParked('0/event:diary/n-1', { tenant: 'globex' }))],
+  store: [
+    running(async (runner) => {
+      const own = runner.store(Notes);
+      const found: unknown[] = [await own.get('n-1'), await own.getMany(['n-1', 'n-2']), await own.page({})];
+      for await (const each of own.list()) found.push(each);
+      return [...found, await own.forTenant('acme').get('n-1')];
+    }),
+  ],
+  rebuild: [running((runner) => runner.rebuild())],
+  whenRebuilt: [running((runner) => runner.whenRebuilt())],
+  builds: [running((runner) => runner.builds())],
   countParked: [running((runner) => runner.countParked())],
   stop: [running((runner) => runner.stop())],
 };

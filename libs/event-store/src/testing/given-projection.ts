@@ -57,7 +57,9 @@ export interface GivenProjection {
   thenThrows(error: Thrown): Promise<void>;
 }
 
-/** A projection; of a class: `(storage) => projectionFrom(new SalesByDay(storage.store(DaySales)))`. */
+/**
+ * A projection; of a class: `(storage) => projectionFrom(new SalesByDay(storage.store(DaySales)))`.
+ */
 export type ProjectionToTest = ProjectionDefinition | ((storage: KeyValueStorage) => ProjectionDefinition);
 
 const defaultTenant = 'given';

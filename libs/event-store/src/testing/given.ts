@@ -66,10 +66,11 @@ interface Decision {
  */
 export function given<D extends AnyStream>(definition: D, events: readonly EventOf<D>[]): Given<D>;
 /**
- * `await given(SalesByDay, [appended(Orders, 'o-1', [placed])]).then(DaySales, [['monday', { orders:
- * 1 }]])`; an `AssertionError` if that does not hold. The events are appended to streams in memory,
- * and applied by the handlers, as a runner does. A projection of a class is made by a function that
- * gets the storage: `(storage) => projectionFrom(new SalesByDay(storage.store(DaySales)))`.
+ * `await given(SalesByDay, [appended(Orders, 'o-1', [placed])]).then(DaySales, [['monday', {
+ * orders: 1 }]])`; an `AssertionError` if that does not hold. The events are appended to streams in
+ * memory, and applied by the handlers, as a runner does. A projection of a class is made by a
+ * function that gets the storage: `(storage) => projectionFrom(new
+ * SalesByDay(storage.store(DaySales)))`.
  */
 export function given(projection: ProjectionToTest, events: readonly AppendedEvents[]): GivenProjection;
 export function given(definition: AnyStream | ProjectionToTest, events: readonly unknown[]): unknown {

@@ -14,7 +14,10 @@ export interface StateSpace {
   readonly provider?: string;
 }
 
-/** The store of a generation for a store of the state: `generation` 1 has the state as it is declared. */
+/**
+ * The store of a generation for a store of the state: `generation` 1 has the state as it is
+ * declared.
+ */
 export function storeOfGeneration(storage: KeyValueStorage, store: AnyStore, generation: number): AnyStore {
   return generation === 1 ? store : (storage.store(copyOfState(rowsOf(store).state, generation)) as AnyStore);
 }
@@ -41,7 +44,9 @@ export class GenerationStates {
     return storeOfGeneration(this.#storage, store, this.#generation);
   }
 
-  /** Stores where the rows of a state are, before the first of them, so that they can be removed. */
+  /**
+   * Stores where the rows of a state are, before the first of them, so that they can be removed.
+   */
   async record(stores: Iterable<AnyStore>): Promise<void> {
     for (const store of stores) {
       const { state } = rowsOf(store);

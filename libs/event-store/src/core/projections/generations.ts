@@ -84,7 +84,9 @@ export class GenerationsRow {
     }, true);
   }
 
-  /** Begins a further generation of the live version; a second call does nothing until the switch. */
+  /**
+   * Begins a further generation of the live version; a second call does nothing until the switch.
+   */
   async rebuild(): Promise<Generations> {
     const { name, version } = this.#subscription;
     return await this.#change((row) => {
@@ -143,7 +145,10 @@ export class GenerationsRow {
     return { entry, row };
   }
 
-  /** `change` returns the same object where there is nothing to change; `create`: writes it then too. */
+  /**
+   * `change` returns the same object where there is nothing to change; `create`: writes it then
+   * too.
+   */
   async #change(change: (row: Generations) => Generations, create = false): Promise<Generations> {
     for (;;) {
       const { entry, row } = await this.#entry();

@@ -1,7 +1,7 @@
 /**
  * Reads a state of a projection: always of its live generation. A read is used if its generation
- * was live, or is still kept, once the rows were read. So no read returns what is being removed, and
- * none mixes two generations.
+ * was live, or is still kept, once the rows were read. So no read returns what is being removed,
+ * and none mixes two generations.
  */
 import type {
   CallOptions,
@@ -37,8 +37,8 @@ export interface ProjectedStore<T, K extends Key = Key> {
    */
   list(range?: ListRange<K>, options?: ReadOptions): AsyncIterable<Entry<T, K>>;
   /**
-   * Pages of one build: a cursor leads on in the build that it is of. `INVALID_CURSOR` where that is
-   * removed: read the first page again.
+   * Pages of one build: a cursor leads on in the build that it is of. `INVALID_CURSOR` where that
+   * is removed: read the first page again.
    */
   page(request: PageRequest<K>, options?: ReadOptions): Promise<Page<Entry<T, K>>>;
   forTenant(tenant: string): ProjectedStore<T, K>;

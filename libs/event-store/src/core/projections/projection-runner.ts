@@ -222,8 +222,8 @@ export class ProjectionRunner {
   }
 
   /**
-   * How far what `store` reads is behind the feed, over all processes: their positions are at most a
-   * second old.
+   * How far what `store` reads is behind the feed, over all processes: their positions are at most
+   * a second old.
    */
   async lag(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<ProjectionLag> {
     const { live } = await this.#generations.read(options.signal);
@@ -397,7 +397,7 @@ export class ProjectionRunner {
 
   /**
    * Before the switch, waits for the projection wait for both builds. So the new one has what every
-   * wait that has ended was for: nobody reads an older state than before.
+   * wait that has ended was for.
    */
   async #switchTo(building: Build, signal: AbortSignal): Promise<Generations> {
     const reach = async (timeoutMs: number): Promise<boolean> => {
