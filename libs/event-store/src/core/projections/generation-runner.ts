@@ -9,7 +9,7 @@ import type { Subscription } from './subscription.js';
 import { SubscriptionRunner, type SubscriptionRunnerOptions } from './subscription-runner.js';
 import { TenantWriter, type WriterContext } from './tenant-writer.js';
 
-export interface GenerationOptions extends SubscriptionRunnerOptions {
+interface GenerationOptions extends SubscriptionRunnerOptions {
   /** As of `CheckpointContext`. */
   readonly assertCurrent: () => Promise<void>;
 }

@@ -23,7 +23,7 @@ export interface CheckpointContext {
 }
 
 /** A checkpoint as it was read, or written here: the next batch checks its etag. */
-interface KnownCheckpoint {
+export interface KnownCheckpoint {
   readonly read: { readonly key: Key; readonly etag: string } | undefined;
   readonly position: FeedPosition | undefined;
   /** Events behind the position that have had their effects too. */
