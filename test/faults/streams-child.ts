@@ -9,12 +9,16 @@
  *   <stream>` or `close <stream>`; it prints the outcome as a line of JSON, with whether the signal
  *   of the session is aborted.
  * - `react <file>`: handles all events of a reaction, prints a line for each, then `done`.
+ * - `project`: runs the projection of `projections-work.ts` until it is killed, and prints
+ *   `running`. `project asleep`: it prints `folded` and stops itself (SIGSTOP) before it commits its
+ *   first page. For each line of its standard input it prints `caught up` when it is.
  */
 import { writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { isStorageError, openStorage } from '@kvent/key-value-storage/core';
 import { fillForever, Held, heldStreams, streamsOf } from './streams-work.js';
 
+// `file` of a reaction, or how a projection runs
 const [, , where = '', role = '', file = ''] = process.argv;
 // synchronous, so that no acknowledgement is lost in a buffer when the process is killed
 const print = (line: string): void => void writeSync(1, `${line}\n`);
@@ -22,10 +26,13 @@ if (role === 'react') {
   await react();
   process.exit();
 }
-const streams = streamsOf(await openStorage(await provider()));
 
-if (role === 'fill') await fillForever(streams, (writer, append) => print(`${writer} ${append}`));
-else await hold();
+if (role === 'project') await project();
+else {
+  const streams = streamsOf(await openStorage(await provider()));
+  if (role === 'fill') await fillForever(streams, (writer, append) => print(`${writer} ${append}`));
+  else await hold(streams);
+}
 
 /** Loads only the provider that it needs, to start in half the time. */
 async function provider() {
@@ -48,7 +55,28 @@ async function react(): Promise<void> {
   print('done');
 }
 
-async function hold(): Promise<void> {
+async function project(): Promise<void> {
+  const { ProjectionRunner } = await import('@kvent/event-store/core');
+  const { openAt, runnerOptions, totalsByProduct } = await import('./projections-work.js');
+  const storage = await openAt(where);
+  const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+  let isAwake = file !== 'asleep';
+  const projection = totalsByProduct(() => {
+    if (isAwake) return;
+    isAwake = true;
+    print('folded');
+    process.kill(process.pid, 'SIGSTOP');
+  });
+  const runner = new ProjectionRunner(storage, projection, runnerOptions);
+  await runner.start();
+  print('running');
+  for (let line = await lines.next(); line.done !== true; line = await lines.next()) {
+    await runner.whenCaughtUp();
+    print('caught up');
+  }
+}
+
+async function hold(streams: ReturnType<typeof streamsOf>): Promise<void> {
   const held = streams.stream(Held);
   const open = async (id: string) =>
     [

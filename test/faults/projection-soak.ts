@@ -1,0 +1,27 @@
+/**
+ * `npm run projection-soak -- [--kills N] [--workers W] [--seed S]`: kills workers of a projection
+ * at random while sales go on and the projection is rebuilt, on a real Postgres.
+ */
+import { parseArgs } from 'node:util';
+import { PostgresServer } from '../postgres/server.js';
+import { seedFrom, seedOfRun } from '../seed.mjs';
+import { killWorkers } from './projections-work.js';
+import { seededRandom } from './seeded-random.js';
+
+const { values } = parseArgs({
+  options: {
+    kills: { type: 'string', default: '200' },
+    workers: { type: 'string', default: '3' },
+    seed: { type: 'string' },
+  },
+});
+const seed = values.seed === undefined ? seedOfRun() : seedFrom(values.seed, '--seed');
+const startedAt = performance.now();
+console.log(`${values.kills} kills, --seed ${seed}`);
+await using server = await PostgresServer.create();
+const options = { kills: Number(values.kills), workers: Number(values.workers), random: seededRandom(seed) };
+const report = await killWorkers(server.url(), options, ({ kills, events, builds }) =>
+  console.log(`${kills} kills, ${builds} rebuilds, ${events} events: the totals are those of the streams`),
+);
+const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
+console.log(`${report.kills} kills in ${seconds} s: none of ${report.events} events missing or twice.`);
