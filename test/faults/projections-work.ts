@@ -50,7 +50,9 @@ export async function sell(storage: KeyValueStorage, random: Random, count: numb
     await Promise.all(Array.from({ length: Math.min(8, count - sold) }, one));
 }
 
-/** Compares the states of all tenants with the sums of their streams; returns the number of sales. */
+/**
+ * Compares the states of all tenants with the sums of their streams; returns the number of sales.
+ */
 export async function compareTotals(storage: KeyValueStorage, runner: ProjectionRunner): Promise<number> {
   let events = 0;
   for (const tenant of tenants) {

@@ -10,8 +10,8 @@
  *   of the session is aborted.
  * - `react <file>`: handles all events of a reaction, prints a line for each, then `done`.
  * - `project`: runs the projection of `projections-work.ts` until it is killed, and prints
- *   `running`. `project asleep`: it prints `folded` and stops itself (SIGSTOP) before it commits its
- *   first page. For each line of its standard input it prints `caught up` when it is.
+ *   `running`. `project asleep`: it prints `folded` and stops itself (SIGSTOP) before it commits
+ *   its first page. For each line of its standard input it prints `caught up` when it is.
  */
 import { writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
