@@ -37,7 +37,7 @@ import type {
   ProjectionLag,
 } from './projection-health.js';
 import type { Subscription } from './subscription.js';
-import { type TenantWriter, type PartEffects, type WriterContext } from './tenant-writer.js';
+import type { PartEffects, TenantWriter, WriterContext } from './tenant-writer.js';
 
 export interface SubscriptionRunnerOptions {
   /** How often an event whose handler throws is tried again. */
