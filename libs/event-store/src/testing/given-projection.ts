@@ -77,7 +77,7 @@ export function appended<D extends AnyStream>(
 ): AppendedEvents {
   assertOptions('appended', options, ['tenant', 'recordedAt', 'metadata']);
   streamDefinitionOf(stream);
-  return { stream, id, events: events as readonly AnyEvent[], options };
+  return { stream, id, events, options };
 }
 
 /** Each expectation applies the events anew, to states in memory. */
