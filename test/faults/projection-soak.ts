@@ -15,13 +15,14 @@ const { values } = parseArgs({
     seed: { type: 'string' },
   },
 });
+const print = (line: string): void => void process.stdout.write(`${line}\n`);
 const seed = values.seed === undefined ? seedOfRun() : seedFrom(values.seed, '--seed');
 const startedAt = performance.now();
-console.log(`${values.kills} kills, --seed ${seed}`);
+print(`${values.kills} kills, --seed ${seed}`);
 await using server = await PostgresServer.create();
 const options = { kills: Number(values.kills), workers: Number(values.workers), random: seededRandom(seed) };
 const report = await killWorkers(server.url(), options, ({ kills, events, builds }) =>
-  console.log(`${kills} kills, ${builds} rebuilds, ${events} events: the totals are those of the streams`),
+  print(`${kills} kills, ${builds} rebuilds, ${events} events: the totals are those of the streams`),
 );
 const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
-console.log(`${report.kills} kills in ${seconds} s: none of ${report.events} events missing or twice.`);
+print(`${report.kills} kills in ${seconds} s: none of ${report.events} events missing or twice.`);
