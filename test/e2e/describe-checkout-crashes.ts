@@ -1,4 +1,7 @@
 /** `kill -9` during a checkout, as described in apps/storefront/README.md. */
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { openStorage } from '@kvent/key-value-storage';
 import { until } from '../postgres/until.js';
@@ -11,6 +14,8 @@ export function describeCheckoutCrashes(): void {
   describe.each(durableStorages)('The checkout, on $name', (storage) => {
     it('sells no unit twice, creates no order twice and loses no reservation if the shop is killed and restarted', async () => {
       await using place = await storage.create();
+      await using folder = await temporaryFolder();
+      const mails = join(folder.path, 'mails');
       // A slow card takes longer than the test: its payment is in progress until the shop is
       // killed.
       const options = {
@@ -19,6 +24,7 @@ export function describeCheckoutCrashes(): void {
           STOREFRONT_BANK: 'unreliable',
           STOREFRONT_SLOW_CARD_MS: '3600000',
           STOREFRONT_HTTP: storage.http,
+          STOREFRONT_MAILS: mails,
         },
       };
       const shoppers = new Shoppers();
@@ -37,11 +43,33 @@ export function describeCheckoutCrashes(): void {
       expect(await shoppers.shopAt(second.client)).toBe(true);
       await shoppers.assertConsistent(second.client);
       await assertPayable(acme, order);
+      await assertMails(second.client.as('market'), mails);
       expect(await second.kill('SIGTERM')).toMatchObject({ code: 0 });
       await using kept = await openStorage(place.openProvider());
       await shoppers.assertBooks(kept);
     });
   });
+}
+
+async function temporaryFolder() {
+  const path = await mkdtemp(join(tmpdir(), 'kvent-mails-'));
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+}
+
+/** Each order has one mail, though the process that sends them was killed. */
+async function assertMails(market: Client, folder: string): Promise<void> {
+  const { items } = (await market.get('/orders?limit=1000')).body as { items: { id: string }[] };
+  const ordered = items.map(({ id }) => id).sort();
+  let mailed: readonly string[] = [];
+  await until('each order has a mail', async () => {
+    // drafts of the killed process begin with a dot
+    const names = (await readdir(folder)).filter((name) => !name.startsWith('.'));
+    const texts = await Promise.all(names.map((name) => readFile(join(folder, name), 'utf8')));
+    const mails = texts.map((text) => JSON.parse(text) as { tenant: string; order: string });
+    mailed = mails.filter(({ tenant }) => tenant === 'market').map(({ order }) => order);
+    return mailed.length >= ordered.length;
+  });
+  expect([...mailed].sort()).toEqual(ordered);
 }
 
 /** An order whose payment stays in progress until the shop is killed. */

@@ -12,6 +12,7 @@ import { HealthController } from './health/health.controller.js';
 import { CloseOnShutdown } from './http/close-on-shutdown.js';
 import { LiveController } from './live/live.controller.js';
 import { LiveModule } from './live/live.module.js';
+import { MailModule } from './mail/mail.module.js';
 import type { BankTransport } from './orders/bank.js';
 import { OrdersController } from './orders/orders.controller.js';
 import { OrdersModule } from './orders/orders.module.js';
@@ -33,12 +34,21 @@ const isKnown = (tenant: string, storage: KeyValueStorage): Promise<boolean> =>
  */
 const retry = { attempts: 100, delayMsMax: 500, budgetMs: 15_000 };
 
+interface AppOptions {
+  readonly adminKey: string | undefined;
+  readonly mails: string | undefined;
+}
+
 @Module({
   imports: [TenantsModule, CatalogueModule, CartsModule, StockModule, LiveModule, ReportsModule],
   controllers: [WelcomeController, HealthController],
 })
 export class AppModule implements NestModule {
-  static on(storage: ChosenStorage, transport: BankTransport, adminKey?: string): DynamicModule {
+  static on(
+    storage: ChosenStorage,
+    transport: BankTransport,
+    { adminKey, mails }: AppOptions,
+  ): DynamicModule {
     return {
       module: AppModule,
       imports: [
@@ -50,6 +60,7 @@ export class AppModule implements NestModule {
         EventStoreModule.forRoot({ metadata: eventMetadata }),
         AccessModule.with(adminKey),
         OrdersModule.with(transport),
+        ...(mails === undefined ? [] : [MailModule.to(mails)]),
       ],
       providers: [{ provide: chosenStorageToken, useValue: storage }, CloseOnShutdown],
     };

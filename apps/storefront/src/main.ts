@@ -46,14 +46,14 @@ async function main(settings: Settings): Promise<void> {
 
 async function open(
   storage: ChosenStorage,
-  { fresh, logAll, bank, slowCardMs, adminKey, http }: Settings,
+  { fresh, logAll, bank, slowCardMs, adminKey, mails, http }: Settings,
 ): Promise<INestApplication> {
   if (fresh) await resetDemo(storage);
   const transport = bank === 'unreliable' ? unreliableTransport(slowCardMs) : reliableTransport(slowCardMs);
   const logger: StorefrontOptions['logger'] = logAll
     ? ['verbose', 'debug', 'log', 'warn', 'error', 'fatal']
     : new StartUpLogger();
-  return await openStorefront(storage, { logger, transport, adminKey, http });
+  return await openStorefront(storage, { logger, transport, adminKey, mails, http });
 }
 
 /** The message of the chosen storage if it is unavailable, with the reason of the driver. */

@@ -12,11 +12,14 @@ describe('The settings', () => {
       storage: undefined,
       bank: 'reliable',
       slowCardMs: 3_000,
+      mails: undefined,
       fresh: false,
       logAll: false,
     };
     expect(settingsFrom({}, [])).toEqual(demo);
-    expect(settingsFrom({ PORT: '', STOREFRONT_SLOW_CARD_MS: '', LOG: '' }, [])).toEqual(demo);
+    expect(
+      settingsFrom({ PORT: '', STOREFRONT_SLOW_CARD_MS: '', STOREFRONT_MAILS: '', LOG: '' }, []),
+    ).toEqual(demo);
   });
 
   it('come from environment variables and arguments', () => {
@@ -25,6 +28,7 @@ describe('The settings', () => {
       STOREFRONT_BANK: 'unreliable',
       STOREFRONT_SLOW_CARD_MS: '3600000',
       STOREFRONT_HTTP: 'fastify',
+      STOREFRONT_MAILS: './mails',
     };
     const expected = {
       port: 0,
@@ -34,6 +38,7 @@ describe('The settings', () => {
       storage: 'memory',
       bank: 'unreliable',
       slowCardMs: 3_600_000,
+      mails: './mails',
       fresh: true,
       logAll: true,
     };

@@ -17,6 +17,8 @@ export interface Settings {
   readonly bank: 'reliable' | 'unreliable';
   /** `STOREFRONT_SLOW_CARD_MS`: the duration of a call with a slow card. */
   readonly slowCardMs: number;
+  /** `STOREFRONT_MAILS`: the folder of the mails to customers; `undefined`: none are sent. */
+  readonly mails: string | undefined;
   /** `--fresh`: deletes the demo data first. */
   readonly fresh: boolean;
   /** `LOG=all`: all log levels of Nest. */
@@ -38,6 +40,7 @@ export function settingsFrom(
     STOREFRONT_STORAGE: storage,
     STOREFRONT_BANK: bank,
     STOREFRONT_SLOW_CARD_MS: slow,
+    STOREFRONT_MAILS: mails,
     LOG: log,
   } = environment;
   if (log !== undefined && log !== '' && log !== 'all')
@@ -54,6 +57,7 @@ export function settingsFrom(
     storage,
     bank: bank === 'unreliable' ? bank : 'reliable',
     slowCardMs: slowCardMsFrom(slow),
+    mails: mails === '' ? undefined : mails,
     fresh: args.includes('--fresh'),
     logAll: log === 'all',
   };

@@ -22,6 +22,8 @@ export interface StorefrontOptions {
   readonly transport?: BankTransport | undefined;
   /** Then every caller needs a key. */
   readonly adminKey?: string | undefined;
+  /** The folder of the mails to customers. @default none are sent */
+  readonly mails?: string | undefined;
   /** @default 'express' */
   readonly http?: HttpFramework | undefined;
 }
@@ -32,10 +34,10 @@ export interface StorefrontOptions {
  */
 export async function openStorefront(
   storage: ChosenStorage,
-  { logger, transport = reliableTransport(), adminKey, http = 'express' }: StorefrontOptions,
+  { logger, transport = reliableTransport(), adminKey, mails, http = 'express' }: StorefrontOptions,
 ): Promise<INestApplication> {
   const app = await NestFactory.create(
-    AppModule.on(storage, transport, adminKey),
+    AppModule.on(storage, transport, { adminKey, mails }),
     await createAdapter(http),
     { abortOnError: false, logger },
   );
