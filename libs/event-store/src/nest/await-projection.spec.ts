@@ -124,7 +124,7 @@ class TillsController {
     await this.tills.transact(id, () => []);
   }
   @Get()
-  @AwaitProjection(TillTotals)
+  @AwaitProjection(TillTotals, { timeoutMs: 60_000 })
   async total(@Param('id') id: string) {
     return (await this.totals.get(id))?.value ?? { cents: 0 };
   }
