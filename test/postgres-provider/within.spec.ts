@@ -408,9 +408,12 @@ describe('a concurrent writer of the same key', () => {
   it('in the opposite order causes a conflict instead of a deadlock, and succeeds when it is retried', async () => {
     await products.setMany(['a', 'b'].map((key) => ({ key, value: { ...mug, stock: 0 } })));
     const holds = [false, false];
+    const ended = [false, false];
     const conflicts: unknown[] = [];
     const work = async (first: string, second: string, own: 0 | 1): Promise<void> => {
       await retryOnConflict(async (attempt) => {
+        // it could take its first row before the other one wakes up, and cause another conflict
+        if (attempt > 1) await until('the other transaction has ended', () => ended[1 - own] === true);
         await source.transaction(async (manager) => {
           await manager.query(`set local deadlock_timeout = '20ms'`);
           const increment = async (key: string): Promise<unknown> =>
@@ -424,6 +427,7 @@ describe('a concurrent writer of the same key', () => {
             throw error;
           });
         });
+        ended[own] = true;
       });
     };
     await Promise.all([work('a', 'b', 0), work('b', 'a', 1)]);
