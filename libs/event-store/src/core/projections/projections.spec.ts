@@ -113,6 +113,24 @@ describe('a projection', () => {
     expect((await texts.getOrThrow(['o-1', 100])).value.text).toMatch(/^100\.+$/);
   });
 
+  it('of an entry for each event folds only its first page twice', async () => {
+    await using shop = await openShop();
+    let folded = 0;
+    const each = defineProjection('each', {
+      streams: [Orders],
+      into: defineState<number>('each'),
+      key: ({ stream, version }) => [stream, version],
+      initial: () => 0,
+      evolve: () => (folded += 1),
+    });
+    const many = Array.from({ length: 500 }, () => ({ type: 'noted', data: { text: '' } }) as const);
+    for (let version = 0; version < 3_000; version += many.length)
+      await shop.orders.forTenant('acme').append('o-1', many, { expectedVersion: version });
+    await shop.until((await shop.run(each)).whenCaughtUp());
+    // only the first page is folded again
+    expect(folded).toBeLessThanOrEqual(4_000);
+  });
+
   it('of streams that all tenants share has its states there', async () => {
     await using shop = await openShop();
     const options = { events: { noted: event<{ text: string }>() }, initial: () => 0, evolve: () => 0 };

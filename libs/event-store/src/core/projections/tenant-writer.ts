@@ -42,6 +42,12 @@ const pageEvents = 1_000;
 /** Conflicts in a row; each means that another writer has made progress. */
 export const conflictsMax = 20;
 
+/**
+ * Events that the next batch has more than the one before, after one that did not fit. Where each
+ * event has an entry of its own, twice as many would never fit.
+ */
+const growth = 64;
+
 export class TenantWriter {
   readonly #context: WriterContext;
   protected readonly checkpoint: TenantCheckpoint;
@@ -87,7 +93,7 @@ export class TenantWriter {
         await this.#commit(part);
         // parts without effects move no checkpoint
         rest = rest.slice(part.length);
-        this.#size = Math.min(2 * this.#size, this.#context.batchEvents);
+        this.#size = Math.min(this.#size + growth, this.#context.batchEvents);
         conflicts = 0;
         continue;
       } catch (error) {
