@@ -38,7 +38,7 @@ it('a worker that slept in the middle of a page is refused after another one has
   // the leases of the sleeping worker expire, and this process takes over
   const runner = new ProjectionRunner(storage, totalsByProduct(), runnerOptions);
   await runner.start();
-  await runner.whenCaughtUp();
+  await runner.whenCaughtUp({ timeoutMs: 600_000 });
   expect(await compareTotals(storage, runner)).toBe(40);
   worker.signal('SIGCONT');
   worker.send('');

@@ -108,7 +108,7 @@ export async function killWorkers(
     for (let index = 0; index < workers; index += 1) running.push(await start());
     let builds = 0;
     const check = async (done: number): Promise<KillReport> => {
-      await runner.whenCaughtUp({ timeoutMs: 120_000 });
+      await runner.whenCaughtUp({ timeoutMs: 600_000 });
       const report = { kills: done, builds, events: await compareTotals(storage, runner) };
       onCheck(report);
       return report;
@@ -127,7 +127,7 @@ export async function killWorkers(
       await victim?.ended();
       if (done % 20 === 19) await check(done + 1);
     }
-    await runner.whenRebuilt({ timeoutMs: 120_000 });
+    await runner.whenRebuilt({ timeoutMs: 600_000 });
     return await check(kills);
   } finally {
     for (const worker of running) await worker[Symbol.asyncDispose]();

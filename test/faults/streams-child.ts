@@ -71,7 +71,7 @@ async function project(): Promise<void> {
   await runner.start();
   print('running');
   for (let line = await lines.next(); line.done !== true; line = await lines.next()) {
-    await runner.whenCaughtUp();
+    await runner.whenCaughtUp({ timeoutMs: 600_000 });
     print('caught up');
   }
 }
