@@ -79,13 +79,16 @@ function engineOf(location: string): MapEngine {
   return engine;
 }
 
+/** A busy machine may keep ten connections busy for longer than the default of five seconds. */
+const acquireTimeoutMs = 120_000;
+
 /** On the application's own data source. */
 const postgres: ListedProvider = {
   name: 'postgres',
   server: 'postgres',
   lacks: ['hints, one process', 'no within', 'no feed'],
   create: async ({ clock, location }) =>
-    new PostgresProvider({ ...(await plainTables.get(location)), clock }),
+    new PostgresProvider({ ...(await plainTables.get(location)), acquireTimeoutMs, clock }),
   transaction: () => plainTables.begin(),
   dispose: (location) => plainTables.dispose(location),
   damage: (location) => plainTables.damage(location),
@@ -112,7 +115,14 @@ const postgresByUrl: ListedProvider = {
   ],
   create: async ({ location }) => {
     const { schema, table, migrate } = await plainTables.get(location);
-    return new PostgresProvider({ url: await workerDatabase(), schema, table, migrate, poolSize: 6 });
+    return new PostgresProvider({
+      url: await workerDatabase(),
+      schema,
+      table,
+      migrate,
+      poolSize: 6,
+      acquireTimeoutMs,
+    });
   },
 };
 
@@ -121,7 +131,12 @@ const postgresSecured: ListedProvider = {
   ...postgres,
   name: 'postgres-row-level-security',
   create: async ({ clock, location }) =>
-    new PostgresProvider({ ...(await securedTables.get(location)), rowLevelSecurity: true, clock }),
+    new PostgresProvider({
+      ...(await securedTables.get(location)),
+      rowLevelSecurity: true,
+      acquireTimeoutMs,
+      clock,
+    }),
   transaction: () => securedTables.begin(),
   dispose: (location) => securedTables.dispose(location),
   damage: (location) => securedTables.damage(location),

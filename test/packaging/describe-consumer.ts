@@ -84,7 +84,7 @@ export function describeConsumer(version: keyof typeof nest): void {
     beforeAll(async () => {
       const packed = await Promise.all([packLibrary('key-value-storage'), packLibrary('event-store')]);
       app = await ScratchApp.install([...nest[version], ...packed.map(({ tarball }) => tarball)]);
-    }, 240_000);
+    }, 600_000);
 
     afterAll(async () => {
       await app[Symbol.asyncDispose]();

@@ -81,7 +81,7 @@ export function describeGeneratedApp(version: 11 | 12, appOf: () => ScratchApp):
       await run('npx', ['--no-install', 'nest', ...nest], { cwd: scratch.folder, env: ownEnvironment() });
       dryRun = (await kvent('init', '--example', '--dry-run')).stdout;
       await kvent('init', '--example');
-    }, 300_000);
+    }, 600_000);
 
     it('has the lines of the guide, and a second kvent init changes nothing', async () => {
       const guide = await readFile(join(root, 'docs/guides/new-application.md'), 'utf8');

@@ -88,4 +88,4 @@ it('one storage and one event store serve an application, also its lazily loaded
     loads: [load, load, 'INVALID_OPTION'],
     published: ['one', 'two'].map((stream) => ({ stream, from: 'root' })),
   });
-}, 240_000);
+}, 600_000);

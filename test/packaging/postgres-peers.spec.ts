@@ -124,7 +124,7 @@ describe.each([
       ],
       'leave out',
     );
-  });
+  }, 600_000);
 
   afterAll(async () => {
     await app[Symbol.asyncDispose]();

@@ -32,7 +32,7 @@ describe.each(libraries.map((name) => [name] as const))('@kvent/%s as published'
 
   beforeAll(async () => {
     ({ files, tarball, bytes } = await packLibrary(name));
-  }, 240_000);
+  }, 600_000);
 
   const textOf = async (file: string): Promise<string> =>
     (await run('tar', ['-xzOf', tarball, `package/${file}`])).stdout;
@@ -116,7 +116,7 @@ describe('Where none of their peers is installed', () => {
       await tarballs('key-value-storage', 'key-value-postgres', 'event-store'),
       'leave out',
     );
-  }, 240_000);
+  }, 600_000);
   afterAll(() => app[Symbol.asyncDispose]());
 
   it('the core of the stores loads, by import and by require', async () => {
@@ -182,4 +182,4 @@ it('A script and the command `kvent` do their work where Nest is not installed',
   );
   expect(stdout).toBe('kept');
   await expect(kvent('copy', '--from', './data')).rejects.toThrow('--to');
-}, 240_000);
+}, 600_000);

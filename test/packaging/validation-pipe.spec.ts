@@ -88,7 +88,7 @@ beforeAll(async () => {
   app.useGlobalPipes(new ValidationPipe({ whitelist: true, validatorPackage, transformerPackage }));
   app.useGlobalFilters(new StorageExceptionFilter());
   await app.listen(0);
-}, 240_000);
+}, 600_000);
 afterAll(async () => {
   await app.close();
   await packages[Symbol.asyncDispose]();

@@ -46,8 +46,10 @@ export function poolsOf(source: DataSource, name: string): Pools {
 /** Rejects with the driver's error when the server cannot be reached. */
 export async function openPools(options: ResolvedPostgres, name: string): Promise<Pools> {
   const pool = new pg.Pool(poolOptions(options));
-  // an idle connection that breaks is replaced; without a listener it would end the process
+  // A connection that breaks is replaced. Without a listener its error would end the process: that
+  // of an idle one, and that of one whose session the server ends as it begins.
   pool.on('error', () => undefined);
+  pool.on('connect', (client) => client.on('error', () => undefined));
   const connect = async (): Promise<void> => (await pool.connect()).release();
   await connectWithAttempts(connect, options, name).catch(async (error: unknown) => {
     await pool.end();

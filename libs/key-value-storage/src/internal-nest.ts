@@ -10,7 +10,7 @@ export {
   type AnyRequest,
   type AnyResponse,
 } from './nest/http/http-exchange.js';
-export { httpDescription, type HttpDescription } from './nest/swagger/describe-http.js';
+export { httpDescription, type HttpDescription } from './nest/swagger/http-description.js';
 export { partOf } from './nest/part-of.js';
 export {
   assertOneRoot,

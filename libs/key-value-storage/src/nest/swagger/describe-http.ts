@@ -15,6 +15,7 @@ import { IdempotencyInterceptor } from '../idempotency/idempotency.interceptor.j
 import { idempotencyKeyFactory, type IdempotencyKeyOptions } from '../http/idempotency-key.decorator.js';
 import { ifMatchFactory, type IfMatchOptions } from '../http/if-match.decorator.js';
 import { pagedFactory } from '../http/paged.decorator.js';
+import { httpDescription, type HttpDescription } from './http-description.js';
 
 export interface DescribeHttpOptions {
   /**
@@ -23,18 +24,6 @@ export interface DescribeHttpOptions {
    * @default no controller
    */
   readonly isOfTenant?: (controller: Type) => boolean;
-}
-
-/** A static property of an interceptor of another package: what it adds to its routes. */
-export const httpDescription = Symbol.for('kvent.http-description');
-
-export interface HttpDescription {
-  /** Optional headers, with their descriptions. */
-  readonly requestHeaders?: Readonly<Record<string, string>>;
-  /** Headers of a success, except of GET. */
-  readonly headersOfWrites?: Readonly<Record<string, string>>;
-  /** By status. */
-  readonly problems?: Readonly<Record<number, string>>;
 }
 
 /** What a route adds to the document. */
