@@ -61,15 +61,15 @@ function copies(): void {
     };
 
     const there = await workspace.run('copy', '--from', './data', '--to', database.url);
-    expect(there.databases.map(({ database: name, rows }) => [name, rows])).toEqual([
-      ['shared', 2],
-      [acme, 266],
-      [globex, 9],
-    ]);
+    const source = await workspace.rows('data');
+    expect(there.databases.map(({ database: name, rows }) => [name, rows])).toEqual(
+      Object.entries(source).map(([name, rows]) => [name, rows.length]),
+    );
+    expect(Object.keys(source)).toEqual(['shared', acme, globex]);
     const back = await workspace.run('copy', '--from', database.url, '--to', './back');
     expect({ rows: back.rows, sha256: back.sha256 }).toEqual({ rows: there.rows, sha256: there.sha256 });
     expect(back.databases.map(({ sha256 }) => sha256)).toEqual(there.databases.map(({ sha256 }) => sha256));
-    expect(await workspace.rows('back')).toEqual(await workspace.rows('data'));
+    expect(await workspace.rows('back')).toEqual(source);
     expect(await etags('back')).toEqual(await etags('data'));
   });
 

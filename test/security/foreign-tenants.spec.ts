@@ -323,6 +323,8 @@ const projectionAttempts: Record<string, readonly Attempt[]> = {
       const own = runner.store(Notes);
       const found: unknown[] = [await own.get('n-1'), await own.getMany(['n-1', 'n-2']), await own.page({})];
       for await (const each of own.list()) found.push(each);
+      for await (const each of own.watch('n-1')) if (found.push(each) > 0) break;
+      for await (const each of own.watchMany(['n-1', 'n-2'])) if (found.push(each) > 0) break;
       return [...found, await own.forTenant('acme').get('n-1')];
     }),
   ],

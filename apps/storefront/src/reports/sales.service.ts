@@ -1,24 +1,22 @@
 import { Injectable } from '@nestjs/common';
-import {
-  InjectStore,
-  KeyValueStore,
-  toObservable,
-  type Entry,
-  type Page,
-  type PageRequest,
-} from '@kvent/key-value-storage';
+import { InjectProjection, ProjectionRunner, type ProjectedStore } from '@kvent/event-store';
+import { toObservable, type Entry, type Page, type PageRequest } from '@kvent/key-value-storage';
 import { map, type Observable } from 'rxjs';
-import { DaySales, noSales, ProductSales } from './sales.js';
+import { DaySales, noSales, ProductSales, SalesByDay } from './sales.js';
 
 const dayMs = 24 * 60 * 60 * 1_000;
 const dayOf = (ms: number): string => new Date(ms).toISOString().slice(0, 10);
 
 @Injectable()
 export class SalesService {
-  constructor(
-    @InjectStore(DaySales) private readonly days: KeyValueStore<DaySales>,
-    @InjectStore(ProductSales) private readonly products: KeyValueStore<ProductSales>,
-  ) {}
+  // of the live build, also after the projection was built again
+  readonly #days: ProjectedStore<DaySales>;
+  readonly #products: ProjectedStore<ProductSales>;
+
+  constructor(@InjectProjection(SalesByDay) projection: ProjectionRunner) {
+    this.#days = projection.store(DaySales);
+    this.#products = projection.store(ProductSales);
+  }
 
   /** From day to day, both inclusive. */
   page(
@@ -26,7 +24,7 @@ export class SalesService {
     to: string | undefined,
     request: Pick<PageRequest, 'limit' | 'cursor' | 'reverse'>,
   ): Promise<Page<Entry<ProductSales>>> {
-    return this.products.page({
+    return this.#products.page({
       ...request,
       ...(from !== undefined && { start: [from] }),
       ...(to !== undefined && { end: [dayOf(Date.parse(to) + dayMs)] }),
@@ -35,7 +33,7 @@ export class SalesService {
 
   /** The numbers of a day now, and after each change. */
   follow(day = dayOf(Date.now())): Observable<{ readonly id: string; readonly sales: DaySales }> {
-    return toObservable(this.days.watch(day)).pipe(
+    return toObservable(this.#days.watch(day)).pipe(
       map((entry) => ({ id: entry?.etag ?? 'none', sales: entry?.value ?? noSales(day) })),
     );
   }

@@ -12,6 +12,7 @@ import {
   type Entry,
   type KeyValueStorage,
   type KeyValueStore,
+  type WatchOptions,
 } from '@kvent/key-value-storage/core';
 import { invalidState, type Clock } from '@kvent/key-value-storage/provider';
 import { containerOf } from './checkpoints.js';
@@ -136,13 +137,22 @@ export class GenerationsRow {
     });
   }
 
+  /** The row now, and after each change. */
+  async *watch(options: WatchOptions): AsyncGenerator<Generations, undefined, undefined> {
+    for await (const entry of this.#store.watch('generations', options)) yield this.#rowOf(entry);
+  }
+
   async #entry(signal?: AbortSignal) {
     const begun = this.#clock.monotonic();
     const entry: Entry<Generations> | undefined = await this.#store.get('generations', { signal });
-    const { version } = this.#subscription;
-    const row = entry?.value ?? { last: 1, live: { generation: 1, version }, old: [] };
+    const row = this.#rowOf(entry);
     this.#known = { row, until: begun + leaseMs };
     return { entry, row };
+  }
+
+  #rowOf(entry: Entry<Generations> | undefined): Generations {
+    const { version } = this.#subscription;
+    return entry?.value ?? { last: 1, live: { generation: 1, version }, old: [] };
   }
 
   /**

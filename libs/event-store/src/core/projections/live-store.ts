@@ -14,11 +14,13 @@ import type {
   Page,
   PageRequest,
   ReadOptions,
+  WatchOptions,
 } from '@kvent/key-value-storage/core';
 import { storageError } from '@kvent/key-value-storage/provider';
 import { inspect } from '@kvent/key-value-storage/internal';
 import { storeOfGeneration, type AnyStore } from './generation-states.js';
 import type { Generations, GenerationsRow } from './generations.js';
+import { watchLive } from './live-watch.js';
 
 /** The states of a projection, for readers: the projection alone writes them. */
 export interface ProjectedStore<T, K extends Key = Key> {
@@ -41,6 +43,16 @@ export interface ProjectedStore<T, K extends Key = Key> {
    * is removed: read the first page again.
    */
   page(request: PageRequest<K>, options?: ReadOptions): Promise<Page<Entry<T, K>>>;
+  /**
+   * As `watch` of a store. After another build has taken over, the next item is the entry of that
+   * build as it is then.
+   */
+  watch(key: K, options?: WatchOptions): AsyncIterable<Entry<T, K> | undefined>;
+  /** As `watchMany` of a store: each item is of one build. */
+  watchMany<const Keys extends readonly K[]>(
+    keys: Keys,
+    options?: WatchOptions,
+  ): AsyncIterable<{ readonly [Index in keyof Keys]: Entry<T, K> | undefined }>;
   forTenant(tenant: string): ProjectedStore<T, K>;
 }
 
@@ -113,6 +125,22 @@ export class LiveStore<T, K extends Key> implements ProjectedStore<T, K> {
     if (isReadable(row, generation)) return pageOf(generation, page);
     throw invalidCursor(
       `The projection '${this.#projection}' was rebuilt, and the entries of this cursor are removed: read from the beginning`,
+    );
+  }
+
+  watch(key: K, options?: WatchOptions) {
+    return watchLive(
+      this.#generations,
+      (generation, own) => this.#storeOf(generation).watch(key, own),
+      options,
+    );
+  }
+
+  watchMany<const Keys extends readonly K[]>(keys: Keys, options?: WatchOptions) {
+    return watchLive(
+      this.#generations,
+      (generation, own) => this.#storeOf(generation).watchMany(keys, own),
+      options,
     );
   }
 

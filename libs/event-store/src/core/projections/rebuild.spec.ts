@@ -86,6 +86,41 @@ describe('a newer version', () => {
     expect(await one.lag()).toEqual({ events: 0, ms: 0 });
   });
 
+  it('is what a watch follows from the switch on', async () => {
+    await using shop = await openShop();
+    await shop.sell(acme, 'o-1', 'monday', 1);
+    // the former build is not removed, which would end its watch too
+    const kept = { ...options, keepOldMs: 86_400_000 };
+    const one = await shop.run(byDay(1), kept);
+    await shop.until(one.whenCaughtUp());
+    const days = one.store(Days).forTenant(acme);
+    const watch = days.watch('monday')[Symbol.asyncIterator]();
+    const many = days.watchMany(['monday', 'sunday'])[Symbol.asyncIterator]();
+    const next = async () => {
+      const [single, several] = await shop.until(Promise.all([watch.next(), many.next()]));
+      const [monday, sunday] = several.value ?? [];
+      expect([monday?.value, sunday]).toEqual([single.value?.value, undefined]);
+      return single.value?.value;
+    };
+    expect(await next()).toEqual({ orders: 1, by: 1 });
+    const two = await shop.run(byDay(2), kept);
+    await shop.until(two.whenRebuilt());
+    expect(await next()).toEqual({ orders: 1, by: 2 });
+    await shop.sell(acme, 'o-1', 'monday', 1);
+    expect(await next()).toEqual({ orders: 2, by: 2 });
+    // a reader that waits ends at once
+    const waiting = watch.next();
+    await watch.return?.();
+    expect(await waiting).toMatchObject({ done: true });
+    const stopped = new AbortController();
+    const ended = days.watch('monday', { signal: stopped.signal })[Symbol.asyncIterator]();
+    expect((await ended.next()).value?.value).toEqual({ orders: 2, by: 2 });
+    const last = ended.next();
+    stopped.abort();
+    expect(await last).toMatchObject({ done: true });
+    await many.return?.();
+  });
+
   it('waits for a tenant that it cannot apply, and takes over once it can', async () => {
     await using shop = await openShop();
     await sellSome(shop);
