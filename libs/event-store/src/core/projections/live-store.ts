@@ -17,7 +17,7 @@ import type {
   WatchOptions,
 } from '@kvent/key-value-storage/core';
 import { storageError } from '@kvent/key-value-storage/provider';
-import { inspect } from '@kvent/key-value-storage/internal';
+import { inspect, rowsOf, tenantIn } from '@kvent/key-value-storage/internal';
 import { storeOfGeneration, type AnyStore } from './generation-states.js';
 import type { Generations, GenerationsRow } from './generations.js';
 import { watchLive } from './live-watch.js';
@@ -129,19 +129,11 @@ export class LiveStore<T, K extends Key> implements ProjectedStore<T, K> {
   }
 
   watch(key: K, options?: WatchOptions) {
-    return watchLive(
-      this.#generations,
-      (generation, own) => this.#storeOf(generation).watch(key, own),
-      options,
-    );
+    return this.#watch((store, own) => store.watch(key, own), options);
   }
 
   watchMany<const Keys extends readonly K[]>(keys: Keys, options?: WatchOptions) {
-    return watchLive(
-      this.#generations,
-      (generation, own) => this.#storeOf(generation).watchMany(keys, own),
-      options,
-    );
+    return this.#watch((store, own) => store.watchMany(keys, own), options);
   }
 
   forTenant(tenant: string): ProjectedStore<T, K> {
@@ -169,10 +161,23 @@ export class LiveStore<T, K extends Key> implements ProjectedStore<T, K> {
     }
   }
 
-  #storeOf(generation: number): KeyValueStore<T, K, never> {
+  /** Of the tenant of the call: later generations are watched when the reader asks for an item. */
+  #watch<Item>(
+    watch: (store: KeyValueStore<T, K, never>, options: WatchOptions) => AsyncIterable<Item>,
+    options: WatchOptions | undefined,
+  ) {
+    const tenant = this.#tenant ?? tenantIn(rowsOf(this.#declared as AnyStore).database());
+    return watchLive(
+      this.#generations,
+      (generation, own) => watch(this.#storeOf(generation, tenant), own),
+      options,
+    );
+  }
+
+  #storeOf(generation: number, tenant = this.#tenant): KeyValueStore<T, K, never> {
     const declared = this.#declared as AnyStore;
     const store = storeOfGeneration(this.#storage, declared, generation) as KeyValueStore<T, K, never>;
-    return this.#tenant === undefined ? store : store.forTenant(this.#tenant);
+    return tenant === undefined ? store : store.forTenant(tenant);
   }
 }
 

@@ -2,24 +2,22 @@
  * A watch of a state of a projection: of its live generation, and after a switch of the next one.
  * As an object instead of a generator, because `return` of a generator waits for the next item.
  */
-import { AsyncLocalStorage } from 'node:async_hooks';
 import type { WatchOptions } from '@kvent/key-value-storage/core';
 import { isStorageError } from '@kvent/key-value-storage/provider';
 import type { Generations, GenerationsRow } from './generations.js';
 
 type WatchOf<Item> = (generation: number, options: WatchOptions) => AsyncIterable<Item>;
 
-/** `watch` is called in the context of the caller, so that it is of the caller's tenant. */
+/** `watch` may be called later, in the context of another tenant. */
 export function watchLive<Item>(
   generations: GenerationsRow,
   watch: WatchOf<Item>,
   { signal, recover = false }: WatchOptions = {},
 ): AsyncIterableIterator<Item> {
   const returned = new AbortController();
-  const inContext = AsyncLocalStorage.snapshot();
   const items = follow(
     generations,
-    (generation, options) => inContext(() => watch(generation, options)),
+    watch,
     recover,
     signal === undefined ? returned.signal : AbortSignal.any([signal, returned.signal]),
   );
