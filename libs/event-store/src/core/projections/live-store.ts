@@ -17,7 +17,7 @@ import type {
   WatchOptions,
 } from '@kvent/key-value-storage/core';
 import { storageError } from '@kvent/key-value-storage/provider';
-import { inspect, rowsOf, tenantIn } from '@kvent/key-value-storage/internal';
+import { assertOptions, inspect, rowsOf, tenantIn } from '@kvent/key-value-storage/internal';
 import { storeOfGeneration, type AnyStore } from './generation-states.js';
 import type { Generations, GenerationsRow } from './generations.js';
 import { watchLive } from './live-watch.js';
@@ -129,11 +129,11 @@ export class LiveStore<T, K extends Key> implements ProjectedStore<T, K> {
   }
 
   watch(key: K, options?: WatchOptions) {
-    return this.#watch((store, own) => store.watch(key, own), options);
+    return this.#watch('watch', (store, own) => store.watch(key, own), options);
   }
 
   watchMany<const Keys extends readonly K[]>(keys: Keys, options?: WatchOptions) {
-    return this.#watch((store, own) => store.watchMany(keys, own), options);
+    return this.#watch('watchMany', (store, own) => store.watchMany(keys, own), options);
   }
 
   forTenant(tenant: string): ProjectedStore<T, K> {
@@ -163,9 +163,11 @@ export class LiveStore<T, K extends Key> implements ProjectedStore<T, K> {
 
   /** Of the tenant of the call: later generations are watched when the reader asks for an item. */
   #watch<Item>(
+    verb: string,
     watch: (store: KeyValueStore<T, K, never>, options: WatchOptions) => AsyncIterable<Item>,
-    options: WatchOptions | undefined,
+    options: WatchOptions = {},
   ) {
+    assertOptions(verb, options, ['signal', 'recover']);
     const tenant = this.#tenant ?? tenantIn(rowsOf(this.#declared as AnyStore).database());
     return watchLive(
       this.#generations,

@@ -94,6 +94,7 @@ describe('a newer version', () => {
     const one = await shop.run(byDay(1), kept);
     await shop.until(one.whenCaughtUp());
     const days = one.store(Days).forTenant(acme);
+    expect(() => days.watch('monday', { recovr: true } as object)).toThrow("Did you mean 'recover'?");
     const watch = days.watch('monday')[Symbol.asyncIterator]();
     const many = days.watchMany(['monday', 'sunday'])[Symbol.asyncIterator]();
     const next = async () => {
