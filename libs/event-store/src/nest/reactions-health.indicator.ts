@@ -37,9 +37,8 @@ export class ReactionsHealthIndicator {
 
   /**
    * 'degraded': the lag is above `maxLagMs`, a tenant is stopped at an event, or a stream is
-   * parked. 'down': a
-   * partition cannot be read, its runner has ended, or the lag cannot be read within `timeoutMs`.
-   * Never rejects for one of these. `INVALID_OPTION`, `OUT_OF_RANGE`.
+   * parked. 'down': a partition cannot be read, its runner has ended, or the lag cannot be read
+   * within `timeoutMs`. Never rejects for one of these. `INVALID_OPTION`, `OUT_OF_RANGE`.
    */
   async isHealthy<Key extends string>(
     key: Key,

@@ -61,7 +61,13 @@ interface Layout {
   readonly begin?: FeedPosition;
 }
 
-export const containerOf = ({ kind }: Subscription): string => `kvent.${kind}s`;
+/** The options of a state that a subscription has for itself, shared by all tenants. */
+export const ownState = ({ kind, provider }: Subscription) =>
+  ({
+    container: `kvent.${kind}s`,
+    scope: 'shared',
+    ...(provider !== undefined && { provider }),
+  }) as const;
 
 export class Checkpoints {
   readonly readers: KeyValueStore<ReaderPosition>;
@@ -74,14 +80,13 @@ export class Checkpoints {
   #begin: FeedPosition | undefined;
 
   constructor(storage: KeyValueStorage, subscription: Subscription) {
-    const { name, provider } = subscription;
-    const options = { container: containerOf(subscription), ...(provider !== undefined && { provider }) };
-    const shared = { ...options, scope: 'shared' } as const;
+    const { name } = subscription;
+    const shared = ownState(subscription);
     this.#subscription = subscription;
-    this.#ofTenants = storage.store(defineState<Checkpoint>(name, { ...options, scope: 'tenant' }));
+    this.#ofTenants = storage.store(defineState<Checkpoint>(name, { ...shared, scope: 'tenant' }));
     this.#shared = storage.store(defineState<Checkpoint>(name, shared));
     const parked = `${name} parked`;
-    this.#parkedOfTenants = storage.store(defineState<ParkedRow>(parked, { ...options, scope: 'tenant' }));
+    this.#parkedOfTenants = storage.store(defineState<ParkedRow>(parked, { ...shared, scope: 'tenant' }));
     this.#sharedParked = storage.store(defineState<ParkedRow>(parked, shared));
     this.readers = storage.store(defineState<ReaderPosition>(name, shared));
     this.#layouts = storage.store(defineState<Layout>(name, shared));

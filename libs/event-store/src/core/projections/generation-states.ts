@@ -1,7 +1,7 @@
 /** The states of one generation of a projection, and where their rows are. */
 import { defineState, type KeyValueStorage, type KeyValueStore } from '@kvent/key-value-storage/core';
 import { copyOfState, rowNameOf, rowsOf, spacesOf } from '@kvent/key-value-storage/internal';
-import { containerOf } from './checkpoints.js';
+import { ownState } from './checkpoints.js';
 import { generationOf, type Subscription } from './subscription.js';
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- KeyValueStore is invariant
@@ -29,15 +29,11 @@ export class GenerationStates {
   readonly #recorded = new Set<string>();
 
   constructor(storage: KeyValueStorage, subscription: Subscription) {
-    const { name, provider } = subscription;
-    const options = {
-      container: containerOf(subscription),
-      scope: 'shared',
-      ...(provider !== undefined && { provider }),
-    } as const;
     this.#storage = storage;
     this.#generation = generationOf(subscription);
-    this.#spaces = storage.store(defineState<StateSpace>(`${name} states`, options));
+    this.#spaces = storage.store(
+      defineState<StateSpace>(`${subscription.name} states`, ownState(subscription)),
+    );
   }
 
   storeOf(store: AnyStore): AnyStore {

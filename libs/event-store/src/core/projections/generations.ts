@@ -15,7 +15,7 @@ import {
   type WatchOptions,
 } from '@kvent/key-value-storage/core';
 import { invalidState, type Clock } from '@kvent/key-value-storage/provider';
-import { containerOf } from './checkpoints.js';
+import { ownState } from './checkpoints.js';
 import type { Subscription } from './subscription.js';
 
 /** One computation of a projection from the first event. */
@@ -52,14 +52,8 @@ export class GenerationsRow {
   #known: { readonly row: Generations; readonly until: number } | undefined;
 
   constructor(storage: KeyValueStorage, subscription: Subscription, clock: Clock) {
-    const { name, provider } = subscription;
-    const options = {
-      container: containerOf(subscription),
-      scope: 'shared',
-      ...(provider !== undefined && { provider }),
-    } as const;
     this.#subscription = subscription;
-    this.#store = storage.store(defineState<Generations>(name, options));
+    this.#store = storage.store(defineState<Generations>(subscription.name, ownState(subscription)));
     this.#clock = clock;
   }
 

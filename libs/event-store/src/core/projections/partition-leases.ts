@@ -13,7 +13,7 @@ import {
   type KeyValueStore,
 } from '@kvent/key-value-storage/core';
 import type { Clock } from '@kvent/key-value-storage/provider';
-import { containerOf } from './checkpoints.js';
+import { ownState } from './checkpoints.js';
 import { generationOf, type Subscription } from './subscription.js';
 
 interface Lease {
@@ -31,13 +31,8 @@ export class PartitionLeases {
   readonly #heldUntil = new Map<number, number>();
 
   constructor(storage: KeyValueStorage, subscription: Subscription, ttlMs: number, clock: Clock) {
-    const { name, provider } = subscription;
-    const options = {
-      container: containerOf(subscription),
-      scope: 'shared',
-      ttlMs,
-      ...(provider !== undefined && { provider }),
-    } as const;
+    const { name } = subscription;
+    const options = { ...ownState(subscription), ttlMs };
     this.#subscription = subscription;
     this.#clock = clock;
     this.#ttlMs = ttlMs;
