@@ -32,3 +32,14 @@ export function seedOfRun() {
   process.env['KVENT_SEED'] = String(seed);
   return seed;
 }
+
+/**
+ * The seed of a script: its option `--seed`, else that of the run. Processes that it starts from
+ * now on get it too.
+ * @param {string | undefined} given
+ * @returns {number}
+ */
+export function seedOfScript(given) {
+  if (given !== undefined) process.env['KVENT_SEED'] = String(seedFrom(given, '--seed'));
+  return seedOfRun();
+}

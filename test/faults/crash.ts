@@ -4,7 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import { crashRounds } from './crash-rounds.js';
-import { seedFrom, seedOfRun } from '../seed.mjs';
+import { seedOfScript } from '../seed.mjs';
 
 const { values } = parseArgs({
   options: {
@@ -13,7 +13,7 @@ const { values } = parseArgs({
     lanes: { type: 'string', default: '2' },
   },
 });
-const seed = values.seed === undefined ? seedOfRun() : seedFrom(values.seed, '--seed');
+const seed = seedOfScript(values.seed);
 const startedAt = performance.now();
 console.log(`${values.rounds} rounds, --seed ${seed}`);
 try {

@@ -16,6 +16,6 @@ const print = (line: unknown): void => void process.stdout.write(`${JSON.stringi
   await using storage = await openStorage(new PostgresProvider({ url, lockTimeoutMs: 100_000 }));
   print('open');
   await once(process.stdin, 'data');
-  print(await works[work as WorkName](storage, { process: Number(process_), rounds: Number(rounds) }));
+  print(await works[work as WorkName](storage, { url, process: Number(process_), rounds: Number(rounds) }));
 }
 process.exit(0);

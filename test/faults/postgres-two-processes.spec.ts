@@ -12,6 +12,7 @@ import { PostgresProvider } from '@kvent/key-value-postgres';
 import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { logOfRun } from '../postgres/server-of-run.js';
 import { until } from '../postgres/until.js';
+import { followFeed } from './feed-follower.js';
 import { Worker, workInProcesses } from './postgres-processes.js';
 import {
   Account,
@@ -27,6 +28,7 @@ import {
   Person,
   PersonV1,
 } from './postgres-work.js';
+import { seededRandom, seedOfRun, withSeed } from './seeded-random.js';
 
 const increments = 100;
 
@@ -82,6 +84,24 @@ describe('two processes of fifty callers on one Postgres', () => {
     } finally {
       other.end();
     }
+  });
+
+  it('append to the feed with slow transactions and rollbacks: a reader and a projection miss nothing, have nothing twice, and each stream in order', async () => {
+    const seed = seedOfRun();
+    await withSeed('The feed is wrong', seed, async () => {
+      const { did, faults } = await followFeed(database.url, { appends: 1_500, random: seededRandom(seed) });
+      expect(faults).toEqual({
+        missing: 0,
+        twice: 0,
+        outOfOrder: 0,
+        unknown: 0,
+        moved: 0,
+        notCommitted: 0,
+        projected: 0,
+      });
+      expect(did['appends']).toBeGreaterThanOrEqual(1_500);
+      expect(did['rolledBack']).toBeGreaterThan(0);
+    });
   });
 
   it('transfer money and create and delete groups of rows, and readers never see an incomplete batch', async () => {

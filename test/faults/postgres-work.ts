@@ -10,11 +10,14 @@ import {
   StateMigration,
   type KeyValueStorage,
 } from '@kvent/key-value-storage/core';
+import { appendToFeed } from './feed-work.js';
 import { seededRandom } from './seeded-random.js';
 import { watchOrWrite } from './watch-work.js';
 import { countTogether, holdInSessions, streamsOf } from './streams-work.js';
 
 export interface WorkOptions {
+  /** The database, for work that opens it in its own way. */
+  readonly url: string;
   /** The number of this process. */
   readonly process: number;
   /** The number of operations of each caller. */
@@ -72,6 +75,7 @@ export const works = {
   transfers: transferAndToggle,
   streams: workOnStreams,
   migrate: migratePersons,
+  appendToFeed: (_: KeyValueStorage, options: WorkOptions) => appendToFeed(options),
   watchedFromOne: (storage: KeyValueStorage, options: WorkOptions) => watchOrWrite(storage, options, 1),
   watchedFromFour: (storage: KeyValueStorage, options: WorkOptions) => watchOrWrite(storage, options, 4),
 };

@@ -4,7 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import { PostgresServer } from '../postgres/server.js';
-import { seedFrom, seedOfRun } from '../seed.mjs';
+import { seedOfScript } from '../seed.mjs';
 import { killWorkers } from './projections-work.js';
 import { seededRandom } from './seeded-random.js';
 
@@ -16,7 +16,7 @@ const { values } = parseArgs({
   },
 });
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
-const seed = values.seed === undefined ? seedOfRun() : seedFrom(values.seed, '--seed');
+const seed = seedOfScript(values.seed);
 const startedAt = performance.now();
 print(`${values.kills} kills, --seed ${seed}`);
 await using server = await PostgresServer.create();
