@@ -3,9 +3,21 @@
  * were restored into another server, and tables that are older than the feed.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { defineStream, event, EventStore, type EventStream } from '@kvent/event-store';
+import {
+  defineProjection,
+  defineStream,
+  event,
+  EventStore,
+  ProjectionRunner,
+  type EventStream,
+} from '@kvent/event-store';
 import { PostgresProvider } from '@kvent/key-value-postgres';
-import { isStorageError, openStorage, type KeyValueStorage } from '@kvent/key-value-storage/core';
+import {
+  defineState,
+  isStorageError,
+  openStorage,
+  type KeyValueStorage,
+} from '@kvent/key-value-storage/core';
 import { DataSource } from 'typeorm';
 import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 
@@ -145,6 +157,40 @@ describe('the feed', () => {
       expect([page.events, page.upToDate]).toEqual([[], true]);
       expect(page.heldBackMs).toBeGreaterThanOrEqual(0);
       expect(short(await readAll(events, page.next))).toEqual(['a1']);
+    });
+  });
+
+  it('has not reached, for a projection, what an open transaction holds back', async () => {
+    const LastOrder = defineState<{ readonly n: number }>('last-order');
+    const byStream = defineProjection('last-order', {
+      streams: [Orders],
+      into: LastOrder,
+      key: ({ stream }) => stream,
+      initial: () => ({ n: 0 }),
+      evolve: (_, { data }) => data,
+    });
+    await withEvents('awaited', async ({ storage, orders }) => {
+      const projection = new ProjectionRunner(storage, byStream);
+      const runner = source.createQueryRunner();
+      try {
+        await projection.start();
+        await orders.append('a', placed(1), { expectedVersion: 0 });
+        await projection.whenCaughtUp({ timeoutMs: 600_000 });
+        await runner.startTransaction();
+        await runner.query('select pg_current_xact_id()');
+        const { position } = await orders.append('a', placed(2), { expectedVersion: 1 });
+        const behind = { code: 'PROJECTION_BEHIND' };
+        await expect(projection.whenCaughtUp({ position, timeoutMs: 0 })).rejects.toMatchObject(behind);
+        await expect(projection.whenCaughtUp({ timeoutMs: 0 })).rejects.toMatchObject(behind);
+        await runner.rollbackTransaction();
+        await projection.whenCaughtUp({ position, timeoutMs: 600_000 });
+        expect((await projection.store(LastOrder).get('a'))?.value).toEqual({ n: 2 });
+        await projection.whenCaughtUp({ timeoutMs: 600_000 });
+      } finally {
+        if (runner.isTransactionActive) await runner.rollbackTransaction();
+        await runner.release();
+        await projection.stop();
+      }
     });
   });
 

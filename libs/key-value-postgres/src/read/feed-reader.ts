@@ -65,14 +65,14 @@ export class FeedReader {
 
 /** The line without a version is about the page. */
 function decodePage(lines: readonly Columns[], after: FeedPosition, limit: number): FeedPage {
-  const [time, horizon, visited, held] = lines.find((line) => line[6] === null) ?? [];
+  const [time, horizon, visited, held, heldTo] = lines.find((line) => line[6] === null) ?? [];
   const found = lines.filter((line) => line[6] !== null).map(entryOf);
   const entries = withinFeedPage(found);
-  const heldBackMs = typeof held === 'string' ? Math.max(0, milliseconds(held)) : undefined;
   const page = {
     time: milliseconds(time as string),
     entries,
-    ...(heldBackMs !== undefined && { heldBackMs }),
+    ...(typeof held === 'string' && { heldBackMs: Math.max(0, milliseconds(held)) }),
+    ...(typeof heldTo === 'string' && { heldBackTo: decodePosition(heldTo) }),
   };
   const last = entries.at(-1)?.position;
   if (limit > 0 && last !== undefined && (entries.length < found.length || found.length === limit))

@@ -21,6 +21,7 @@ import { feedTransaction, nextFeedSequence, regclass } from './feed-columns.js';
 const visitedMax = 10_000;
 
 const order = 'feed_transaction, feed_sequence';
+const position = `feed_transaction::pg_catalog.text ${concat} '.' ${concat} feed_sequence::pg_catalog.text`;
 const asNumber = (xid: string): string => `${xid}::pg_catalog.text::pg_catalog.int8`;
 
 /** The lowest number of a transaction that may still write rows. */
@@ -32,12 +33,13 @@ from (select pg_catalog.pg_current_snapshot() s) s`;
  * The highest number of a transaction in the feed: the last row of the index. For `exists (…)` of a
  * row above a number, the planner reads the whole table.
  */
-const highest = ({ table }: Dialect): string =>
-  `select feed_transaction from ${table.quoted} where feed_sequence is not null order by feed_transaction desc, feed_sequence desc limit 1`;
+const highest = ({ table }: Dialect, columns = 'feed_transaction'): string =>
+  `select ${columns} from ${table.quoted} where feed_sequence is not null order by feed_transaction desc, feed_sequence desc limit 1`;
 
 /**
  * A page behind ($1, $2), of at most $3 rows, with one line before its rows: the time, the last
- * position that was visited, whether the horizon was reached, and since when rows are held back.
+ * position that was visited, whether the horizon was reached, since when rows are held back, and
+ * the last of them.
  * `$4`, `$5`: databases and containers, where they are given.
  */
 export function readFeedPage(dialect: Dialect, { databases, containers }: FeedRequest): Statement {
@@ -62,14 +64,16 @@ export function readFeedPage(dialect: Dialect, { databases, containers }: FeedRe
     order,
     { bytesMax: limits.feedPageBytesMax },
   );
+  const isHeld = `(${highest(dialect)}) ${ge} (select hor from h)`;
   const names = Array.from({ length: 10 }, (_, index) => `c${index + 1}`);
   return statement(
     `feed_${filters.join('_')}`,
     `with h as materialized (${horizon(dialect)}), p as materialized (select * from (${page}) d(${names.join(', ')}))
 select (${epochMs(now)})::pg_catalog.text, (select hor from h)::pg_catalog.text,
-  case when (select pg_catalog.count(*) from p) ${lt} $3::pg_catalog.int4 then (select feed_transaction::pg_catalog.text ${concat} '.' ${concat} feed_sequence::pg_catalog.text from (
+  case when (select pg_catalog.count(*) from p) ${lt} $3::pg_catalog.int4 then (select ${position} from (
     select ${order} from ${table} where ${behind} offset ${visitedMax - 1} limit 1) l) end,
-  case when (${highest(dialect)}) ${ge} (select hor from h) then (${epochMs('pg_catalog.clock_timestamp()')} ${minus} ${since})::pg_catalog.text end, null, null, null, null, null, null
+  case when ${isHeld} then (${epochMs('pg_catalog.clock_timestamp()')} ${minus} ${since})::pg_catalog.text end,
+  case when ${isHeld} then (${highest(dialect, position)}) end, null, null, null, null, null
 union all select ${names.map((name) => `${name}::pg_catalog.text`).join(', ')} from p`,
   );
 }

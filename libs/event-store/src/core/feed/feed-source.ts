@@ -83,6 +83,17 @@ export class FeedSource {
     const containers = [...this.containers.keys()];
     return await this.access.feed({ after, limit, databases, containers, signal });
   }
+
+  /** Where it ends for readers: nothing that is committed later stands before it. */
+  async end(signal: AbortSignal | undefined): Promise<FeedPosition> {
+    return (await this.page(undefined, 0, signal)).next;
+  }
+
+  /** Not before the last committed event, also where readers do not get it yet. */
+  async lastCommitted(signal: AbortSignal | undefined): Promise<FeedPosition> {
+    const { next, heldBackTo = next } = await this.page(undefined, 0, signal);
+    return heldBackTo;
+  }
 }
 
 /** The databases of the named tenants; `undefined` for the current tenant and for all of them. */

@@ -131,7 +131,7 @@ export class ProjectionRunner {
   async whenCaughtUp(options: CaughtUpOptions = {}): Promise<void> {
     assertOptions('whenCaughtUp', options, ['position', 'tenant', 'timeoutMs', 'signal']);
     const { tenant, timeoutMs = 30_000, signal } = options;
-    const position = options.position ?? (await this.#endOfFeed(signal));
+    const position = options.position ?? (await this.#source.lastCommitted(signal));
     const until = this.#clock.monotonic() + timeoutMs;
     for (;;) {
       const before = await this.#generations.read(signal);
@@ -183,7 +183,7 @@ export class ProjectionRunner {
       if (building === undefined) return;
       const leftMs = until - this.#clock.monotonic();
       if (leftMs <= 0 || this.#stopping.signal.aborted)
-        throw this.#behind(`was not rebuilt in ${timeoutMs} ms`, await this.#endOfFeed(signal));
+        throw this.#behind(`was not rebuilt in ${timeoutMs} ms`, await this.#source.end(signal));
       await this.#clock.wait(Math.min(pollMs, leftMs), signal);
     }
   }
@@ -267,10 +267,6 @@ export class ProjectionRunner {
 
   get #clock(): Clock {
     return this.#source.access.watches.clock;
-  }
-
-  async #endOfFeed(signal: AbortSignal | undefined): Promise<FeedPosition> {
-    return (await this.#source.page(undefined, 0, signal)).next;
   }
 
   #runnerOf(build: Build, partitions = this.#projection.partitions): GenerationRunner {
@@ -401,7 +397,7 @@ export class ProjectionRunner {
    */
   async #switchTo(building: Build, signal: AbortSignal): Promise<Generations> {
     const reach = async (timeoutMs: number): Promise<boolean> => {
-      const position = await this.#endOfFeed(signal);
+      const position = await this.#source.end(signal);
       const until = this.#clock.monotonic() + timeoutMs;
       return await this.#haveReached([building], until, { position, signal }).catch(() => false);
     };

@@ -61,7 +61,10 @@ export interface ParkedOptions {
 }
 
 export interface CaughtUpOptions {
-  /** A position of the feed, as appends return it. @default the end of the feed */
+  /**
+   * A position of the feed, as appends return it. @default that of the last event, also where an
+   * open transaction holds it back
+   */
   readonly position?: FeedPosition | undefined;
   /** Waits for this tenant only: others may be stopped. */
   readonly tenant?: string | undefined;
@@ -175,7 +178,7 @@ export abstract class SubscriptionRunner {
   async start(): Promise<void> {
     if (this.#stopping.signal.aborted) throw invalidState(`${this.#what} was stopped; make another runner.`);
     this.#started ??= this.#source.access.detached(undefined, async () => {
-      await this.#checkpoints.assertLayout(async () => await this.#endOfFeed(this.#stopping.signal));
+      await this.#checkpoints.assertLayout(async () => await this.#source.end(this.#stopping.signal));
       await this.#balance();
       void this.#work.track(this.#keepBalanced());
     });
@@ -208,7 +211,7 @@ export abstract class SubscriptionRunner {
   async whenCaughtUp(options: CaughtUpOptions = {}): Promise<void> {
     assertOptions('whenCaughtUp', options, ['position', 'tenant', 'timeoutMs', 'signal']);
     const { tenant, timeoutMs = 30_000, signal } = options;
-    const position = options.position ?? (await this.#endOfFeed(signal));
+    const position = options.position ?? (await this.#source.lastCommitted(signal));
     if (!isFeedPosition(position)) {
       const message = `whenCaughtUp: position must be one that an append or the feed has returned; got ${inspect(position)}.`;
       throw streamError('INVALID_POSITION', message, {});
@@ -464,9 +467,10 @@ export abstract class SubscriptionRunner {
     const [lowest] = partitions.map((each) => each.position ?? feedStart).toSorted();
     if (lowest !== undefined && lowest >= position) return true;
     // a reader moves when events come, so the end of the feed may be after its position
-    const { entries, next, upToDate } = await this.#source.page(lowest, 1, signal);
+    const { entries, next } = await this.#source.page(lowest, 1, signal);
     const [first] = entries;
-    return first === undefined ? upToDate || next >= position : first.position > position;
+    // the feed may end before the position: an open transaction holds it back
+    return first === undefined ? next >= position : first.position > position;
   }
 
   /** Of each partition: what its reader here says, else what its reader has stored. */
@@ -506,10 +510,6 @@ export abstract class SubscriptionRunner {
     return this.#subscription.kind === 'projection'
       ? streamError('PROJECTION_BEHIND', message, { projection: this.name, position })
       : streamError('REACTION_BEHIND', message, { reaction: this.name, position });
-  }
-
-  async #endOfFeed(signal: AbortSignal | undefined): Promise<FeedPosition> {
-    return (await this.#source.page(undefined, 0, signal)).next;
   }
 
   async #orStopTimeout(work: Promise<void>): Promise<void> {

@@ -277,6 +277,8 @@ export interface FeedPage {
    * is held back.
    */
   readonly heldBackMs?: number | undefined;
+  /** With `heldBackMs`: the position of the last committed row that is held back. */
+  readonly heldBackTo?: FeedPosition | undefined;
 }
 
 /**

@@ -152,7 +152,8 @@ export class StoreFeed {
     }
     const time = now();
     const page = this.index.page(request, { rowAt, time, horizon: this.#horizon });
-    return held?.failedAt === undefined ? page : { ...page, heldBackMs: Math.max(0, time - held.failedAt) };
+    if (held?.failedAt === undefined) return page;
+    return { ...page, heldBackMs: Math.max(0, time - held.failedAt), heldBackTo: stored };
   }
 
   /** The first group, if it stands before this position. */

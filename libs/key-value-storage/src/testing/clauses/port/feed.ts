@@ -404,6 +404,9 @@ export const feedClauses: readonly Clause[] = [
       await open.commit();
       const entries = [...seen.entries, ...(await entriesAfter(subject, seen.next))];
       assert.deepEqual(keysOf(entries).toSorted(), ['late', 'lone']);
+      const { position = '' } = entries.find(({ address: { key } }) => key === 'lone') ?? {};
+      const { heldBackTo = seen.next } = seen;
+      assert.ok(position <= heldBackTo, 'it must say up to where');
     },
   },
   {
