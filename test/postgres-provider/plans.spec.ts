@@ -223,9 +223,10 @@ describe('a count', () => {
         `update kvent.row set expires_at = now() - interval '1 hour' where key = 'key-1000'`,
       );
       await client.query('vacuum (full, analyze) kvent.row');
-      // a page that another process of the server uses at that time is left out
+      // Again where another session of the server still sees what is removed, or uses a page. For
+      // few removed rows, a vacuum leaves the index, and so their pages, as they are.
       await until('all pages are marked as visible to all', async () => {
-        await client.query('vacuum kvent.row');
+        await client.query('vacuum (index_cleanup on) kvent.row');
         const { rows } = await client.query<{ whole: boolean }>(
           `select relallvisible = relpages whole from pg_class where oid = 'kvent.row'::regclass`,
         );
