@@ -8,22 +8,24 @@
  *   process is paused, on a busy machine too. Then each line of its standard input is `append
  *   <stream>` or `close <stream>`; it prints the outcome as a line of JSON, with whether the signal
  *   of the session is aborted.
- * - `react <file>`: handles all events of a reaction, prints a line for each, then `done`.
+ * - `react <folder>`: handles all events of a reaction, prints a line for each, then `done`. `react
+ *   <folder> asleep`: it prints the line of the first event and stops itself (SIGSTOP) in its
+ *   handler. It prints the id of an effect that was there before, and `caught up` as `project`.
  * - `project`: runs the projection of `projections-work.ts` until it is killed, and prints
  *   `running`. `project asleep`: it prints `folded` and stops itself (SIGSTOP) before it commits
  *   its first page. For each line of its standard input it prints `caught up` when it is.
  */
 import { writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import type { ProjectionRunner } from '@kvent/event-store/core';
 import { isStorageError, openStorage } from '@kvent/key-value-storage/core';
 import { fillForever, Held, heldStreams, streamsOf } from './streams-work.js';
 
-// `file` of a reaction, or how a projection runs
-const [, , where = '', role = '', file = ''] = process.argv;
+const [, , where = '', role = '', ...more] = process.argv;
 // synchronous, so that no acknowledgement is lost in a buffer when the process is killed
 const print = (line: string): void => void writeSync(1, `${line}\n`);
 if (role === 'react') {
-  await react();
+  await (more[1] === 'asleep' ? reactAsleep() : react());
   process.exit();
 }
 
@@ -48,29 +50,46 @@ async function provider() {
 async function react(): Promise<void> {
   const { deliveries, openParcels } = await import('./reaction-work.js');
   await using storage = await openParcels(await provider());
-  const runner = deliveries(storage, file, print);
+  const runner = deliveries(storage, more[0] ?? '', print);
   await runner.start();
   await runner.whenCaughtUp({ timeoutMs: 600_000 });
   await runner.stop();
   print('done');
 }
 
+async function reactAsleep(): Promise<void> {
+  const { deliveries, openParcels } = await import('./reaction-work.js');
+  await using storage = await openParcels(await provider());
+  const began = sleepingOnce((line: string) => line);
+  const runner = deliveries(storage, more[0] ?? '', began, print);
+  await runner.start();
+  await catchUpForEachLine(runner);
+}
+
 async function project(): Promise<void> {
   const { ProjectionRunner } = await import('@kvent/event-store/core');
   const { openAt, runnerOptions, totalsByProduct } = await import('./projections-work.js');
   const storage = await openAt(where);
-  const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-  let isAwake = file !== 'asleep';
-  const projection = totalsByProduct(() => {
-    if (isAwake) return;
-    isAwake = true;
-    print('folded');
-    process.kill(process.pid, 'SIGSTOP');
-  });
-  const runner = new ProjectionRunner(storage, projection, runnerOptions);
+  const folded = more[0] === 'asleep' ? sleepingOnce(() => 'folded') : undefined;
+  const runner = new ProjectionRunner(storage, totalsByProduct(folded), runnerOptions);
   await runner.start();
   print('running');
-  for (let line = await lines.next(); line.done !== true; line = await lines.next()) {
+  await catchUpForEachLine(runner);
+}
+
+/** At the first call it prints a line, and stops this process. */
+function sleepingOnce<A extends readonly unknown[]>(line: (...args: A) => string): (...args: A) => void {
+  let isAwake = false;
+  return (...args) => {
+    if (isAwake) return;
+    isAwake = true;
+    print(line(...args));
+    process.kill(process.pid, 'SIGSTOP');
+  };
+}
+
+async function catchUpForEachLine(runner: Pick<ProjectionRunner, 'whenCaughtUp'>): Promise<void> {
+  for await (const _ of createInterface({ input: process.stdin })) {
     await runner.whenCaughtUp({ timeoutMs: 600_000 });
     print('caught up');
   }

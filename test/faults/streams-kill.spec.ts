@@ -12,7 +12,14 @@ import { PostgresProvider } from '@kvent/key-value-postgres';
 import { asAdmin, freshDatabase } from '../postgres/databases.js';
 import { until } from '../postgres/until.js';
 import { seededRandom, seedOfRun, isSoak, withSeed } from './seeded-random.js';
-import { concurrency, deliveriesIn, openParcels, sendParcels, type Delivery } from './reaction-work.js';
+import {
+  concurrency,
+  deliveriesIn,
+  effectsIn,
+  openParcels,
+  sendParcels,
+  type Delivery,
+} from './reaction-work.js';
 import { StreamsProcess } from './streams-processes.js';
 import { nothingSeen, streamsOf, verify } from './streams-work.js';
 
@@ -45,7 +52,7 @@ describe('streams whose process is killed while it appends a hundred events at a
 describe('a reaction whose process is killed while its handlers run', () => {
   it('handles each event, in the order of its stream; only what was running again, with the same id', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'kvent-reaction-'));
-    const [directory, file] = [join(folder, 'store'), join(folder, 'deliveries')];
+    const directory = join(folder, 'store');
     const events = 12;
     const kills = isSoak ? 20 : 2;
     const seed = seedOfRun();
@@ -55,11 +62,12 @@ describe('a reaction whose process is killed while its handlers run', () => {
         const storage = await openParcels(new JsonFileProvider({ directory }));
         await sendParcels(storage, events);
         await storage[Symbol.asyncDispose]();
-        for (let kill = 0; kill < kills; kill += 1) await killReaction(directory, file, 1 + random.below(15));
-        expect(await killReaction(directory, file, Number.POSITIVE_INFINITY)).toBe('done');
+        for (let kill = 0; kill < kills; kill += 1)
+          await killReaction(directory, folder, 1 + random.below(15));
+        expect(await killReaction(directory, folder, Number.POSITIVE_INFINITY)).toBe('done');
         const last = new Map<string, Delivery>();
         let repetitions = 0;
-        for (const delivery of deliveriesIn(file)) {
+        for (const delivery of deliveriesIn(folder)) {
           const before = last.get(delivery.stream);
           const next = (before?.version ?? 0) + 1;
           if (delivery.version === before?.version) {
@@ -70,6 +78,7 @@ describe('a reaction whose process is killed while its handlers run', () => {
         }
         expect(Array.from(last.values(), ({ version }) => version)).toEqual(Array(8).fill(events));
         expect(repetitions).toBeLessThanOrEqual(kills * concurrency);
+        expect(effectsIn(folder)).toBe(8 * events);
       });
     } finally {
       await rm(folder, { recursive: true, force: true });
@@ -78,8 +87,8 @@ describe('a reaction whose process is killed while its handlers run', () => {
 });
 
 /** Kills a process after so many handlers have begun; returns its last line. */
-async function killReaction(where: string, file: string, after: number): Promise<string | undefined> {
-  await using child = new StreamsProcess(where, 'react', file);
+async function killReaction(where: string, folder: string, after: number): Promise<string | undefined> {
+  await using child = new StreamsProcess(where, 'react', folder);
   let last: string | undefined;
   let count = 0;
   for (let line = await child.line(); line !== undefined; line = await child.line()) {
