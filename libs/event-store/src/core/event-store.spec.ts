@@ -180,4 +180,51 @@ describe('an event store', () => {
     await failing.session('a', async (session) => await session.append([noted('too')]));
     expect((await failing.load('a')).state).toEqual(['there', 'too']);
   });
+
+  it('compares a repeat by types and data: not by metadata or the order of properties', async () => {
+    const events = { noted: event<object>() };
+    const stream = defineStream('note', { ...options, events, evolve: (texts) => texts });
+    let userId = 'ann';
+    const notes = store({ metadata: () => ({ userId }) }).stream(stream);
+    const append = async (data: object) =>
+      await notes.append(
+        'a',
+        [
+          { type: 'noted', data },
+          { type: 'noted', data: {} },
+        ],
+        { expectedVersion: 'any', idempotencyKey: 'k' },
+      );
+    const at = new Date(0);
+    expect(await append({ text: 'x', tags: [{ a: 1, b: at }] })).toMatchObject({
+      version: 2,
+      replayed: false,
+    });
+    userId = 'bob';
+    expect(await append({ tags: [{ b: at, a: 1 }], text: 'x' })).toMatchObject({
+      version: 2,
+      replayed: true,
+    });
+    const others = [
+      { text: 'x' },
+      { text: 'x', tags: [{ a: 1, b: 0 }] },
+      { text: 'x', tags: [{ a: 2, b: at }] },
+    ];
+    for (const other of others) expect(await codeOf(() => append(other))).toBe('IDEMPOTENCY_CONFLICT');
+  });
+
+  it('compares a repeat by the events of its call, not by what the caller made of them later', async () => {
+    const notes = store().stream(Notes);
+    const data = { text: 'first' };
+    const append = async (text: string) =>
+      await notes.append('a', [noted(text)], { expectedVersion: 'any', idempotencyKey: 'k' });
+    const appending = notes.append('a', [{ type: 'noted', data }], {
+      expectedVersion: 'any',
+      idempotencyKey: 'k',
+    });
+    data.text = 'second';
+    await appending;
+    expect(await codeOf(() => append('second'))).toBe('IDEMPOTENCY_CONFLICT');
+    expect((await append('first')).replayed).toBe(true);
+  });
 });

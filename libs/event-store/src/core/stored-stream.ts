@@ -46,7 +46,7 @@ import {
 } from './definition/stream-definition.js';
 import { streamError } from './definition/stream-errors.js';
 import { deleteStream } from './delete-stream.js';
-import type { EncodedEvents } from './events/event-codec.js';
+import { givenEvents, type EncodedEvents } from './events/event-codec.js';
 import { loadedOf } from './events/loaded-stream.js';
 import { positionOf, versionAt } from './events/event-rows.js';
 import { loadStream, type LoadResult } from './events/load-stream.js';
@@ -309,6 +309,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
       idempotencyKey,
       [events],
       () => participant.versions,
+      () => givenEvents(rows.definition, events, encoded),
     );
     const outcome = await commitParticipants({
       access: rows.access,

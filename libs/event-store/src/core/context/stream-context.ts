@@ -165,12 +165,16 @@ export class StreamContext implements Omit<StreamContextOptions, 'committed'> {
     return new StreamContext({ ...this, access, atomic, committed: this.#committed });
   }
 
-  /** The idempotency record of one call; its keys are those of the stream. */
+  /**
+   * The idempotency record of one call; its keys are those of the stream. `json`: the content as
+   * JSON text, where it need not be encoded.
+   */
   idempotencyRecord(
     rows: StreamRows,
     key: string | IdempotentCall | undefined,
     content: unknown,
     result: () => unknown,
+    json?: () => string | undefined,
   ): IdempotencyRecord | undefined {
     const idempotency = idempotencyOf(key, content);
     if (idempotency === undefined) return undefined;
@@ -178,6 +182,7 @@ export class StreamContext implements Omit<StreamContextOptions, 'committed'> {
       access: this.access,
       address: rows.idempotencyRecord(idempotencyRecordKey(idempotency.key)),
       idempotency,
+      json: typeof key === 'string' ? json?.() : undefined,
       retentionMs: this.settings.idempotencyRetentionMs,
       result,
     });

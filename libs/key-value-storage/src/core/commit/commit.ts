@@ -2,12 +2,21 @@
 import { describeExpected } from '../port/evaluate-batch.js';
 import { assertAtMost } from '../base/assert-limits.js';
 import { storageError, type StorageError } from '../base/errors.js';
+import { DeferredJson } from '../encoding/encoded-json.js';
 import { decodeKey } from '../encoding/key-encoding.js';
 import { inspect } from '../base/inspect.js';
 import { limits } from '../base/limits.js';
 import type { Key } from '../base/key.js';
 import { footprintOf } from '../port/footprint.js';
-import type { Batch, Change, Check, CommitResult, RowAddress, Version } from '../port/storage-provider.js';
+import type {
+  Batch,
+  Change,
+  Check,
+  CommitResult,
+  RowAddress,
+  StoredValue,
+  Version,
+} from '../port/storage-provider.js';
 
 export type CommittedBatch = Extract<CommitResult, { outcome: 'committed' }> & { readonly version: Version };
 export type ConflictedBatch = Extract<CommitResult, { outcome: 'conflict' }>;
@@ -36,12 +45,15 @@ function isFarBelowLimits({ checks, changes }: Batch): boolean {
   for (const { address } of checks) characters += charactersOf(address);
   for (const change of changes) {
     characters += charactersOf(change.address) + 8;
-    if (change.kind === 'put' && change.value.kind === 'json') characters += change.value.text.length;
+    if (change.kind === 'put' && change.value.kind === 'json') characters += lengthMaxOf(change.value);
     else if (change.kind === 'put' && change.value.kind === 'bytes') characters += change.value.bytes.length;
   }
   // a character takes three bytes at most
   return characters * 3 <= limits.batchBytesMax;
 }
+
+const lengthMaxOf = (value: Extract<StoredValue, { kind: 'json' }>): number =>
+  value instanceof DeferredJson ? value.lengthMax : value.text.length;
 
 const charactersOf = ({ container, entity, key }: RowAddress): number =>
   container.length + entity.length + key.length + 2;

@@ -7,11 +7,13 @@ import type { Contribution } from './commit.js';
 import { Participant, type ObservedRows, type Verdict } from './participant.js';
 import type { StorageAccess } from './storage-access.js';
 import { encodeValue, jsonOf, parseStored, reviveFrozen } from '../encoding/codec.js';
-import { sha256 } from '../encoding/sha256.js';
+import { DeferredJson } from '../encoding/encoded-json.js';
+import { isSha256Synchronous, sha256 } from '../encoding/sha256.js';
 import { storageError } from '../base/errors.js';
 import { assertWithin } from '../base/assert-limits.js';
 import { inspect } from '../base/inspect.js';
 import { isPromise } from '../base/kinds.js';
+import { limits } from '../base/limits.js';
 import { invalidOption } from '../base/options.js';
 import { rowNameOf } from '../port/row-name.js';
 import type { Address, Row } from '../port/storage-provider.js';
@@ -65,11 +67,13 @@ interface IdempotencyRecordOptions {
   readonly address: Address;
   readonly idempotency: Idempotency;
   readonly retentionMs: number;
-  /** In place of the content, where it is JSON already: it needs no encoding. */
-  readonly json?: unknown;
-  /** What a replay returns; called when the batch is sent. */
+  /** The content as JSON text, in place of that of `idempotency`: it needs no encoding. */
+  readonly json?: string | undefined;
+  /** What a replay returns; called when the batch is sent. It must not change afterwards. */
   readonly result: () => unknown;
 }
+
+const what = 'the record of an idempotency key';
 
 /** The record of one commit, as a participant of it. */
 export class IdempotencyRecord extends Participant {
@@ -77,48 +81,35 @@ export class IdempotencyRecord extends Participant {
   readonly database: string;
   readonly what = 'idempotency key';
   override readonly isRecord = true;
-  readonly subject: string;
   readonly reads: readonly Address[];
   readonly #options: IdempotencyRecordOptions;
-  /** Of the content as it is at the call. */
-  readonly #digest: string | undefined | Promise<string | undefined>;
-  #content: string | undefined;
+  readonly #digest: Digest;
 
   constructor(options: IdempotencyRecordOptions) {
     super();
+    const { json, idempotency } = options;
     this.access = options.access;
     this.database = options.address.database;
     this.reads = [options.address];
-    this.subject = `record ${rowNameOf(options.address)}`;
     this.#options = options;
-    try {
-      const { json, idempotency } = options;
-      this.#digest = json === undefined ? digestOfContent(idempotency.content) : digestOfJson(json);
-    } catch (error) {
-      this.#digest = (async () => {
-        throw error;
-      })();
-    }
-    // thrown by `prepare`
-    if (isPromise(this.#digest)) this.#digest.catch(() => undefined);
+    this.#digest = json === undefined ? Digest.ofContent(idempotency.content) : Digest.ofText(json);
+  }
+
+  get subject(): string {
+    return `record ${rowNameOf(this.#options.address)}`;
   }
 
   prepare(): Promise<void> | undefined {
-    const digest = this.#digest;
-    if (isPromise(digest)) return digest.then((content) => void (this.#content = content));
-    this.#content = digest;
-    return undefined;
+    return this.#digest.prepare();
   }
 
   contribution(): Contribution {
     const { address, retentionMs, result } = this.#options;
-    const what = 'the record of an idempotency key';
-    const answer = encodeValue(result() ?? null, () => what, { schemaVersion: 1 }).text;
-    const text = `{"content":${this.#content === undefined ? 'null' : `"${this.#content}"`},"answer":${answer}}`;
-    assertWithin('valueBytesMax', text, what);
+    const value = recordValue(result() ?? null, this.#digest);
+    if (value.lengthMax * 3 > limits.valueBytesMax) assertWithin('valueBytesMax', value.text, what);
     return {
       checks: [{ address, expected: 'absent' }],
-      changes: [{ kind: 'put', address, value: { kind: 'json', text }, ttl: retentionMs }],
+      changes: [{ kind: 'put', address, value, ttl: retentionMs }],
     };
   }
 
@@ -129,7 +120,8 @@ export class IdempotencyRecord extends Participant {
   evaluate({ rows: [row] }: ObservedRows): Verdict {
     if (row === undefined) return { outcome: 'proceed' };
     const { key } = this.#options.idempotency;
-    if (isSameContent(idempotencyRecordIn(row).content, this.#content)) return { outcome: 'replayed', row };
+    if (isSameContent(idempotencyRecordIn(row).content, this.#digest.text))
+      return { outcome: 'replayed', row };
     const message = `The idempotency key ${inspect(key)} was used for another call; a repeat must have the same content.`;
     return {
       outcome: 'reject',
@@ -137,6 +129,34 @@ export class IdempotencyRecord extends Participant {
     };
   }
 }
+
+/** Not in `contribution`: the text, once deferred, must not keep the call in memory. */
+const recordValue = (answer: unknown, digest: Digest): DeferredJson =>
+  new DeferredJson(() => {
+    const content = digest.text === undefined ? 'null' : `"${digest.text}"`;
+    return `{"content":${content},"answer":${encodeValue(answer, () => what, { schemaVersion: 1 }).text}}`;
+  }, lengthMaxOf(answer));
+
+/** The names of a record, and a digest. */
+const recordLength = 120;
+/** A number, or a truth value. */
+const plainLength = 30;
+
+/** An upper bound of the length of a record; `Infinity` for an answer of several levels. */
+function lengthMaxOf(answer: unknown): number {
+  if (typeof answer !== 'object' || answer === null) return recordLength + scalarLengthMax(answer);
+  let length = recordLength;
+  for (const [name, value] of Object.entries(answer)) length += name.length * 6 + 4 + scalarLengthMax(value);
+  return length;
+}
+
+// a character takes six characters of JSON at most
+const scalarLengthMax = (value: unknown): number =>
+  typeof value === 'string'
+    ? value.length * 6 + 2
+    : typeof value === 'object' && value !== null
+      ? Number.POSITIVE_INFINITY
+      : plainLength;
 
 /** As stored; `answer` is the result of the call. */
 interface StoredRecord {
@@ -164,10 +184,57 @@ export function isSameContent(first: string | null, now: string | undefined): bo
 }
 
 /** Change the name when the content of calls changes: other names are not compared. */
-const digestName = 'sha256-3';
+const digestName = 'sha256-4';
+
+type PendingDigest = string | undefined | Promise<string | undefined>;
+
+/** Of the content of a call, as it is when this is made. */
+class Digest {
+  /** The content as JSON text, until the digest is made of it. */
+  #json: string | undefined;
+  /** Thrown by `prepare`. */
+  #error: unknown;
+  #pending: PendingDigest;
+
+  /** Made when it is first needed, where that needs no promise. */
+  static ofText(json: string): Digest {
+    const digest = new Digest();
+    if (isSha256Synchronous) digest.#json = json;
+    else digest.#pending = digestOfJson(JSON.parse(json));
+    return digest;
+  }
+
+  /** Made now, because the caller may change the content. */
+  static ofContent(content: unknown): Digest {
+    const digest = new Digest();
+    try {
+      digest.#pending = digestOfContent(content);
+      if (isPromise(digest.#pending)) digest.#pending.catch(() => undefined);
+    } catch (error) {
+      digest.#error = error;
+    }
+    return digest;
+  }
+
+  /** `INVALID_VALUE` for content that cannot be stored. */
+  prepare(): Promise<void> | undefined {
+    if (this.#error !== undefined) throw this.#error as Error;
+    const pending = this.#pending;
+    return isPromise(pending) ? pending.then((made) => void (this.#pending = made)) : undefined;
+  }
+
+  /** After `prepare`; undefined where repeats are not compared. */
+  get text(): string | undefined {
+    if (this.#json !== undefined) {
+      this.#pending = digestOfJson(JSON.parse(this.#json));
+      this.#json = undefined;
+    }
+    return this.#pending as string | undefined;
+  }
+}
 
 /** The digest of what a repeat is compared by; `INVALID_VALUE` for what cannot be stored. */
-export function digestOfContent(content: unknown): string | undefined | Promise<string> {
+export function digestOfContent(content: unknown): PendingDigest {
   if (content === undefined) return undefined;
   const encoded = encodeValue(content, () => 'The content of an idempotent call', { schemaVersion: 1 });
   return digestOfJson(jsonOf(encoded));
@@ -187,10 +254,27 @@ function sorted(json: unknown): unknown {
   if (Array.isArray(json)) return json.map(sorted);
   const record = json as Record<string, unknown>;
   const copy: Record<string, unknown> = {};
-  for (const name of Object.keys(record).sort()) {
-    const value = sorted(record[name]);
-    if (name === '__proto__') Object.defineProperty(copy, name, { value, enumerable: true });
-    else copy[name] = value;
+  for (const name of sortedNames(record)) {
+    const value = record[name];
+    const item = typeof value === 'object' ? sorted(value) : value;
+    if (name === '__proto__') Object.defineProperty(copy, name, { value: item, enumerable: true });
+    else copy[name] = item;
   }
   return copy;
+}
+
+/** Of more names, `sort` is faster. */
+const insertedMax = 16;
+
+/** By insertion: `sort` takes three times as long for the few properties that most objects have. */
+function sortedNames(record: object): readonly string[] {
+  const names = Object.keys(record);
+  if (names.length > insertedMax) return names.sort();
+  for (let index = 1; index < names.length; index += 1) {
+    const name = names[index] as string;
+    let at = index;
+    for (; at > 0 && (names[at - 1] as string) > name; at -= 1) names[at] = names[at - 1] as string;
+    names[at] = name;
+  }
+  return names;
 }

@@ -130,7 +130,8 @@ class ParticipantCommit {
 
   constructor(batch: ParticipantBatch) {
     this.#batch = batch;
-    this.#readsFirst = batch.participants.some((each) => each.contribution() === undefined);
+    // a record always has its contribution, and makes it anew each time
+    this.#readsFirst = batch.participants.some((each) => !each.isRecord && each.contribution() === undefined);
   }
 
   async attempt(): Promise<Outcome> {

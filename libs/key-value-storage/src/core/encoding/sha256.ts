@@ -18,4 +18,7 @@ function byNode(): Sha256 | undefined {
   return hash && ((text) => hash('sha256', text, 'hex'));
 }
 
-export const sha256: Sha256 = byNode() ?? byWebCrypto;
+const byNodeOnly = byNode();
+export const sha256: Sha256 = byNodeOnly ?? byWebCrypto;
+/** Whether `sha256` returns no promise. */
+export const isSha256Synchronous = byNodeOnly !== undefined;

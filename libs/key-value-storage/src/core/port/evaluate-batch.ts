@@ -107,6 +107,14 @@ function applyChange(
     case 'put': {
       const { nextPosition } = commit;
       const position = change.feed === true && nextPosition !== undefined ? nextPosition() : undefined;
+      if (typeof change.ttl === 'number' && position === undefined)
+        return {
+          version: commit.version,
+          value: change.value,
+          updatedAt: commit.time,
+          expiresAt: commit.now + change.ttl,
+          ttlMs: change.ttl,
+        };
       if (change.ttl !== 'never')
         return {
           version: commit.version,

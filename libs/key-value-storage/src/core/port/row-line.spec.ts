@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { DeferredJson } from '../encoding/encoded-json.js';
 import { readRowLine, rowLine } from './row-line.js';
 import type { RawRow, Row, StoredValue } from './storage-provider.js';
 
@@ -102,5 +103,13 @@ describe('a row as a line', () => {
   it('is not made of a row whose value was left out', () => {
     const { row, ...address } = json('1');
     expect(() => rowLine({ ...address, row: { ...row, value: { kind: 'omitted' } } })).toThrow(TypeError);
+  });
+
+  it('has the text of a deferred value, which is made once, when it is first read', () => {
+    let made = 0;
+    const value = new DeferredJson(() => `{"made":${(made += 1)}}`, 20);
+    expect([value.lengthMax, made]).toEqual([20, 0]);
+    expect(rowLine(raw(value))).toBe(rowLine(json('{"made":1}')));
+    expect([rowLine(raw(value)), made]).toEqual([rowLine(json('{"made":1}')), 1]);
   });
 });

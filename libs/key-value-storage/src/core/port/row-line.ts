@@ -7,7 +7,7 @@
  * line exactly if they are equal.
  */
 import { fromBase64, toBase64 } from '../encoding/codec.js';
-import { EncodedJson } from '../encoding/encoded-json.js';
+import { DeferredJson, EncodedJson } from '../encoding/encoded-json.js';
 import type { RawRow, Row, RowAddress, StoredValue, Value } from './storage-provider.js';
 import { isFeedPosition } from './feed-position.js';
 import { isVersion } from './version.js';
@@ -59,7 +59,7 @@ export const quoted = (text: string): string => (plain.test(text) ? `"${text}"` 
 function valueText(value: Value, encodeBytes: (bytes: Uint8Array) => string): string {
   switch (value.kind) {
     case 'json':
-      return value instanceof EncodedJson || isOneLineOfJson(value.text)
+      return value instanceof EncodedJson || value instanceof DeferredJson || isOneLineOfJson(value.text)
         ? `"json":${value.text}`
         : `"text":${JSON.stringify(value.text)}`;
     case 'bytes':

@@ -4,7 +4,7 @@
  */
 import { isLive, type RowEffect } from '../port/evaluate-batch.js';
 import { withinPageBytes } from '../port/page-bytes.js';
-import { rowNameOf } from '../port/row-name.js';
+import { ExpiryIndex } from './expiry-index.js';
 import type { FeedIndex } from './feed-index.js';
 import { SortedMap } from './sorted-map.js';
 import type {
@@ -29,8 +29,7 @@ export class RowTable {
   #feed: TableFeed | undefined;
   /** Container → entity → key → row. */
   readonly #containers = new SortedMap<SortedMap<SortedMap<Row>>>();
-  /** Addresses of the rows that expire, by their time. */
-  readonly #expiring = new SortedMap<RowAddress>();
+  readonly #expiring = new ExpiryIndex();
   #size = 0;
   /** The rows that were looked up last: those of one batch are mostly of one entity. */
   #last: { readonly container: string; readonly entity: string; readonly rows: SortedMap<Row> } | undefined;
@@ -63,8 +62,7 @@ export class RowTable {
     const entity = this.#entity(address, row !== undefined);
     if (entity === undefined) return;
     const before = entity.get(address.key);
-    if (before?.expiresAt !== undefined && before.expiresAt !== row?.expiresAt)
-      this.#expiring.delete(expiryKey(before.expiresAt, address));
+    this.#expiring.replace(address, before, row);
     if (this.#feed !== undefined && before?.position !== row?.position)
       this.#move(this.#feed, address, before?.position, row?.position);
     if (row === undefined) {
@@ -74,8 +72,6 @@ export class RowTable {
     }
     entity.set(address.key, row);
     if (before === undefined) this.#size += 1;
-    if (row.expiresAt !== undefined && row.expiresAt !== before?.expiresAt)
-      this.#expiring.set(expiryKey(row.expiresAt, address), address);
   }
 
   scan(range: Omit<ScanRange, 'database'>, now: number): Omit<ScanPage, 'time'> {
@@ -120,7 +116,7 @@ export class RowTable {
   /** The addresses of at most `limit` rows that have expired, in the order of their expiry. */
   expired(limit: number, now: number): readonly RowAddress[] {
     const found: RowAddress[] = [];
-    for (const [, address] of this.#expiring.ascending()) {
+    for (const address of this.#expiring.ascending()) {
       if (found.length === limit || isLive(this.get(address), now)) break;
       found.push(address);
     }
@@ -205,10 +201,6 @@ export class RowTable {
     if (entities?.size === 0) this.#containers.delete(address.container);
   }
 }
-
-/** The time with leading zeros, so that it sorts as a number, then the address. */
-const expiryKey = (expiresAt: number, address: RowAddress): string =>
-  `${Math.max(0, expiresAt).toFixed(3).padStart(20, '0')}\0${rowNameOf(address)}`;
 
 /** The row with its value omitted. */
 export function withoutValue(row: Row): Row {

@@ -361,7 +361,7 @@ export class Atomic extends AtomicBatch {
       async () => ({ kind: 'put', address, value: (await encoding).stored, ttl }),
       false,
     );
-    this.#record(verb, operation, () => [rows.codec.given(key, value), ttlMs ?? null]);
+    this.#record(verb, operation, () => [JSON.parse(rows.codec.given(key, value)), ttlMs ?? null]);
     return this;
   }
 

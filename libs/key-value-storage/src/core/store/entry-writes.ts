@@ -184,7 +184,7 @@ export class EntryWrites<T, K extends Key, I> {
       verb: 'touch',
       address,
       options,
-      intent: () => ttlMs,
+      intent: String(ttlMs),
       replayed: (kept, record) => infoAgain(ownKey, kept, record),
     };
     const decide = (row: Row | undefined, time: number): Decision<EntryInfo<K>> => {
@@ -274,13 +274,11 @@ export class EntryWrites<T, K extends Key, I> {
     const rows = this.#rows;
     const encoding = encodedOrRejected(() => rows.codec.encode(key, value));
     // a repeat of work that reads and saves has read its own result
-    const intent =
-      read === undefined
-        ? () => [
-            rows.codec.given(key, value, isPromise(encoding) ? undefined : encoding),
-            options.ttlMs ?? null,
-          ]
+    const given =
+      read === undefined && typeof options.idempotencyKey === 'string'
+        ? rows.codec.given(key, value, isPromise(encoding) ? undefined : encoding)
         : undefined;
+    const intent = given && `[${given},${JSON.stringify(options.ttlMs ?? null)}]`;
     const write = this.#entryWrite(verb, address, key, options, intent);
     const kept = (encoded: Encoded<T>, row: ReadExpiry | undefined): KeptResult => ({
       ...keptValue(encoded),
@@ -341,11 +339,11 @@ export class EntryWrites<T, K extends Key, I> {
     address: Address,
     key: K,
     options: RowWrite<unknown>['options'],
-    intent?: () => unknown,
+    intent?: string,
   ): RowWrite<Entry<T, K>> {
     const replayed = async (kept: KeptResult, record: Row): Promise<Entry<T, K>> =>
       await entryAgain(this.#rows, address, key, kept, record);
-    return { verb, address, options, replayed, ...(intent && { intent }) };
+    return { verb, address, options, replayed, intent };
   }
 
   /** Of several etags, the one that the row has; `STORAGE_CONFLICT` where it has none of them. */

@@ -36,8 +36,10 @@ export interface RowWrite<R> {
   readonly verb: string;
   readonly address: Address;
   readonly options: (CallOptions & IdempotentOptions) | undefined;
-  /** The arguments that a repeat must have; left out where they cannot be compared. */
-  readonly intent?: () => unknown;
+  /**
+   * The arguments that a repeat must have, as JSON text; left out where they cannot be compared.
+   */
+  readonly intent?: string | undefined;
   /** The result of the first call. */
   readonly replayed: (kept: KeptResult, record: Row) => R | Promise<R>;
 }
@@ -70,8 +72,7 @@ export function recordOfWrite<R>(
 ): IdempotencyRecord | undefined {
   const given = options?.idempotencyKey;
   if (given === undefined) return undefined;
-  const compared = typeof given === 'string' ? intent?.() : undefined;
-  return recordOf({ access, address, verb, given, intent: compared, result: kept });
+  return recordOf({ access, address, verb, given, intent, result: kept });
 }
 
 /** Commits a write that need not read the row, in one round trip. */

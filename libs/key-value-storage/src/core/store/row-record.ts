@@ -16,20 +16,20 @@ interface KeyedCall {
   /** Compared too: the result of one verb is no result of another. */
   readonly verb: string;
   readonly given: string | IdempotentCall;
-  /** The arguments of the caller, as JSON. */
-  readonly intent: unknown;
+  /** The arguments of the caller, as JSON text; undefined where they are not compared. */
+  readonly intent: string | undefined;
   /** What a repeat returns; called when the batch is sent. */
   readonly result: () => unknown;
 }
 
 /** Errors as of the option `idempotencyKey`. */
 export function recordOf({ access, address, verb, given, intent, result }: KeyedCall): IdempotencyRecord {
-  const { key, content } = idempotencyOf(given, intent) as NonNullable<ReturnType<typeof idempotencyOf>>;
+  const { key, content } = idempotencyOf(given) as NonNullable<ReturnType<typeof idempotencyOf>>;
   return new IdempotencyRecord({
     access,
     address: recordAddress(address, key),
     idempotency: { key, content: [verb, content ?? null] },
-    ...(typeof given === 'string' && { json: [verb, content ?? null] }),
+    json: typeof given === 'string' ? `["${verb}",${intent ?? 'null'}]` : undefined,
     retentionMs: defaultIdempotencyRetentionMs,
     result,
   });

@@ -139,8 +139,10 @@ export class StateRows<T, K extends Key = Key> implements DefinitionRows<Entry<T
       indexed === undefined || own.changes.length === 0
         ? await commitParticipants(batch)
         : await commitIndexedParticipants(batch, this.#indexedRows(indexed, own, single, row));
+    if (outcome.outcome === 'replayed') return outcome;
+    const { time, version, rows, position } = outcome;
     // the change of the record is the first one
-    return outcome.outcome === 'committed' ? { ...outcome, rows: outcome.rows.slice(1) } : outcome;
+    return { outcome: 'committed', time, version, rows: rows.slice(1), position };
   }
 
   #indexedRows(

@@ -82,7 +82,7 @@ export class TypedCounterStore<N extends number | bigint, K extends Key = Key> e
       await access.commit(database, own, options);
       return;
     }
-    const record = recordOf({ access, address, verb: 'reset', given, intent: null, result: () => null });
+    const record = recordOf({ access, address, verb: 'reset', given, intent: undefined, result: () => null });
     await commitParticipants({ access, database, own, participants: [record], signal: options?.signal });
   }
 
@@ -139,7 +139,7 @@ export class TypedCounterStore<N extends number | bigint, K extends Key = Key> e
       address,
       verb,
       given: options.idempotencyKey as string | IdempotentCall,
-      intent: [operand.toString(), options.ttlMs ?? null],
+      intent: `["${operand}",${JSON.stringify(options.ttlMs ?? null)}]`,
       result: () => (counted.number === undefined ? null : rows.valueOf(address, counted.number)),
     });
     const outcome = await commitParticipants({

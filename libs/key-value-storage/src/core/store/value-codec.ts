@@ -6,7 +6,6 @@ import {
   copyProperties,
   encodeValue,
   invalidValue,
-  jsonOf,
   mayHoldTags,
   parseStored,
   reviveFrozen,
@@ -56,15 +55,15 @@ export class ValueCodec<T> {
   }
 
   /**
-   * A value as JSON, for the comparison of repeats: as it was given, before the schema adds to it,
-   * because a new default must not refuse a repeat. `encoded`: where it is at hand, and says the
-   * same, the value is not encoded twice.
+   * A value as JSON text, for the comparison of repeats: as it was given, before the schema adds to
+   * it, because a new default must not refuse a repeat. `encoded`: where it is at hand, and says
+   * the same, the value is not encoded twice.
    */
-  given(key: Key, value: unknown, encoded?: Encoded<T>): unknown {
+  given(key: Key, value: unknown, encoded?: Encoded<T>): string {
     const { prototype, schema, schemaVersion } = this.#state;
     if (encoded?.stored.kind === 'json' && schema === undefined && schemaVersion === 1)
-      return jsonOf({ text: encoded.stored.text, value: encoded.value });
-    return jsonOf(encodeValue(value, () => this.#name(key), { prototype, schemaVersion: 1 }));
+      return encoded.stored.text;
+    return encodeValue(value, () => this.#name(key), { prototype, schemaVersion: 1 }).text;
   }
 
   #valueOf(key: Key, result: StandardSchemaV1.Result<unknown>): unknown {
