@@ -1,36 +1,38 @@
 /**
  * Crashes of the server, its connections and the network, while fifty callers work. Every
  * acknowledged write must be stored once, no batch may be incomplete, callers must receive the
- * right codes, and the open storage must recover.
+ * right codes, and the open storage must recover. A dump of another server is restored here too.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { EventStore, ProjectionRunner } from '@kvent/event-store/core';
 import { openStorage, type KeyValueStorage } from '@kvent/key-value-storage/core';
 import { PostgresProvider } from '@kvent/key-value-postgres';
-import { asAdmin } from '../postgres/databases.js';
+import { asAdmin, freshDatabase } from '../postgres/databases.js';
 import { Proxy } from '../postgres/proxy.js';
 import { PostgresServer } from '../postgres/server.js';
+import { until } from '../postgres/until.js';
 import { Ledger, valueMarks } from './postgres-ledger.js';
+import { compareTotals, openAt, runnerOptions, Sales, sell, totalsByProduct } from './projections-work.js';
+import { dumpAndRestore, nextTransaction, passTransactions } from './restored-dump.js';
 import { seededRandom, seedOfRun, withSeed } from './seeded-random.js';
 
 const rounds = 3;
 let databases = 0;
 
+let server: PostgresServer;
+beforeAll(async () => {
+  server = await PostgresServer.create();
+});
+afterAll(() => server[Symbol.asyncDispose]());
+
 describe('a storage on Postgres with fifty callers', () => {
-  let server: PostgresServer;
   let proxy: Proxy;
   let storage: KeyValueStorage;
   let ledger: Ledger;
-  beforeAll(async () => {
-    server = await PostgresServer.create();
-  });
-  afterAll(() => server[Symbol.asyncDispose]());
   beforeEach(async () => {
     proxy = await Proxy.before(server);
-    const name = `faults_${(databases += 1)}`;
-    await asAdmin(server.url(), (client) => client.query(`create database ${name}`));
-    storage = await openStorage(
-      new PostgresProvider({ url: proxy.url(server.url(name)), requestTimeoutMs: 10_000 }),
-    );
+    const url = proxy.url(await newDatabase());
+    storage = await openStorage(new PostgresProvider({ url, requestTimeoutMs: 10_000 }));
     ledger = new Ledger(storage);
   });
   afterEach(async () => {
@@ -98,3 +100,65 @@ describe('a storage on Postgres with fifty callers', () => {
     expect(ledger.failures.map(({ code }) => code)).toContain('STORAGE_OUTCOME_UNKNOWN');
   });
 });
+
+describe('a dump that is restored into another server, whose transactions have lower ids', () => {
+  it('has the feed of before: a reader and a projection go on, miss nothing, and have nothing twice', async () => {
+    await using source = await freshDatabase();
+    const target = await newDatabase();
+    const random = seededRandom(seedOfRun());
+    const projection = totalsByProduct();
+    const read: string[] = [];
+    let after: string | undefined;
+    let last = '';
+    const readOn = async (storage: KeyValueStorage): Promise<void> => {
+      const eventStore = new EventStore(storage);
+      await until('everything is read', async () => {
+        const page = await eventStore.readFeed({ streams: [Sales], tenants: 'all', after });
+        for (const { id, position } of page.events) {
+          expect(position > last).toBe(true);
+          last = position;
+          read.push(id);
+        }
+        after = page.next;
+        return page.upToDate && page.heldBackMs === undefined;
+      });
+    };
+    const projectOn = async (storage: KeyValueStorage, expected: number): Promise<void> => {
+      const runner = new ProjectionRunner(storage, projection, runnerOptions);
+      await runner.start();
+      await runner.whenCaughtUp({ timeoutMs: 600_000 });
+      expect(await compareTotals(storage, runner)).toBe(expected);
+      await runner.stop();
+    };
+    {
+      await using storage = await openAt(source.url);
+      await sell(storage, random, 40);
+      await projectOn(storage, 40);
+      // what others do on this server moves its horizon, and no event comes
+      await passTransactions(source.url, (await nextTransaction(server.url())) + 20_000n);
+      await readOn(storage);
+      await projectOn(storage, 40);
+    }
+    await dumpAndRestore(source.url, target);
+    {
+      await using storage = await openAt(target);
+      await sell(storage, random, 40);
+      await readOn(storage);
+      await projectOn(storage, 80);
+    }
+    // the base is stored; a dump back has lower ids than the base
+    await using again = await freshDatabase();
+    await dumpAndRestore(target, again.url);
+    await using storage = await openAt(again.url);
+    await sell(storage, random, 40);
+    await readOn(storage);
+    await projectOn(storage, 120);
+    expect([read.length, new Set(read).size]).toEqual([120, 120]);
+  });
+});
+
+async function newDatabase(): Promise<string> {
+  const name = `faults_${(databases += 1)}`;
+  await asAdmin(server.url(), (client) => client.query(`create database ${name}`));
+  return server.url(name);
+}

@@ -1,6 +1,5 @@
 /** The feed of a table: its pages, and what `open` does for it. */
 import {
-  feedPositionOf,
   feedStart,
   limits,
   partsOfPosition,
@@ -22,7 +21,6 @@ import {
 import { TextArray } from '../sql/array-parameters.js';
 import { milliseconds, type Dialect, type Statement } from '../sql/statement.js';
 
-const sequenceMax = 2n ** 63n - 1n;
 /**
  * Events that get their positions in one statement, and the number after which progress is
  * reported.
@@ -65,7 +63,7 @@ export class FeedReader {
 
 /** The line without a version is about the page. */
 function decodePage(lines: readonly Columns[], after: FeedPosition, limit: number): FeedPage {
-  const [time, horizon, visited, held, heldTo] = lines.find((line) => line[6] === null) ?? [];
+  const [time, lastRow, visited, held, heldTo] = lines.find((line) => line[6] === null) ?? [];
   const found = lines.filter((line) => line[6] !== null).map(entryOf);
   const entries = withinFeedPage(found);
   const page = {
@@ -78,7 +76,7 @@ function decodePage(lines: readonly Columns[], after: FeedPosition, limit: numbe
   if (limit > 0 && last !== undefined && (entries.length < found.length || found.length === limit))
     return { ...page, next: last, upToDate: false };
   if (typeof visited === 'string') return { ...page, next: decodePosition(visited), upToDate: false };
-  const end = feedPositionOf(BigInt(horizon as string) - 1n, sequenceMax);
+  const end = typeof lastRow === 'string' ? decodePosition(lastRow) : feedStart;
   return { ...page, next: end > after ? end : after, upToDate: true };
 }
 

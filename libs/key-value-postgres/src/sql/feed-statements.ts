@@ -33,13 +33,14 @@ from (select pg_catalog.pg_current_snapshot() s) s`;
  * The highest number of a transaction in the feed: the last row of the index. For `exists (…)` of a
  * row above a number, the planner reads the whole table.
  */
-const highest = ({ table }: Dialect, columns = 'feed_transaction'): string =>
-  `select ${columns} from ${table.quoted} where feed_sequence is not null order by feed_transaction desc, feed_sequence desc limit 1`;
+const highest = ({ table }: Dialect, columns = 'feed_transaction', where = ''): string =>
+  `select ${columns} from ${table.quoted} where feed_sequence is not null${where} order by feed_transaction desc, feed_sequence desc limit 1`;
 
 /**
  * A page behind ($1, $2), of at most $3 rows, with one line before its rows: the time, the last
- * position that was visited, whether the horizon was reached, since when rows are held back, and
- * the last of them.
+ * position below the horizon, the last that was visited if the horizon was not reached, since when
+ * rows are held back, and the last of them. The end of the feed is a row, and not the horizon: a
+ * restored dump begins above its last row, and may begin below a horizon that a reader has stored.
  * `$4`, `$5`: databases and containers, where they are given.
  */
 export function readFeedPage(dialect: Dialect, { databases, containers }: FeedRequest): Statement {
@@ -64,12 +65,13 @@ export function readFeedPage(dialect: Dialect, { databases, containers }: FeedRe
     order,
     { bytesMax: limits.feedPageBytesMax },
   );
+  const end = highest(dialect, position, ` and feed_transaction ${lt} (select hor from h)`);
   const isHeld = `(${highest(dialect)}) ${ge} (select hor from h)`;
   const names = Array.from({ length: 10 }, (_, index) => `c${index + 1}`);
   return statement(
     `feed_${filters.join('_')}`,
     `with h as materialized (${horizon(dialect)}), p as materialized (select * from (${page}) d(${names.join(', ')}))
-select (${epochMs(now)})::pg_catalog.text, (select hor from h)::pg_catalog.text,
+select (${epochMs(now)})::pg_catalog.text, (${end}),
   case when (select pg_catalog.count(*) from p) ${lt} $3::pg_catalog.int4 then (select ${position} from (
     select ${order} from ${table} where ${behind} offset ${visitedMax - 1} limit 1) l) end,
   case when ${isHeld} then (${epochMs('pg_catalog.clock_timestamp()')} ${minus} ${since})::pg_catalog.text end,

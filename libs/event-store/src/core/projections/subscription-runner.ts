@@ -467,10 +467,13 @@ export abstract class SubscriptionRunner {
     const [lowest] = partitions.map((each) => each.position ?? feedStart).toSorted();
     if (lowest !== undefined && lowest >= position) return true;
     // a reader moves when events come, so the end of the feed may be after its position
-    const { entries, next } = await this.#source.page(lowest, 1, signal);
+    const { entries, ...page } = await this.#source.page(lowest, 1, signal);
     const [first] = entries;
-    // the feed may end before the position: an open transaction holds it back
-    return first === undefined ? next >= position : first.position > position;
+    if (first !== undefined) return first.position > position;
+    if (page.next >= position) return true;
+    // it ends before the position of an event that is held back, or has left the feed
+    const isHeldBack = page.heldBackMs !== undefined && position <= (page.heldBackTo ?? position);
+    return page.upToDate && !isHeldBack;
   }
 
   /** Of each partition: what its reader here says, else what its reader has stored. */
