@@ -28,6 +28,15 @@ const Orders = defineStream('order', {
 });
 const placed = (n: number) => [{ type: 'placed', data: { n } }] as const;
 
+const LastOrder = defineState<{ readonly n: number }>('last-order');
+const byStream = defineProjection('last-order', {
+  streams: [Orders],
+  into: LastOrder,
+  key: ({ stream }) => stream,
+  initial: () => ({ n: 0 }),
+  evolve: (_, { data }) => data,
+});
+
 let database: FreshDatabase;
 let source: DataSource;
 beforeAll(async () => {
@@ -161,14 +170,6 @@ describe('the feed', () => {
   });
 
   it('has not reached, for a projection, what an open transaction holds back', async () => {
-    const LastOrder = defineState<{ readonly n: number }>('last-order');
-    const byStream = defineProjection('last-order', {
-      streams: [Orders],
-      into: LastOrder,
-      key: ({ stream }) => stream,
-      initial: () => ({ n: 0 }),
-      evolve: (_, { data }) => data,
-    });
     await withEvents('awaited', async ({ storage, orders }) => {
       const projection = new ProjectionRunner(storage, byStream);
       const runner = source.createQueryRunner();
@@ -191,6 +192,21 @@ describe('the feed', () => {
         await runner.release();
         await projection.stop();
       }
+    });
+  });
+
+  it('has reached, for a projection, the position of an event that has left the feed', async () => {
+    await withEvents('gone', async ({ storage, orders }) => {
+      const projection = new ProjectionRunner(storage, byStream);
+      await projection.start();
+      await orders.append('a', placed(1), { expectedVersion: 0 });
+      await projection.whenCaughtUp({ timeoutMs: 600_000 });
+      await projection.stop();
+      const { position } = await orders.append('a', placed(2), { expectedVersion: 1 });
+      await asAdmin(database.url, (client) =>
+        client.query("delete from gone.row where entity = 'a' and feed_sequence is not null"),
+      );
+      await new ProjectionRunner(storage, byStream).whenCaughtUp({ position, timeoutMs: 600_000 });
     });
   });
 
