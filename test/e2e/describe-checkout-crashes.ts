@@ -44,6 +44,7 @@ export function describeCheckoutCrashes(): void {
       await shoppers.assertConsistent(second.client);
       await assertPayable(acme, order);
       await assertMails(second.client.as('market'), mails);
+      await assertMailHealth(second.client);
       expect(await second.kill('SIGTERM')).toMatchObject({ code: 0 });
       await using kept = await openStorage(place.openProvider());
       await shoppers.assertBooks(kept);
@@ -70,6 +71,17 @@ async function assertMails(market: Client, folder: string): Promise<void> {
     return mailed.length >= ordered.length;
   });
   expect([...mailed].sort()).toEqual(ordered);
+}
+
+/** The partitions of the killed process are read too. */
+async function assertMailHealth(client: Client): Promise<void> {
+  await until('the mails are caught up', async () => {
+    const { body } = await client.get('/reports/health');
+    const { reactions } = body as { reactions: { lag: { events: number } }[] };
+    const [mails] = reactions;
+    expect(mails).toMatchObject({ reaction: 'order-mails', parked: 0 });
+    return mails?.lag.events === 0;
+  });
 }
 
 /** An order whose payment stays in progress until the shop is killed. */

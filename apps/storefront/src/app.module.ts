@@ -12,7 +12,6 @@ import { HealthController } from './health/health.controller.js';
 import { CloseOnShutdown } from './http/close-on-shutdown.js';
 import { LiveController } from './live/live.controller.js';
 import { LiveModule } from './live/live.module.js';
-import { MailModule } from './mail/mail.module.js';
 import type { BankTransport } from './orders/bank.js';
 import { OrdersController } from './orders/orders.controller.js';
 import { OrdersModule } from './orders/orders.module.js';
@@ -40,7 +39,7 @@ interface AppOptions {
 }
 
 @Module({
-  imports: [TenantsModule, CatalogueModule, CartsModule, StockModule, LiveModule, ReportsModule],
+  imports: [TenantsModule, CatalogueModule, CartsModule, StockModule, LiveModule],
   controllers: [WelcomeController, HealthController],
 })
 export class AppModule implements NestModule {
@@ -60,7 +59,7 @@ export class AppModule implements NestModule {
         EventStoreModule.forRoot({ metadata: eventMetadata }),
         AccessModule.with(adminKey),
         OrdersModule.with(transport),
-        ...(mails === undefined ? [] : [MailModule.to(mails)]),
+        ReportsModule.with(mails),
       ],
       providers: [{ provide: chosenStorageToken, useValue: storage }, CloseOnShutdown],
     };

@@ -1,7 +1,8 @@
-import { Module } from '@nestjs/common';
+import { Module, type DynamicModule } from '@nestjs/common';
 import { ProjectionsModule } from '@kvent/event-store';
 import { KeyValueStorageModule } from '@kvent/key-value-storage';
-import { ProjectionsController } from './projections.controller.js';
+import { MailModule } from '../mail/mail.module.js';
+import { ReportsHealthController } from './reports-health.controller.js';
 import { SalesController } from './sales.controller.js';
 import { DaySales, ProductSales, SalesByDay } from './sales.js';
 import { SalesService } from './sales.service.js';
@@ -11,7 +12,12 @@ import { SalesService } from './sales.service.js';
     KeyValueStorageModule.forFeature([DaySales, ProductSales]),
     ProjectionsModule.forFeature([SalesByDay], { onError: 'park', leaseTtlMs: 5_000 }),
   ],
-  controllers: [SalesController, ProjectionsController],
+  controllers: [SalesController, ReportsHealthController],
   providers: [SalesService],
 })
-export class ReportsModule {}
+export class ReportsModule {
+  /** With the folder of the mails, if there is one: their reaction is a part of the health. */
+  static with(mails: string | undefined): DynamicModule {
+    return { module: ReportsModule, imports: mails === undefined ? [] : [MailModule.to(mails)] };
+  }
+}

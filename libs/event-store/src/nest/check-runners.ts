@@ -25,11 +25,11 @@ export interface ProjectionsHealthOptions {
   readonly timeoutMs?: number | undefined;
 }
 
-interface Health {
+export interface Health {
   readonly partitions: readonly PartitionHealth[];
 }
 
-interface CheckedRunner<H extends Health> {
+export interface CheckedRunner<H extends Health> {
   health(): H;
   lag(options: { readonly signal: AbortSignal }): Promise<ProjectionLag>;
   countParked(options: { readonly signal: AbortSignal }): Promise<number>;

@@ -1,12 +1,8 @@
-import { Inject, Injectable } from '@nestjs/common';
-import { ModulesContainer } from '@nestjs/core';
-import type { ReactionRunner } from '../core/reactions/reaction-runner.js';
-import {
-  checkRunners,
-  runnersOfApplication,
-  type ProjectionsHealthOptions,
-  type RunnerCheck,
-} from './check-runners.js';
+import { Injectable } from '@nestjs/common';
+import type { ModulesContainer } from '@nestjs/core';
+import type { ReactionHealth, ReactionRunner } from '../core/reactions/reaction-runner.js';
+import { runnersOfApplication, type RunnerCheck } from './check-runners.js';
+import { RunnersHealthIndicator, type RunnersCheck } from './runners-health.indicator.js';
 
 /** The health of one reaction. `code` is the reason when its lag cannot be read. */
 export interface ReactionCheck extends RunnerCheck {
@@ -14,41 +10,24 @@ export interface ReactionCheck extends RunnerCheck {
 }
 
 /** The result of an indicator for Terminus. */
-export type ReactionsCheck<Key extends string> = Record<
-  Key,
-  { readonly status: RunnerCheck['status']; readonly reactions: readonly ReactionCheck[] }
->;
+export type ReactionsCheck<Key extends string> = RunnersCheck<Key, 'reactions', ReactionCheck>;
 
 export const reactionRunners = runnersOfApplication<ReactionRunner>('reactions');
 
-/**
- * A health indicator for Terminus 12, of all reactions of the application: `this.health.check([()
- * => this.reactions.isHealthy('reactions')])`. It names no tenant and no reason, because health
- * checks are often public: `health()` of a runner has them. It does not load Terminus. Terminus 11
- * has no 'degraded', and leaves it out.
- */
+/** Of all reactions: `this.health.check([() => this.reactions.isHealthy('reactions')])`. */
 @Injectable()
-export class ReactionsHealthIndicator {
-  readonly #modules: ModulesContainer;
+export class ReactionsHealthIndicator extends RunnersHealthIndicator<
+  'reactions',
+  ReactionHealth,
+  ReactionCheck
+> {
+  protected readonly kind = 'reactions';
 
-  constructor(@Inject(ModulesContainer) modules: ModulesContainer) {
-    this.#modules = modules;
+  protected runnersOf(modules: ModulesContainer) {
+    return reactionRunners(modules);
   }
 
-  /**
-   * 'degraded': the lag is above `maxLagMs`, a tenant is stopped at an event, or a stream is
-   * parked. 'down': a partition cannot be read, its runner has ended, or the lag cannot be read
-   * within `timeoutMs`. Never rejects for one of these. `INVALID_OPTION`, `OUT_OF_RANGE`.
-   */
-  async isHealthy<Key extends string>(
-    key: Key,
-    options: ProjectionsHealthOptions = {},
-  ): Promise<ReactionsCheck<Key>> {
-    const { status, checks: reactions } = await checkRunners(
-      reactionRunners(this.#modules),
-      ({ reaction }) => ({ reaction }),
-      options,
-    );
-    return { [key]: { status, reactions } } as unknown as ReactionsCheck<Key>;
+  protected named({ reaction }: ReactionHealth) {
+    return { reaction };
   }
 }
