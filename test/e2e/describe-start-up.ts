@@ -48,7 +48,7 @@ function starts(): void {
   });
 
   it('opens two demo shops on files in ./data, and prints commands that work', async () => {
-    await using shop = await ShopProcess.open({ cwd });
+    await using shop = await ShopProcess.open({ cwd, program: 'modules' });
     expect(shop.printed).toBe(openingLines(shop.port));
     expect(existsSync(join(cwd, ownDirectory))).toBe(true);
     expect((await shop.client.get('/tenants')).body).toEqual({
@@ -165,7 +165,7 @@ function restarts(): void {
       await using place = await storage.create();
       const options: StartOptions = { cwd, storage: place.setting, env: { STOREFRONT_HTTP: storage.http } };
       const load = new Load();
-      await using first = await ShopProcess.open(options);
+      await using first = await ShopProcess.open({ ...options, program: 'modules' });
       expect(first.printed).toContain(
         `storage: ${descriptionOf(place.setting)} (durable, any number of processes)\n`,
       );

@@ -1,13 +1,30 @@
-/** The shop as users start it: `node apps/storefront/dist/main.js`. */
-import { spawn, type ChildProcessByStdio } from 'node:child_process';
+/** The shop as a process. */
+import { execFile, spawn, type ChildProcessByStdio } from 'node:child_process';
 import type { Readable } from 'node:stream';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { onceInRun } from '../packaging/once-in-run.js';
 import { Client } from './client.js';
 
 const root = join(import.meta.dirname, '../..');
-const main = join(root, 'apps/storefront/dist/main.js');
+const programs = {
+  /** As users start it. */
+  modules: join(root, 'apps/storefront/dist/main.js'),
+  /** The same as one file, which starts in half of the CPU time: `bundle-shop.mjs`. */
+  bundle: join(root, 'apps/storefront/dist/bundle.mjs'),
+} as const;
+
+/** Makes the bundle of the shop that was built, once in a run of tests. */
+export async function bundleShop(): Promise<void> {
+  await onceInRun('bundle-shop', async () => {
+    await promisify(execFile)(process.execPath, [join(root, 'test/e2e/bundle-shop.mjs'), programs.bundle]);
+    return true;
+  });
+}
 
 export interface StartOptions {
+  /** @default 'bundle' */
+  readonly program?: keyof typeof programs;
   /** STOREFRONT_STORAGE. @default not set */
   readonly storage?: string;
   /** @default any free port */
@@ -30,12 +47,12 @@ export class ShopProcess implements AsyncDisposable {
   #stderr = '';
   #onStdout: () => void = () => undefined;
 
-  constructor({ storage, port = 0, args = [], cwd = root, env = {} }: StartOptions) {
+  constructor({ program = 'bundle', storage, port = 0, args = [], cwd = root, env = {} }: StartOptions) {
     const inherited = Object.entries(process.env).filter(
       ([name]) => !/^(PORT|LOG|STOREFRONT_|KVENT_|NODE_OPTIONS)/.test(name),
     );
     const own = { PORT: String(port), ...(storage !== undefined && { STOREFRONT_STORAGE: storage }), ...env };
-    this.#child = spawn(process.execPath, [main, ...args], {
+    this.#child = spawn(process.execPath, [programs[program], ...args], {
       cwd,
       env: { ...Object.fromEntries(inherited), ...own },
       stdio: ['ignore', 'pipe', 'pipe'],
