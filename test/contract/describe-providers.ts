@@ -3,19 +3,23 @@ import { describe, expect, test } from '@jest/globals';
 import {
   abilitiesOf,
   applies,
+  clauses,
   describeStorageProvider,
   capabilities,
   type Capability,
+  type Clause,
+  type StoreClause,
 } from '@kvent/key-value-storage/testing';
 import type { ListedProvider } from '../providers.js';
 
+const ofPort: ReadonlySet<unknown> = new Set(clauses);
+
 export function describeProviders(providers: readonly ListedProvider[]): void {
-  for (const { name, lacks, ...provider } of providers) {
-    describeStorageProvider(
-      name,
-      { ...provider, only: ({ capability }) => capability === undefined || !lacks.includes(capability) },
-      { describe, it: test },
-    );
+  for (const { name, lacks, portOnly, ...provider } of providers) {
+    const only = (clause: Clause | StoreClause): boolean =>
+      (clause.capability === undefined || !lacks.includes(clause.capability)) &&
+      (portOnly === undefined || ofPort.has(clause));
+    describeStorageProvider(name, { ...provider, only }, { describe, it: test });
 
     // Without this, a lost feature would silently skip its clauses.
     test(`${name} has every capability except: ${lacks.join(', ')}`, async () => {
