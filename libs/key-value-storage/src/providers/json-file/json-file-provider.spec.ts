@@ -376,15 +376,36 @@ describe('compaction', () => {
 
   it('creates a journal, names it in the old one, writes the snapshot, and only then removes older files', async () => {
     const store = await open({ ...small, compaction: { ratio: 1, minimumBytes: 1 } });
+    await commit(store, batch([put('a')]));
     bench.disk.calls = [];
     await commit(store, batch([put('a')]));
     await until(() => bench.disk.calls.includes('remove journal-1.jsonl'));
-    expect(bench.disk.calls.slice(9)).toEqual(
+    expect(bench.disk.calls.slice(2)).toEqual(
       newGeneration(2)
         .toSpliced(4, 0, 'write journal-1.jsonl', 'sync journal-1.jsonl')
         .concat('remove journal-1.jsonl'),
     );
-    expect(readFileSync(join(bench.root, 'tenant.acme', 'snapshot-2.json'), 'utf8')).toContain('"upTo":1,');
+    expect(readFileSync(join(bench.root, 'tenant.acme', 'snapshot-2.json'), 'utf8')).toContain('"upTo":2,');
+  });
+
+  it('is not due while rows are new, and is once as many were replaced, by an earlier process too', async () => {
+    const never = { compaction: { ratio: 1, minimumBytes: Number.MAX_SAFE_INTEGER } };
+    const keys = Array.from({ length: 40 }, (_, index) => `k${index}`);
+    const store = await open(small);
+    for (const key of keys) await commit(store, batch([put(key, 'x'.repeat(200))]));
+    await store.close();
+    expect(files()).toEqual(['journal-1.jsonl']);
+    const again = await open(never);
+    for (const key of keys) await commit(again, batch([put(key, 'y'.repeat(200))]));
+    await again.close();
+    expect(files()).toEqual(['journal-1.jsonl', 'journal-2.jsonl']);
+    const last = await open(small);
+    bench.disk.calls = [];
+    await commit(last, batch([put('new')]));
+    await until(() => bench.disk.calls.includes('remove journal-2.jsonl'));
+    expect(files()).toContain('snapshot-4.json');
+    expect(await exported(last)).toHaveLength(41);
+    await last.close();
   });
 
   it('loses nothing while commits go on, and keeps one snapshot and one journal', async () => {

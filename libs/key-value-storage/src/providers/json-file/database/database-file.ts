@@ -17,6 +17,7 @@ import { CommitQueue, type Evaluate } from './commit-queue.js';
 import { compact } from './compaction.js';
 import { outcomeUnknown, reasonOf, synced, SyncFailure, unavailable } from '../disk/disk-errors.js';
 import { directoryOf } from '../disk/file-name.js';
+import { applyEffects, FileSizes } from './file-sizes.js';
 import { FrozenView } from '../../../core/providers/frozen-view.js';
 import type { ExportPart } from '../../../core/port/storage-provider.js';
 import { JournalFile } from './journal-file.js';
@@ -63,10 +64,7 @@ export class DatabaseFile implements JournalHolder {
    * the journal gets no end mark.
    */
   #directoryUncertain = false;
-  #snapshotBytes: number;
-  /** Bytes in the journals after the snapshot, without the current one. */
-  #journalBytes: number;
-  #retryBytes = 0;
+  readonly #sizes: FileSizes;
   /** Positions whose rows may or may not be on disk: they hold back the feed. */
   #uncertain: GroupPositions | undefined;
 
@@ -80,8 +78,7 @@ export class DatabaseFile implements JournalHolder {
     this.#generation = recovered?.generation ?? 0;
     this.#onDisk = this.#noted = recovered?.last ?? 0;
     this.#latest = recovered?.time ?? { time: Number.NEGATIVE_INFINITY, wall: Number.NEGATIVE_INFINITY };
-    this.#snapshotBytes = recovered?.snapshotBytes ?? 0;
-    this.#journalBytes = recovered?.journalBytes ?? 0;
+    this.#sizes = new FileSizes(recovered);
   }
 
   /** Whether it has a directory. */
@@ -163,7 +160,7 @@ export class DatabaseFile implements JournalHolder {
     const journal = this.#journal;
     if (journal !== undefined) {
       this.#journal = undefined;
-      this.#journalBytes += journal.bytes;
+      this.#sizes.closedJournal(journal.bytes);
       try {
         await this.#writeEnd(journal);
       } catch (error) {
@@ -307,7 +304,7 @@ export class DatabaseFile implements JournalHolder {
     this.#onDisk = group.last;
     if (group.latest.time >= this.#latest.time) this.#latest = group.latest;
     for (const view of this.#views) for (const { address } of group.effects) view.preserve(address);
-    this.table.apply(group.effects);
+    this.#sizes.leftGarbage(applyEffects(this.table, group.effects));
     group.positions.end('stored');
     this.context.hints.committed(this.name, group.effects);
   }
@@ -401,20 +398,18 @@ export class DatabaseFile implements JournalHolder {
   }
 
   #compactIfDue(): void {
-    const journalBytes = this.#journalBytes + (this.#journal?.bytes ?? 0);
-    const { ratio, minimumBytes } = this.context.compaction;
     if (this.#compacting !== undefined || this.#stopping || this.#failure !== undefined) return;
-    if (journalBytes < Math.max(minimumBytes, this.#snapshotBytes * ratio, this.#retryBytes)) return;
+    const current = this.#journal?.bytes ?? 0;
+    if (!this.#sizes.isDue(current, this.context.compaction)) return;
     this.#compacting = this.#compact().then(
       () => {
         this.#compacting = undefined;
-        this.#retryBytes = 0;
         this.#afterCompaction();
       },
       (error: unknown) => {
         this.#compacting = undefined;
         this.#directoryUncertain ||= error instanceof SyncFailure;
-        this.#retryBytes = this.#directoryUncertain ? Number.POSITIVE_INFINITY : journalBytes * 2;
+        this.#sizes.failedToCompact(current, !this.#directoryUncertain);
         if (!this.#stopping)
           this.context.warn(
             `${this.directory} could not be compacted: ${reasonOf(error)}. Its journals are kept, and commits continue.`,
@@ -484,12 +479,12 @@ export class DatabaseFile implements JournalHolder {
 
   /** The length of the snapshot and of all journals. */
   get #bytes(): number {
-    return this.#snapshotBytes + this.#journalBytes + (this.#journal?.bytes ?? 0);
+    return this.#sizes.total(this.#journal?.bytes ?? 0);
   }
 
   /** Starts a new generation whose snapshot contains all rows at this moment. */
   async #compact(): Promise<void> {
-    this.#snapshotBytes = await compact(this, this.#generation + 1, () => {
+    const snapshotBytes = await compact(this, this.#generation + 1, () => {
       if (this.#stopping || this.#failure !== undefined)
         throw storageError(
           'STORAGE_UNAVAILABLE',
@@ -497,7 +492,7 @@ export class DatabaseFile implements JournalHolder {
           {},
         );
     });
-    this.#journalBytes = 0;
+    this.#sizes.compacted(snapshotBytes);
   }
 
   switchTo(journal: JournalFile): Promise<GenerationStart> {
@@ -522,7 +517,8 @@ export class DatabaseFile implements JournalHolder {
       throw error;
     }
     await before?.close().catch(() => undefined);
-    this.#journalBytes += before?.bytes ?? 0;
+    this.#sizes.closedJournal(before?.bytes ?? 0);
+    this.#sizes.beganGeneration();
     this.#journal = journal;
     this.#generation = journal.generation;
     resolve({ view: this.freeze(), upTo: this.#onDisk, time: this.#latest });

@@ -26,9 +26,10 @@ import {
 import { generationsOf, journalName, snapshotName, type Generations } from '../format/layout.js';
 import { readLines } from '../disk/line-reader.js';
 import { intactLineWithin } from '../format/sealed-line.js';
+import { applyEffects, type RecoveredSizes } from './file-sizes.js';
 import { readSnapshot } from './snapshot-file.js';
 
-export interface RecoveredDatabase {
+export interface RecoveredDatabase extends RecoveredSizes {
   readonly table: RowTable;
   /** The number of the last commit. */
   readonly last: number;
@@ -36,8 +37,6 @@ export interface RecoveredDatabase {
   readonly time: StoredTime;
   /** The newest generation with a file. */
   readonly generation: number;
-  readonly snapshotBytes: number;
-  readonly journalBytes: number;
   /** Whether it ends with an end mark: its owner closed it. */
   readonly closed: boolean;
   readonly warnings: readonly string[];
@@ -136,6 +135,7 @@ class DatabaseReader {
   #time: StoredTime = { time: Number.NEGATIVE_INFINITY, wall: Number.NEGATIVE_INFINITY };
   #snapshotBytes = 0;
   #journalBytes = 0;
+  #garbageBytes = 0;
   #closed = false;
   #next: { readonly generation: number; readonly path: string; readonly line: number } | undefined;
   #damage: Damage | undefined;
@@ -260,7 +260,7 @@ class DatabaseReader {
     // a torn write leaves a hole, never adjacent lines
     if (line.number > this.#last + 1)
       throw corrupt(`${path}:${number}`, `commit ${this.#last + 1} is missing before this line`);
-    this.#table.apply(line.effects);
+    this.#garbageBytes += applyEffects(this.#table, line.effects);
     this.#last = line.number;
     this.#advance({ time: line.time, wall: line.wall ?? line.time });
   }
@@ -305,6 +305,7 @@ class DatabaseReader {
       time: this.#time,
       snapshotBytes: this.#snapshotBytes,
       journalBytes: this.#journalBytes,
+      garbageBytes: this.#garbageBytes,
       closed: this.#closed,
       warnings: this.#damage === undefined ? [] : [cutOff(this.#damage, this.#dropped)],
     };

@@ -8,9 +8,12 @@ import type { OpenJournals } from './open-journals.js';
 import type { StoreFeed } from './store-feed.js';
 
 export interface CompactionOptions {
-  /** Compacts when the journals are this many times as long as the snapshot. @default 1 */
+  /**
+   * Compacts when the rows that were replaced or deleted take this many times as many bytes in the
+   * files as the others… @default 1
+   */
   readonly ratio: number;
-  /** …and at least this long. @default 8 MiB */
+  /** …and the journals are at least this long. @default 8 MiB */
   readonly minimumBytes: number;
 }
 
