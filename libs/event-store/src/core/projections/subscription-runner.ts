@@ -1,7 +1,6 @@
 /** Runs one projection or reaction in this process, beside those of other processes. */
 import type { KeyValueStorage } from '@kvent/key-value-storage/core';
 import {
-  feedStart,
   invalidOption,
   invalidState,
   isFeedPosition,
@@ -22,13 +21,7 @@ import { streamError } from '../definition/stream-errors.js';
 import { FeedSource } from '../feed/feed-source.js';
 import { Checkpoints } from './checkpoints.js';
 import { PartitionLeases } from './partition-leases.js';
-import { partitionOf } from './partition-of.js';
-import {
-  behindTenant,
-  PartitionReader,
-  type ProjectionRetry,
-  type ReaderContext,
-} from './partition-reader.js';
+import { PartitionReader, type ProjectionRetry, type ReaderContext } from './partition-reader.js';
 import type {
   BehindTenant,
   ParkedStream,
@@ -37,6 +30,7 @@ import type {
   ProjectionLag,
 } from './projection-health.js';
 import type { Subscription } from './subscription.js';
+import { SubscriptionProgress } from './subscription-progress.js';
 import type { PartEffects, TenantWriter, WriterContext } from './tenant-writer.js';
 
 export interface SubscriptionRunnerOptions {
@@ -73,14 +67,10 @@ export interface CaughtUpOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-const lagEventsMax = 10_000;
-const pageEvents = 1_000;
 /** Milliseconds before the feed is read again, at most, after it could not be read. */
 const feedRetryMsMax = 5_000;
 /** Milliseconds between two looks at the position of another process. */
 const pollMs = 200;
-
-type Progress = Pick<PartitionReader, 'position' | 'behind' | 'parkedIn'>;
 
 interface RunningPartition {
   readonly reader: PartitionReader;
@@ -121,6 +111,7 @@ export abstract class SubscriptionRunner {
   readonly #source: FeedSource;
   readonly #checkpoints: Checkpoints;
   readonly #leases: PartitionLeases;
+  readonly #progress: SubscriptionProgress;
   readonly #retry: ProjectionRetry;
   readonly #leaseTtlMs: number;
   readonly #onError: 'stop' | 'park';
@@ -153,6 +144,13 @@ export abstract class SubscriptionRunner {
     this.#source = new FeedSource(owner, storage, { streams, tenants: 'all' });
     this.#checkpoints = new Checkpoints(storage, subscription);
     this.#leases = new PartitionLeases(storage, subscription, leaseTtlMs, this.#clock);
+    this.#progress = new SubscriptionProgress({
+      source: this.#source,
+      checkpoints: this.#checkpoints,
+      partitions: subscription.partitions,
+      readerOf: (partition) => this.#running.get(partition)?.reader,
+      stoppedError: (tenant) => this.#stoppedError(tenant),
+    });
   }
 
   /** What the events of a tenant do; `signal`: when it ends. */
@@ -219,7 +217,7 @@ export abstract class SubscriptionRunner {
     const begun = this.#clock.monotonic();
     for (;;) {
       const changed = this.#changed();
-      if (await this.#hasReached(position, tenant, signal)) return;
+      if (await this.#progress.hasReached({ position, tenant, signal })) return;
       const leftMs = begun + timeoutMs - this.#clock.monotonic();
       if (leftMs <= 0 || this.#stopping.signal.aborted) {
         const why = leftMs <= 0 ? `did not reach the position in ${timeoutMs} ms` : 'was stopped';
@@ -242,30 +240,7 @@ export abstract class SubscriptionRunner {
    * How far it is behind the feed, over all processes: their positions are at most a second old.
    */
   async lag(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<ProjectionLag> {
-    const { signal } = options;
-    const { partitions } = this.#subscription;
-    const progress = await this.#progress(signal);
-    const known = progress.map(({ position }) => position ?? '');
-    let after: FeedPosition | undefined = known.toSorted()[0];
-    if (after === '') after = undefined;
-    let [events, ms] = [0, 0];
-    for (;;) {
-      const page = await this.#source.page(after, pageEvents, signal);
-      for (const { address, row, position } of page.entries) {
-        if (position <= (known[partitionOf(address, partitions)] ?? '')) continue;
-        if (events === 0) ms = Math.max(0, page.time - row.updatedAt);
-        events += 1;
-      }
-      after = page.next;
-      if (page.upToDate || events >= lagEventsMax) {
-        const { heldBackMs } = page;
-        return {
-          events: Math.min(events, lagEventsMax),
-          ms,
-          ...(heldBackMs !== undefined && { heldBackMs }),
-        };
-      }
-    }
+    return await this.#progress.lag(options.signal);
   }
 
   /** Tries tenants that are stopped again, in this process; `tenant`: only this one. */
@@ -311,16 +286,7 @@ export abstract class SubscriptionRunner {
    */
   async countParked(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<number> {
     assertOptions('countParked', options, ['signal']);
-    const { signal } = options;
-    const progress = await this.#progress(signal);
-    let count = 0;
-    for (const [partition, { parkedIn }] of progress.entries())
-      for (const database of parkedIn) {
-        const key = this.#checkpoints.key('checkpoint', partition);
-        const checkpoint = await this.#checkpoints.storeOf(database).get(key, { signal });
-        count += checkpoint?.value.parked ?? 0;
-      }
-    return count;
+    return await this.#progress.countParked(options.signal);
   }
 
   #writerContext(signal: AbortSignal): WriterContext {
@@ -449,49 +415,6 @@ export abstract class SubscriptionRunner {
     const { position, behind } = reader;
     if (error === undefined) return { partition, state: 'running', position, behind };
     return { partition, state: 'retrying', position, behind, error };
-  }
-
-  async #hasReached(
-    position: FeedPosition,
-    tenant: string | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<boolean> {
-    const isAwaited = (behind: { readonly tenant: string | undefined }): boolean =>
-      tenant === undefined || behind.tenant === tenant;
-    const partitions = await this.#progress(signal);
-    for (const { behind } of partitions) {
-      const stopped = behind.find((each) => isAwaited(each) && each.state === 'stopped');
-      if (stopped !== undefined) throw this.#stoppedError(stopped);
-    }
-    if (partitions.some(({ behind }) => behind.some(isAwaited))) return false;
-    const [lowest] = partitions.map((each) => each.position ?? feedStart).toSorted();
-    if (lowest !== undefined && lowest >= position) return true;
-    // a reader moves when events come, so the end of the feed may be after its position
-    const { entries, ...page } = await this.#source.page(lowest, 1, signal);
-    const [first] = entries;
-    if (first !== undefined) return first.position > position;
-    if (page.next >= position) return true;
-    // it ends before the position of an event that is held back, or has left the feed
-    const isHeldBack = page.heldBackMs !== undefined && position <= (page.heldBackTo ?? position);
-    return page.upToDate && !isHeldBack;
-  }
-
-  /** Of each partition: what its reader here says, else what its reader has stored. */
-  async #progress(signal: AbortSignal | undefined): Promise<readonly Progress[]> {
-    const partitions = Array.from({ length: this.#subscription.partitions }, (_, index) => index);
-    const elsewhere = partitions.filter((each) => !this.#running.has(each));
-    const keys = elsewhere.map((each) => this.#checkpoints.key('reader', each));
-    const rows = keys.length === 0 ? [] : await this.#checkpoints.readers.getMany(keys, { signal });
-    return partitions.map((each) => {
-      const reader = this.#running.get(each)?.reader;
-      if (reader !== undefined) return reader;
-      const { position, behind = [], parkedIn = [] } = rows[elsewhere.indexOf(each)]?.value ?? {};
-      return {
-        position,
-        behind: behind.map((database) => behindTenant(database, 'retrying', undefined)),
-        parkedIn,
-      };
-    });
   }
 
   get #what(): string {
