@@ -66,8 +66,8 @@ const sent = async (mails: string): Promise<number> =>
 class Sales {
   readonly #shops: readonly ShopProcess[];
   readonly #random: Random;
-  /** Of the acknowledged orders. */
-  readonly #positions = new Set<string>();
+  /** The last one of the acknowledged orders. */
+  #position = '';
   readonly #ids = new Set<string>();
   #begun = 0;
 
@@ -93,10 +93,8 @@ class Sales {
   /** Returns the number of orders; throws where the sales of the projection are others. */
   async compare(): Promise<number> {
     const client = first(this.#shops);
-    const position = [...this.#positions].toSorted().at(-1) ?? '';
-    this.#positions.clear();
     const orders = await all<{ id: string; totalCents: number }>(client, '/orders');
-    const days = await all<{ orders: number; cents: number }>(client, '/reports/sales', position);
+    const days = await all<{ orders: number; cents: number }>(client, '/reports/sales', this.#position);
     const sum = (numbers: readonly number[]): number => numbers.reduce((total, each) => total + each, 0);
     const expected = [orders.length, sum(orders.map(({ totalCents }) => totalCents))];
     const found = [sum(days.map(({ orders }) => orders)), sum(days.map(({ cents }) => cents))];
@@ -120,7 +118,8 @@ class Sales {
       });
       if (answer?.status !== 201) return false;
       this.#ids.add((answer.body as { id: string }).id);
-      this.#positions.add(answer.headers.get('kvent-position') ?? '');
+      const position = answer.headers.get('kvent-position') ?? '';
+      if (position > this.#position) this.#position = position;
       return true;
     });
   }
