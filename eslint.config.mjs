@@ -380,10 +380,7 @@ export default tseslint.config(
       // It skips files with decorators: a class in a decorated signature is needed at run time.
       '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
       '@typescript-eslint/no-extraneous-class': ['error', { allowWithDecorator: true }],
-      '@typescript-eslint/no-unused-vars': [
-        'error',
-        { argsIgnorePattern: '^_', varsIgnorePattern: '^_', ignoreRestSiblings: true },
-      ],
+      '@typescript-eslint/no-unused-vars': 'off', // oxlint has it
       '@typescript-eslint/unified-signatures': 'off', // overloads are written for their readers
       eqeqeq: 'error',
       'no-console': 'error',
