@@ -29,7 +29,7 @@ export async function killShops(
 ): Promise<ShopReport> {
   const mails = await mkdtemp(join(tmpdir(), 'kvent-mails-'));
   const open = async (): Promise<ShopProcess> =>
-    await ShopProcess.open({ storage: url, env: { STOREFRONT_MAILS: mails } });
+    await ShopProcess.open({ program: 'modules', storage: url, env: { STOREFRONT_MAILS: mails } });
   const shops = [await open()];
   try {
     shops.push(await open());
