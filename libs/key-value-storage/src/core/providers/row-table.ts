@@ -57,10 +57,10 @@ export class RowTable {
     for (const { address, row } of effects) this.set(address, row);
   }
 
-  /** Sets a row, or removes it. */
-  set(address: RowAddress, row: Row | undefined): void {
+  /** Sets a row, or removes it; returns the one that was there. */
+  set(address: RowAddress, row: Row | undefined): Row | undefined {
     const entity = this.#entity(address, row !== undefined);
-    if (entity === undefined) return;
+    if (entity === undefined) return undefined;
     const before = entity.get(address.key);
     this.#expiring.replace(address, before, row);
     if (this.#feed !== undefined && before?.position !== row?.position)
@@ -68,10 +68,11 @@ export class RowTable {
     if (row === undefined) {
       if (entity.delete(address.key)) this.#size -= 1;
       if (entity.size === 0) this.#forget(address);
-      return;
+      return before;
     }
     entity.set(address.key, row);
     if (before === undefined) this.#size += 1;
+    return before;
   }
 
   scan(range: Omit<ScanRange, 'database'>, now: number): Omit<ScanPage, 'time'> {

@@ -80,10 +80,9 @@ export class FileSizes {
 export function applyEffects(table: RowTable, effects: readonly RowEffect[]): number {
   let garbage = 0;
   for (const { address, row } of effects) {
-    const before = table.get(address);
+    const before = table.set(address, row);
     if (before !== undefined) garbage += bytesOf(address, before);
     if (row === undefined) garbage += bytesOf(address, undefined);
-    table.set(address, row);
   }
   return garbage;
 }
