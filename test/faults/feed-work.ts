@@ -28,6 +28,8 @@ export const moveStreams: readonly string[] = [
   ),
 ];
 
+const minutesMs = 120_000;
+
 class RolledBack extends Error {}
 
 interface FeedWork {
@@ -41,7 +43,13 @@ export async function appendToFeed({ url, process, rounds }: FeedWork) {
   const did = { appends: 0, events: 0, transactions: 0, rolledBack: 0, refused: 0 };
   // each caller has at most two connections
   const source = await new DataSource({ type: 'postgres', url, poolSize: 2 * callers + 2 }).initialize();
-  const provider = new PostgresProvider({ dataSource: source });
+  // a busy machine is no failure
+  const provider = new PostgresProvider({
+    dataSource: source,
+    acquireTimeoutMs: minutesMs,
+    lockTimeoutMs: minutesMs,
+    requestTimeoutMs: 2 * minutesMs,
+  });
   await using storage = await openKeyValueStorage({ provider, tenant: () => undefined });
   const moves = new EventStore(storage).stream(Moves);
 

@@ -1,5 +1,6 @@
 /** Several real processes that work on one database. */
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { WorkName, WorkReport } from './postgres-work.js';
@@ -27,6 +28,8 @@ export async function workInProcesses(
 export class Worker {
   readonly #child;
   readonly #lines: AsyncIterator<string>;
+  readonly #closed: Promise<unknown>;
+  #errors = '';
 
   constructor(url: string, work: WorkName, number: number, rounds: number) {
     const script = join(import.meta.dirname, 'postgres-child.ts');
@@ -40,13 +43,18 @@ export class Worker {
       String(number),
       String(rounds),
     ];
-    this.#child = spawn(process.execPath, options, { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#child = spawn(process.execPath, options, { stdio: 'pipe' });
+    this.#closed = once(this.#child, 'close');
+    this.#child.stderr.setEncoding('utf8').on('data', (text: string) => (this.#errors += text));
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
   }
 
   async nextLine(): Promise<unknown> {
     const line = await this.#lines.next();
-    if (line.done === true) throw new Error('A process ended before its report.');
+    if (line.done === true) {
+      await this.#closed;
+      throw new Error(`A process ended before its report.\n${this.#errors}`);
+    }
     return JSON.parse(line.value) as unknown;
   }
 
