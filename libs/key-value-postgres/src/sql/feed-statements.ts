@@ -30,10 +30,10 @@ const horizon = ({ feedBase }: Dialect): string =>
 from (select pg_catalog.pg_current_snapshot() s) s`;
 
 /**
- * The highest number of a transaction in the feed: the last row of the index. For `exists (…)` of a
- * row above a number, the planner reads the whole table.
+ * The last row of the feed, by the index. For `exists (…)` of a row above a number, the planner
+ * reads the whole table.
  */
-const highest = ({ table }: Dialect, columns = 'feed_transaction', where = ''): string =>
+const lastRow = ({ table }: Dialect, columns: string, where = ''): string =>
   `select ${columns} from ${table.quoted} where feed_sequence is not null${where} order by feed_transaction desc, feed_sequence desc limit 1`;
 
 /**
@@ -65,17 +65,17 @@ export function readFeedPage(dialect: Dialect, { databases, containers }: FeedRe
     order,
     { bytesMax: limits.feedPageBytesMax },
   );
-  const end = highest(dialect, position, ` and feed_transaction ${lt} (select hor from h)`);
-  const isHeld = `(${highest(dialect)}) ${ge} (select hor from h)`;
+  const end = lastRow(dialect, position, ` and feed_transaction ${lt} (select hor from h)`);
+  const isHeld = `(select tra from t) ${ge} (select hor from h)`;
   const names = Array.from({ length: 10 }, (_, index) => `c${index + 1}`);
   return statement(
     `feed_${filters.join('_')}`,
-    `with h as materialized (${horizon(dialect)}), p as materialized (select * from (${page}) d(${names.join(', ')}))
-select (${epochMs(now)})::pg_catalog.text, (${end}),
+    `with h as materialized (${horizon(dialect)}), t as materialized (${lastRow(dialect, `feed_transaction tra, ${position} pos`)}), p as materialized (select * from (${page}) d(${names.join(', ')}))
+select (${epochMs(now)})::pg_catalog.text, case when ${isHeld} then (${end}) else (select pos from t) end,
   case when (select pg_catalog.count(*) from p) ${lt} $3::pg_catalog.int4 then (select ${position} from (
     select ${order} from ${table} where ${behind} offset ${visitedMax - 1} limit 1) l) end,
   case when ${isHeld} then (${epochMs('pg_catalog.clock_timestamp()')} ${minus} ${since})::pg_catalog.text end,
-  case when ${isHeld} then (${highest(dialect, position)}) end, null, null, null, null, null
+  case when ${isHeld} then (select pos from t) end, null, null, null, null, null
 union all select ${names.map((name) => `${name}::pg_catalog.text`).join(', ')} from p`,
   );
 }
@@ -86,7 +86,7 @@ union all select ${names.map((name) => `${name}::pg_catalog.text`).join(', ')} f
 export function readFeedState(dialect: Dialect): Statement {
   return statement(
     'feed_state',
-    `select last_value, is_called, (${highest(dialect)}),
+    `select last_value, is_called, (${lastRow(dialect, 'feed_transaction')}),
   ${asNumber('pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())')} from ${feedNames(dialect.table).base}`,
   );
 }
