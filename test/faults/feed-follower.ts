@@ -57,28 +57,31 @@ export async function followFeed(
 ): Promise<FeedReport> {
   await using storage = await openAt(url);
   const runner = new ProjectionRunner(storage, orderOfStreams);
-  await runner.start();
-  const follower = new Follower();
-  const writers = new AbortController();
-  const reading = readUntil(storage, writers.signal, random, (page) => {
-    const before = follower.read;
-    follower.add(page);
-    if (Math.floor(before / 10_000) < Math.floor(follower.read / 10_000)) onProgress(follower.read);
-  });
-  const working = workInProcesses(url, 'appendToFeed', feedProcesses, Math.ceil(appends / feedProcesses));
-  const [reports] = await Promise.all([working.finally(() => writers.abort()), reading]);
-  await runner.whenCaughtUp({ timeoutMs: 600_000 });
-  const did: Record<string, number> = {};
-  for (const report of reports)
-    for (const [what, count] of Object.entries(report.did)) did[what] = (did[what] ?? 0) + count;
-  const { read, pages, heldBackMsMost } = follower;
-  const faults = {
-    ...(await follower.faults(storage)),
-    notCommitted: read - (did['events'] ?? 0),
-    projected: await wrongStates(storage, runner),
-  };
-  await runner.stop();
-  return { did, read, pages, heldBackMsMost, faults };
+  try {
+    await runner.start();
+    const follower = new Follower();
+    const writers = new AbortController();
+    const reading = readUntil(storage, writers.signal, random, (page) => {
+      const before = follower.read;
+      follower.add(page);
+      if (Math.floor(before / 10_000) < Math.floor(follower.read / 10_000)) onProgress(follower.read);
+    });
+    const working = workInProcesses(url, 'appendToFeed', feedProcesses, Math.ceil(appends / feedProcesses));
+    const [reports] = await Promise.all([working.finally(() => writers.abort()), reading]);
+    await runner.whenCaughtUp({ timeoutMs: 600_000 });
+    const did: Record<string, number> = {};
+    for (const report of reports)
+      for (const [what, count] of Object.entries(report.did)) did[what] = (did[what] ?? 0) + count;
+    const { read, pages, heldBackMsMost } = follower;
+    const faults = {
+      ...(await follower.faults(storage)),
+      notCommitted: read - (did['events'] ?? 0),
+      projected: await wrongStates(storage, runner),
+    };
+    return { did, read, pages, heldBackMsMost, faults };
+  } finally {
+    await runner.stop();
+  }
 }
 
 /** Reads pages of any size, until the writers have ended and nothing is held back. */

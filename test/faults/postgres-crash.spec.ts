@@ -125,10 +125,13 @@ describe('a dump that is restored into another server, whose transactions have l
     };
     const projectOn = async (storage: KeyValueStorage, expected: number): Promise<void> => {
       const runner = new ProjectionRunner(storage, projection, runnerOptions);
-      await runner.start();
-      await runner.whenCaughtUp({ timeoutMs: 600_000 });
-      expect(await compareTotals(storage, runner)).toBe(expected);
-      await runner.stop();
+      try {
+        await runner.start();
+        await runner.whenCaughtUp({ timeoutMs: 600_000 });
+        expect(await compareTotals(storage, runner)).toBe(expected);
+      } finally {
+        await runner.stop();
+      }
     };
     {
       await using storage = await openAt(source.url);

@@ -49,18 +49,21 @@ it('a worker that slept in the middle of a page is refused after another one has
   expect(await worker.line()).toBe('folded');
   // the leases of the sleeping worker expire, and this process takes over
   const runner = new ProjectionRunner(storage, totalsByProduct(), runnerOptions);
-  await runner.start();
-  await runner.whenCaughtUp({ timeoutMs: 600_000 });
-  expect(await compareTotals(storage, runner)).toBe(40);
-  worker.signal('SIGCONT');
-  worker.send('');
-  expect(await worker.line()).toBe('caught up');
-  expect(await compareTotals(storage, runner)).toBe(40);
-  await sell(storage, random, 40);
-  worker.send('');
-  expect(await worker.line()).toBe('caught up');
-  expect(await compareTotals(storage, runner)).toBe(80);
-  await runner.stop();
+  try {
+    await runner.start();
+    await runner.whenCaughtUp({ timeoutMs: 600_000 });
+    expect(await compareTotals(storage, runner)).toBe(40);
+    worker.signal('SIGCONT');
+    worker.send('');
+    expect(await worker.line()).toBe('caught up');
+    expect(await compareTotals(storage, runner)).toBe(40);
+    await sell(storage, random, 40);
+    worker.send('');
+    expect(await worker.line()).toBe('caught up');
+    expect(await compareTotals(storage, runner)).toBe(80);
+  } finally {
+    await runner.stop();
+  }
 });
 
 it('a reaction that slept in a handler begins no other after a takeover, its effect is a repetition, and its checkpoint is refused', async () => {
@@ -73,29 +76,33 @@ it('a reaction that slept in a handler begins no other after a takeover, its eff
     const [, , , id] = (await worker.line())?.split(' ') ?? [];
     // the lease of the sleeping worker expires, and this process takes over
     const runner = deliveries(storage, folder);
-    await runner.start();
-    await runner.whenCaughtUp({ timeoutMs: 600_000 });
-    expect(effectsIn(folder)).toBe(24);
-    const before = deliveriesIn(folder).length;
-    worker.signal('SIGCONT');
-    expect(await worker.line()).toBe(id);
-    worker.send('');
-    // those that it was about to begin when it was stopped
-    let line = await worker.line();
-    for (let others = 1; line !== 'caught up'; others += 1) {
-      expect(others).toBeLessThan(concurrency);
-      line = await worker.line();
+    try {
+      await runner.start();
+      await runner.whenCaughtUp({ timeoutMs: 600_000 });
+      expect(effectsIn(folder)).toBe(24);
+      const before = deliveriesIn(folder).length;
+      worker.signal('SIGCONT');
+      expect(await worker.line()).toBe(id);
+      worker.send('');
+      // those that it was about to begin when it was stopped
+      let line = await worker.line();
+      for (let others = 1; line !== 'caught up'; others += 1) {
+        expect(others).toBeLessThan(concurrency);
+        line = await worker.line();
+      }
+      const awake = deliveriesIn(folder).length;
+      expect(awake - before).toBeLessThan(concurrency);
+      // it takes over again, from the checkpoint of this process
+      await runner.stop();
+      await sendParcels(storage, 1, 3);
+      worker.send('');
+      expect(await worker.line()).toBe('caught up');
+      const later = deliveriesIn(folder).slice(awake);
+      expect(new Set(later.map(({ version }) => version))).toEqual(new Set([4]));
+      expect(effectsIn(folder)).toBe(32);
+    } finally {
+      await runner.stop();
     }
-    const awake = deliveriesIn(folder).length;
-    expect(awake - before).toBeLessThan(concurrency);
-    // it takes over again, from the checkpoint of this process
-    await runner.stop();
-    await sendParcels(storage, 1, 3);
-    worker.send('');
-    expect(await worker.line()).toBe('caught up');
-    const later = deliveriesIn(folder).slice(awake);
-    expect(new Set(later.map(({ version }) => version))).toEqual(new Set([4]));
-    expect(effectsIn(folder)).toBe(32);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
