@@ -52,6 +52,7 @@ export { lockNameOf, rowNameOf } from './core/port/row-name.js';
 export { compareAddresses } from './core/port/row-order.js';
 export { atomicOn, commitAtomic, isEmptyBatch } from './core/store/atomic.js';
 export { rowsOf } from './core/store/batch-stores.js';
+export { rowsPerEntry } from './core/store/definition-rows.js';
 export { storeDefinitionOf } from './core/store/counter-definition.js';
 export { decodeCursor, encodeCursor } from './core/store/cursor.js';
 export { assertPageLimit } from './core/store/range-reader.js';

@@ -1,12 +1,15 @@
 /** The changes that the handler of some events asks for: read once, folded in memory. */
 import type { AtomicBatch, Entry, Key } from '@kvent/key-value-storage/core';
 import { invalidOption, limits, storageError } from '@kvent/key-value-storage/provider';
-import { inspect, rowNameOf, rowsOf } from '@kvent/key-value-storage/internal';
+import { inspect, rowNameOf, rowsOf, rowsPerEntry } from '@kvent/key-value-storage/internal';
 import type { FeedEvent } from '../feed/event-feed.js';
 import type { UntypedStream } from '../feed/read-feed.js';
 import type { ProjectionContext, ProjectionHandler, ResolvedProjection } from './projection-definition.js';
 import type { AnyStore, GenerationStates } from './generation-states.js';
 import type { PartEffects } from './tenant-writer.js';
+
+/** Rows of a batch, but for that of the checkpoint. */
+const rowsMax = limits.batchEntriesMax - 1;
 
 /** No entry: before the first event, and after a removal. */
 const absent = Symbol('absent');
@@ -21,6 +24,7 @@ interface AffectedRow {
 interface AffectedStore {
   readonly store: AnyStore;
   readonly rows: Map<string, AffectedRow>;
+  readonly rowsPerEntry: number;
 }
 
 export class Effects implements PartEffects {
@@ -33,6 +37,9 @@ export class Effects implements PartEffects {
    */
   readonly #stores = new Map<AnyStore, AffectedStore>();
   readonly #states = new Map<unknown, AffectedStore>();
+  /** Rows of a batch for what is affected, and for the event that affected most. */
+  #rows = 0;
+  #mostRows = 0;
 
   constructor(
     projection: Pick<ResolvedProjection, 'name' | 'provider'>,
@@ -46,8 +53,18 @@ export class Effects implements PartEffects {
     this.#tenant = tenant;
   }
 
+  /** As a guess from the events before: without it, the batch would be refused, and halved. */
+  get isFull(): boolean {
+    return this.#rows > 0 && this.#rows + this.#mostRows > rowsMax;
+  }
+
   apply(event: FeedEvent<UntypedStream>): void | Promise<void> {
-    return this.#handler(event, this.#context);
+    const before = this.#rows;
+    const applied = this.#handler(event, this.#context);
+    const note = (): void => {
+      this.#mostRows = Math.max(this.#mostRows, this.#rows - before);
+    };
+    return applied === undefined ? note() : applied.then(note);
   }
 
   readonly #context: ProjectionContext = {
@@ -79,10 +96,13 @@ export class Effects implements PartEffects {
   }
 
   #add(given: AnyStore, key: Key, fold: Fold): void {
-    const { store, rows } = this.#storeOf(given);
+    const { store, rows, ...each } = this.#storeOf(given);
     const name = rowNameOf(rowsOf(store).address(key));
     let row = rows.get(name);
-    if (row === undefined) rows.set(name, (row = { key, folds: [] }));
+    if (row === undefined) {
+      rows.set(name, (row = { key, folds: [] }));
+      this.#rows += each.rowsPerEntry;
+    }
     row.folds.push(fold);
   }
 
@@ -91,10 +111,15 @@ export class Effects implements PartEffects {
     if (affected !== undefined) return affected;
     const own = this.#generation.storeOf(given);
     const store: AnyStore = this.#tenant === undefined ? own : own.forTenant(this.#tenant);
-    const { definition } = rowsOf(store);
+    const stateRows = rowsOf(store);
+    const { definition } = stateRows;
     if (definition.provider !== this.#projection.provider)
       throw anotherProvider(this.#projection, definition);
-    affected = this.#states.get(definition) ?? { store, rows: new Map<string, AffectedRow>() };
+    affected = this.#states.get(definition) ?? {
+      store,
+      rows: new Map<string, AffectedRow>(),
+      rowsPerEntry: rowsPerEntry(stateRows),
+    };
     this.#stores.set(given, affected);
     this.#states.set(definition, affected);
     return affected;

@@ -15,7 +15,14 @@ interface GenerationOptions extends SubscriptionRunnerOptions {
 }
 
 const retry: ProjectionRetry = { attempts: 5, delayMs: 100, delayMsMax: 5_000 };
-const kind = { owner: 'ProjectionRunner', retry, pageEvents: 1_000, windowEvents: 0, batchEvents: 1_000 };
+const kind = {
+  owner: 'ProjectionRunner',
+  retry,
+  pageEvents: 1_000,
+  aheadEvents: 5_000,
+  windowEvents: 0,
+  batchEvents: 5_000,
+};
 
 export class GenerationRunner extends SubscriptionRunner {
   readonly #projection: ResolvedProjection;

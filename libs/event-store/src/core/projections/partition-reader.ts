@@ -5,6 +5,7 @@
  */
 import type { FeedEntry, FeedPage, FeedPosition } from '@kvent/key-value-storage/provider';
 import { backoffMs, FeedWatcher, messageOf, PendingWork, tenantIn } from '@kvent/key-value-storage/internal';
+import { PagesAhead } from './pages-ahead.js';
 import { PagesInFlight } from './pages-in-flight.js';
 import { partitionOf } from './partition-of.js';
 import type { BehindTenant } from './projection-health.js';
@@ -15,6 +16,8 @@ export interface ReaderContext extends WriterContext {
   readonly retry: ProjectionRetry;
   readonly onError: 'stop' | 'park';
   readonly pageEvents: number;
+  /** See `PagesAhead`. */
+  readonly aheadEvents: number;
   /**
    * How many events may be in work: the next page does not wait for the one before it. 0: pages are
    * applied one after another.
@@ -88,23 +91,17 @@ export class PartitionReader {
 
   /** Reads on until the signal aborts; rejects where the feed cannot be read. */
   async run(): Promise<void> {
-    const { signal } = this.#context;
+    const { signal, pageEvents, aheadEvents, windowEvents } = this.#context;
     if (!this.#isLoaded) await this.#load();
     this.#isLoaded = true;
     const { watches } = this.#context.source.access;
     // pages in work go on, where the feed could not be read for a while
     const feed = { after: this.#dispatched, page: this.#page };
     const pages = new FeedWatcher<FeedPage>(watches, feed, { signal, recover: true }).iterator();
-    // the next page is read while this one is applied
-    let next = pages.next();
+    const ahead = new PagesAhead(pages, { pageEvents, aheadEvents });
     try {
-      for (;;) {
-        const { value: page, done } = await next;
-        if (done === true) return;
-        next = pages.next();
-        next.catch(() => undefined);
-        await (this.#context.windowEvents === 0 ? this.#apply(page) : this.#dispatch(page));
-      }
+      for (let page = await ahead.next(); page !== undefined; page = await ahead.next())
+        await (windowEvents === 0 ? this.#apply(page) : this.#dispatch(page));
     } finally {
       await pages.return?.();
       if (signal.aborted) await this.#work.settled();

@@ -86,6 +86,8 @@ interface RunnerKind {
   readonly retry: ProjectionRetry;
   /** The most events that are read at once. */
   readonly pageEvents: number;
+  /** See `PagesAhead`. */
+  readonly aheadEvents: number;
   /** See `ReaderContext`. */
   readonly windowEvents: number;
   /** The most events in one batch. */
@@ -357,6 +359,7 @@ export abstract class SubscriptionRunner {
       ...writerContext,
       writerOf: this.writersOn(writerContext, this.#holdOf(partition, signal)),
       pageEvents: this.#kind.pageEvents,
+      aheadEvents: this.#kind.aheadEvents,
       windowEvents: this.#kind.windowEvents,
       retry: this.#retry,
       onError: this.#onError,

@@ -19,6 +19,8 @@ import { EventFailure, streamNameOf, TenantCheckpoint, type CheckpointContext } 
 
 /** What some events of one tenant do. */
 export interface PartEffects {
+  /** Whether another event may be too much for one commit. */
+  readonly isFull: boolean;
   /** Rejects for an event that cannot be applied. */
   apply(event: FeedEvent<UntypedStream>): void | Promise<void>;
   /** Adds what belongs into the commit of the checkpoint; returns the number of changes. */
@@ -90,9 +92,9 @@ export class TenantWriter {
       throwIfAborted('A projection', this.#context.signal);
       const part = rest.slice(0, this.#size);
       try {
-        await this.#commit(part);
+        const applied = await this.#commit(part);
         // parts without effects move no checkpoint
-        rest = rest.slice(part.length);
+        rest = rest.slice(applied);
         this.#size = Math.min(this.#size + growth, this.#context.batchEvents);
         conflicts = 0;
         continue;
@@ -136,12 +138,13 @@ export class TenantWriter {
       if (row === undefined) return;
       const part = await this.#parkedEntries(row.value, known.position, size);
       try {
-        const { effects } = await this.#effectsOf(part.entries, new Map());
-        const after = part.isLast ? undefined : part.entries.at(-1)?.position;
+        const { effects, count } = await this.#effectsOf(part.entries, new Map());
+        const isLast = part.isLast && count === part.entries.length;
+        const after = isLast ? undefined : part.entries[count - 1]?.position;
         const batch = this.checkpoint.unparkBatch(known, row, after);
         await effects.addTo(batch, this.#context.signal);
         await batch.commit();
-        if (part.isLast) return this.forget();
+        if (isLast) return this.forget();
         conflicts = 0;
       } catch (error) {
         conflicts += 1;
@@ -198,12 +201,18 @@ export class TenantWriter {
     return after === undefined ? entries : entries.filter(({ position }) => position > after);
   }
 
-  /** `skipped`: whether an event belongs to a stream that is parked. */
+  /**
+   * `count`: the first events that have their effects in one commit; `skipped`: whether one of them
+   * belongs to a stream that is parked.
+   */
   async #effectsOf(part: readonly FeedEntry[], parked: ReadonlyMap<string, Entry<ParkedRow>>) {
     const effects = this.#context.effects(this.checkpoint.tenant);
     const reader = new FeedReader(this.#context.source);
     let skipped = false;
+    let count = 0;
     for (const entry of part) {
+      if (effects.isFull) break;
+      count += 1;
       if (parked.size > 0 && parked.has(streamNameOf(entry.address))) {
         skipped = true;
         continue;
@@ -214,18 +223,20 @@ export class TenantWriter {
       const applied = effects.apply(item);
       if (applied !== undefined) await applied;
     }
-    return { effects, skipped };
+    return { effects, skipped, count };
   }
 
-  async #commit(part: readonly FeedEntry[]): Promise<void> {
+  /** Returns how many events, the first ones, are applied. */
+  async #commit(part: readonly FeedEntry[]): Promise<number> {
     const known = await this.checkpoint.read();
     const { parked } = known;
-    const { effects, skipped } = await this.#effectsOf(part, parked);
-    const { position } = part.at(-1) as FeedEntry;
+    const { effects, skipped, count } = await this.#effectsOf(part, parked);
+    const { position } = part[count - 1] as FeedEntry;
     const batch = this.checkpoint.batch(known, position, parked.size);
     const changes = await effects.addTo(batch, this.#context.signal);
     // behind the checkpoint is what follows as usual: so skipped events move it too
     if (changes > 0 || skipped) await this.checkpoint.commit(batch, { ...known, position });
+    return count;
   }
 }
 

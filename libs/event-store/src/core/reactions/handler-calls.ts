@@ -6,6 +6,7 @@ import type { PartEffects, WriterContext } from '../projections/tenant-writer.js
 import type { ReactionHandler, ResolvedReaction } from './reaction-definition.js';
 
 export class HandlerCalls implements PartEffects {
+  readonly isFull = false;
   readonly #reaction: ResolvedReaction;
   readonly #context: Omit<WriterContext, 'effects'>;
 

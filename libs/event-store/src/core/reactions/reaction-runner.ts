@@ -38,6 +38,7 @@ const kind = {
   // outages of what is outside take minutes: ten attempts take three at most
   retry: { attempts: 10, delayMs: 500, delayMsMax: 60_000 },
   pageEvents: 100,
+  aheadEvents: 100,
   // the checkpoint names those that are handled before an older one
   windowEvents: 200,
   batchEvents: 1,

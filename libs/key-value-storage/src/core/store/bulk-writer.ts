@@ -13,6 +13,7 @@ import type { Address } from '../port/storage-provider.js';
 import { BulkLoad } from './bulk-load.js';
 import type { LoadItem, LoadFromOptions, LoadResult } from './bulk-types.js';
 import type { CallOptions } from './call-options.js';
+import { rowsPerEntry } from './definition-rows.js';
 import { frozenKey, type Entry } from './entry.js';
 import type { WriteOptions } from './key-value-store.js';
 import type { StateRows } from './state-rows.js';
@@ -122,9 +123,8 @@ export class BulkWriter<T, K extends Key, I> {
   }
 }
 
-/** Entries of one batch: each is a row, and one in each index, which an overwrite may move. */
-function entriesOfBatch<T, K extends Key>({ indexed }: StateRows<T, K>): number {
-  return Math.floor(limits.batchEntriesMax / (1 + 2 * (indexed?.indexes.length ?? 0)));
+function entriesOfBatch<T, K extends Key>(rows: StateRows<T, K>): number {
+  return Math.floor(limits.batchEntriesMax / rowsPerEntry(rows));
 }
 
 function assertSource(what: string, of: string, source: unknown): void {

@@ -26,6 +26,10 @@ export interface DefinitionRows<Item, K extends Key = Key> {
   entry(address: Address, key: K, row: Row): Item | Promise<Item>;
 }
 
+/** Of a batch: the entry, and one in each index, which an overwrite may move. */
+export const rowsPerEntry = ({ indexed }: { readonly indexed: IndexedState | undefined }): number =>
+  1 + 2 * (indexed?.indexes.length ?? 0);
+
 /** `INVALID_KEY` for a key that cannot be encoded, or that the schema of the keys refuses. */
 export function addressOf(
   { name, container, entity, keySchema }: ResolvedDefinition,
