@@ -27,8 +27,9 @@ const definition = {
 };
 const Things = defineStream('thing', definition);
 const Unfed = defineStream('thing', { ...definition, feed: false });
-/** What the pages are read of: appends do not change it. */
+/** What the pages are read of: appends do not change it. Without the feed, as many rows are there. */
 const Past = defineStream('past', definition);
+const UnfedPast = defineStream('past', { ...definition, feed: false });
 
 export const withoutFeed = 'kvent, feed: false';
 
@@ -40,7 +41,7 @@ const inMemory = (): StorageProvider => new MemoryProvider();
 /** With the feed, and without it. */
 const openings = (providerOf: (setup: Setup) => StorageProvider): readonly Opening[] => [
   async (setup) => await openFed(providerOf(setup), setup.longEvents),
-  async (setup) => await openUnfed(providerOf(setup)),
+  async (setup) => await openUnfed(providerOf(setup), setup.longEvents),
 ];
 export const feedOnPostgres = openings(onPostgres);
 export const feedOnFile = openings(onFile);
@@ -52,9 +53,7 @@ async function openFed(provider: StorageProvider, longEvents: number): Promise<C
     const { events, next } = await store.readFeed({ streams: [Past], after, limit: pageEvents });
     return { events: events.filter(({ data }) => data.stock === product.stock).length, next };
   };
-  const past = store.stream(Past);
-  for (let version = 0; version < longEvents; version += hundred.length)
-    await past.append(longId, hundred, { expectedVersion: version });
+  await fill(store, Past, longEvents);
   const starts = await pageStarts('kvent', Math.floor(longEvents / pageEvents), readPage);
   const verbs = {
     ...contender.verbs,
@@ -66,8 +65,16 @@ async function openFed(provider: StorageProvider, longEvents: number): Promise<C
   return { ...contender, verbs };
 }
 
-async function openUnfed(provider: StorageProvider): Promise<Contender> {
-  return (await open(withoutFeed, Unfed, provider)).contender;
+async function openUnfed(provider: StorageProvider, longEvents: number): Promise<Contender> {
+  const { store, contender } = await open(withoutFeed, Unfed, provider);
+  await fill(store, UnfedPast, longEvents);
+  return contender;
+}
+
+async function fill(store: EventStore, stream: typeof Past, events: number): Promise<void> {
+  const past = store.stream(stream);
+  for (let version = 0; version < events; version += hundred.length)
+    await past.append(longId, hundred, { expectedVersion: version });
 }
 
 async function open(

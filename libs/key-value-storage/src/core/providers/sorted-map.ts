@@ -3,7 +3,7 @@
  * each chunk sorted, and the chunks in order. Finding, inserting and removing cost a binary search
  * and a move within one chunk; the time of a page depends on its rows only.
  */
-const chunkMax = 512;
+export const chunkMax = 512;
 
 /** Returns whether to continue. */
 type Visit<V> = (key: string, value: V) => boolean;
@@ -28,7 +28,7 @@ export class SortedMap<V> {
 
   delete(key: string): boolean {
     if (!this.#values.delete(key)) return false;
-    const index = this.#chunkOf(key);
+    const index = chunkOf(this.#chunks, key);
     const chunk = this.#chunks[index] as string[];
     chunk.splice(lowerBound(chunk, key), 1);
     if (chunk.length === 0) this.#chunks.splice(index, 1);
@@ -40,7 +40,7 @@ export class SortedMap<V> {
    * is read.
    */
   *ascending(from = ''): Generator<readonly [string, V]> {
-    for (let index = this.#chunkOf(from); index < this.#chunks.length; index += 1) {
+    for (let index = chunkOf(this.#chunks, from); index < this.#chunks.length; index += 1) {
       const chunk = this.#chunks[index] as string[];
       for (let at = lowerBound(chunk, from); at < chunk.length; at += 1)
         yield this.#entry(chunk[at] as string);
@@ -52,7 +52,7 @@ export class SortedMap<V> {
    * false. For pages: a generator takes three times as long for each entry.
    */
   visitAscending(from: string, visit: Visit<V>): void {
-    for (let index = this.#chunkOf(from); index < this.#chunks.length; index += 1) {
+    for (let index = chunkOf(this.#chunks, from); index < this.#chunks.length; index += 1) {
       const chunk = this.#chunks[index] as string[];
       for (let at = lowerBound(chunk, from); at < chunk.length; at += 1)
         if (!this.#visit(chunk[at] as string, visit)) return;
@@ -61,7 +61,7 @@ export class SortedMap<V> {
 
   /** The same from the last key below `before` (or the very last), downwards. */
   visitDescending(before: string | undefined, visit: Visit<V>): void {
-    let index = before === undefined ? this.#chunks.length - 1 : this.#chunkOf(before);
+    let index = before === undefined ? this.#chunks.length - 1 : chunkOf(this.#chunks, before);
     for (; index >= 0; index -= 1) {
       const chunk = this.#chunks[index] ?? [];
       const end = before === undefined ? chunk.length : lowerBound(chunk, before);
@@ -84,7 +84,7 @@ export class SortedMap<V> {
       tail.push(key);
       return;
     }
-    const index = Math.min(this.#chunkOf(key), this.#chunks.length - 1);
+    const index = Math.min(chunkOf(this.#chunks, key), this.#chunks.length - 1);
     const chunk = this.#chunks[index];
     if (chunk === undefined) {
       this.#chunks.push([key]);
@@ -99,22 +99,24 @@ export class SortedMap<V> {
         chunk.splice(index === this.#chunks.length - 1 ? chunkMax : chunkMax / 2),
       );
   }
+}
 
-  /** The first chunk whose last key is not below `key`; the number of chunks if there is none. */
-  #chunkOf(key: string): number {
-    let low = 0;
-    let high = this.#chunks.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (((this.#chunks[middle] as string[]).at(-1) as string) < key) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+/**
+ * The first chunk whose last key is not below `key`; the number of chunks if there is none.
+ */
+export function chunkOf(chunks: readonly (readonly string[])[], key: string): number {
+  let low = 0;
+  let high = chunks.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (((chunks[middle] as readonly string[]).at(-1) as string) < key) low = middle + 1;
+    else high = middle;
   }
+  return low;
 }
 
 /** The first index whose key is not below `key`. */
-function lowerBound(sorted: readonly string[], key: string): number {
+export function lowerBound(sorted: readonly string[], key: string): number {
   let low = 0;
   let high = sorted.length;
   while (low < high) {
