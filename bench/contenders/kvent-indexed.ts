@@ -1,5 +1,5 @@
 /** Kvent with one index on the state, as applications use it: typed stores without Nest. */
-import { defineState, openStorage, type StorageProvider } from '@kvent/key-value-storage';
+import { defineState, isStorageError, openStorage, type StorageProvider } from '@kvent/key-value-storage';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import type { Contender, Opening, Setup } from '../contender.js';
 import { keyAt, product, type Product } from '../product.js';
@@ -16,6 +16,7 @@ export async function openIndexedStore(provider: StorageProvider, { keys }: Setu
   for (let index = 0; index < keys.length; index += batchItems)
     await store.setMany(keys.slice(index, index + batchItems).map((key) => ({ key, value: product })));
   const byCurrency = store.index('byCurrency');
+  await untilReady(() => byCurrency.count());
   const { durable } = provider.features;
   return {
     name,
@@ -35,3 +36,14 @@ export async function openIndexedStore(provider: StorageProvider, { keys }: Setu
 
 export const openIndexedOnPostgres: Opening = async (setup) =>
   await openIndexedStore(new PostgresProvider({ ...setup.database }), setup);
+
+/** A read waits for a build, but no longer than 5 s: on a busy machine, that may be too short. */
+async function untilReady(read: () => Promise<unknown>): Promise<void> {
+  for (;;)
+    try {
+      await read();
+      return;
+    } catch (error) {
+      if (!isStorageError(error, 'INDEX_NOT_READY')) throw error;
+    }
+}
