@@ -27,7 +27,9 @@ const definition = {
 };
 const Things = defineStream('thing', definition);
 const Unfed = defineStream('thing', { ...definition, feed: false });
-/** What the pages are read of: appends do not change it. Without the feed, as many rows are there. */
+/**
+ * What the pages are read of: appends do not change it. Without the feed, as many rows are there.
+ */
 const Past = defineStream('past', definition);
 const UnfedPast = defineStream('past', { ...definition, feed: false });
 
