@@ -156,7 +156,12 @@ const all: readonly ListedProvider[] = [
     (provider) => new ObservedProvider(provider, { begin: () => () => undefined }),
   ),
   jsonFile,
-  wrapped('coalescing-json-file', jsonFile, (provider) => new CoalescingProvider(provider)),
+  // the stores above a coalescing port are those of `coalescing-memory`
+  wrapped(
+    'coalescing-json-file',
+    { ...jsonFile, portOnly: true },
+    (provider) => new CoalescingProvider(provider),
+  ),
   documents,
   postgres,
   wrapped(
