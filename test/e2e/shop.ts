@@ -1,12 +1,11 @@
 /** The shop in this process, on a free port, with its clients. */
 import { afterAll, beforeAll, describe } from '@jest/globals';
-import type { AddressInfo } from 'node:net';
 import { KeyValueStorage, type Clock } from '@kvent/key-value-storage';
-import type { Server } from 'node:http';
 import type { BankTransport } from '../../apps/storefront/src/orders/bank.js';
 import type { HttpFramework } from '../../apps/storefront/src/http/adapter.js';
 import { openStorefront } from '../../apps/storefront/src/storefront.js';
 import { Client } from './client.js';
+import { listen } from './listen.js';
 import { storages, type TemporaryStorage, type StorageUnderTest } from './storages.js';
 
 export interface RunningShop extends AsyncDisposable {
@@ -34,11 +33,7 @@ export async function openShop(
     { kind: 'memory', description: 'under test', create: () => storage.openProvider(clock) },
     { logger: ['fatal'], transport, adminKey, http },
   );
-  const server = (await app.listen(0, '127.0.0.1')) as Server;
-  // Node closes connections that were idle for five seconds. A request sent at that moment would
-  // fail.
-  server.keepAliveTimeout = 0;
-  const { port } = server.address() as AddressInfo;
+  const port = await listen(app);
   const client = new Client(`http://127.0.0.1:${port}`);
   return { port, client, storage: app.get(KeyValueStorage), [Symbol.asyncDispose]: () => app.close() };
 }

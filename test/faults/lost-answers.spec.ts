@@ -24,6 +24,7 @@ import {
   type KeyValueStore,
 } from '@kvent/key-value-storage';
 import { PostgresProvider } from '@kvent/key-value-postgres';
+import { listen } from '../e2e/listen.js';
 import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { Proxy } from '../postgres/proxy.js';
 
@@ -65,6 +66,7 @@ interface Verb {
 let database: FreshDatabase;
 let proxy: Proxy;
 let app: INestApplication;
+let url: string;
 let storage: KeyValueStorage;
 let things: KeyValueStore<Thing>;
 let counts: CounterStore;
@@ -106,7 +108,7 @@ beforeAll(async () => {
   proxy = await Proxy.before({ port: Number(new URL(database.url).port) });
   app = await NestFactory.create(CountsModule, { logger: false });
   app.useGlobalFilters(new StorageExceptionFilter());
-  await app.listen(0);
+  url = `http://127.0.0.1:${await listen(app)}`;
   storage = app.get(KeyValueStorage);
   things = storage.store(Things);
   counts = storage.store(Counts);
@@ -252,7 +254,7 @@ describe.each(['answer', 'request'] as const)('when the %s of a write is lost,',
 describe.each(['answer', 'request'] as const)('when the %s of a commit of a route is lost,', (loss) => {
   const post = async (path: string, idempotencyKey = path) => {
     const headers = { 'Idempotency-Key': idempotencyKey };
-    const response = await fetch(`${await app.getUrl()}/counts/${path}`, { method: 'POST', headers });
+    const response = await fetch(`${url}/counts/${path}`, { method: 'POST', headers });
     return { status: response.status, body: (await response.json()) as { count?: number; code?: string } };
   };
 

@@ -3,12 +3,13 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Controller, Get, type INestApplication } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
+import { createAdapter } from './adapter.js';
 import { CloseOnShutdown } from './close-on-shutdown.js';
 
-let arrive: () => void = () => undefined;
-let release: () => void = () => undefined;
-const arrived = new Promise<void>((resolve) => (arrive = resolve));
-const released = new Promise<void>((resolve) => (release = resolve));
+let arrive: () => void;
+let release: () => void;
+let arrived: Promise<void>;
+let released: Promise<void>;
 
 @Controller()
 class SlowController {
@@ -20,15 +21,17 @@ class SlowController {
   }
 }
 
-describe('A server that closes', () => {
+describe.each(['express', 'fastify'] as const)('A server on %s that closes', (framework) => {
   const agent = new Agent({ keepAlive: true });
   let app: INestApplication;
   beforeEach(async () => {
+    arrived = new Promise((resolve) => (arrive = resolve));
+    released = new Promise((resolve) => (release = resolve));
     const module = await Test.createTestingModule({
       controllers: [SlowController],
       providers: [CloseOnShutdown],
     }).compile();
-    app = module.createNestApplication();
+    app = module.createNestApplication(await createAdapter(framework), { logger: false });
     const closeOnShutdown = app.get(CloseOnShutdown);
     app.use(closeOnShutdown.use.bind(closeOnShutdown));
     await app.listen(0);

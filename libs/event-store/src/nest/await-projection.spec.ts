@@ -9,8 +9,6 @@ import {
   UseInterceptors,
   type INestApplication,
 } from '@nestjs/common';
-import { ExpressAdapter } from '@nestjs/platform-express';
-import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { Test } from '@nestjs/testing';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
@@ -42,6 +40,7 @@ import { getProjectionToken, ProjectionsModule } from './projections.module.js';
 import { AwaitProjection } from './await-projection.decorator.js';
 import { PositionInterceptor } from './position.interceptor.js';
 import { RequestPositions } from './request-positions.js';
+import { httpAdapters, listen } from './spec-support.js';
 
 const definitionOf = <Name extends string>(name: Name, provider?: string) =>
   defineStream(name, {
@@ -145,9 +144,7 @@ class TillsController {
   }
 }
 
-const adapters = { Express: () => new ExpressAdapter(), Fastify: () => new FastifyAdapter() };
-
-describe.each(Object.entries(adapters))('On %s', (_name, adapter) => {
+describe.each(httpAdapters)('On %s', (_name, adapter) => {
   let app: INestApplication;
   let url: string;
   beforeAll(async () => {
@@ -166,8 +163,7 @@ describe.each(Object.entries(adapters))('On %s', (_name, adapter) => {
     }).compile();
     app = module.createNestApplication(adapter(), { logger: false });
     app.useGlobalFilters(new StorageExceptionFilter());
-    await app.listen(0, '127.0.0.1');
-    url = await app.getUrl();
+    url = await listen(app);
   });
   afterAll(() => app.close());
 

@@ -4,7 +4,8 @@
  */
 import 'reflect-metadata';
 import { Controller, Injectable, Param, Post, UseInterceptors, type INestApplication } from '@nestjs/common';
-import { APP_FILTER } from '@nestjs/core';
+import { APP_FILTER, type AbstractHttpAdapter } from '@nestjs/core';
+import { ExpressAdapter } from '@nestjs/platform-express';
 import { Test } from '@nestjs/testing';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import {
@@ -24,7 +25,7 @@ import {
   RetryOnConflictInterceptor,
 } from '@kvent/event-store';
 import request from 'supertest';
-import type { App } from 'supertest/types.js';
+import { httpAdapters, listen } from './spec-support.js';
 
 const Tills = defineStream('till', {
   events: { paid: event<{ cents: number }>() },
@@ -109,9 +110,10 @@ class TillController {
   }
 }
 
-let app: INestApplication<App>;
+let app: INestApplication;
+let url: string;
 let cashier: Cashier;
-beforeEach(async () => {
+async function start(adapter: AbstractHttpAdapter): Promise<void> {
   runs = {};
   let readers = 0;
   let open = (): void => undefined;
@@ -130,13 +132,15 @@ beforeEach(async () => {
     controllers: [TillController],
     providers: [Cashier, { provide: APP_FILTER, useClass: StorageExceptionFilter }],
   }).compile();
-  app = module.createNestApplication<INestApplication<App>>({ logger: false });
-  await app.listen(0);
+  app = module.createNestApplication(adapter, { logger: false });
+  url = await listen(app);
   cashier = app.get(Cashier);
-});
+}
 afterEach(() => app.close());
 
 describe('@RetryOnConflict', () => {
+  beforeEach(() => start(new ExpressAdapter()));
+
   it('lets twenty callers land that read a stream and a state, and commit both: no event is lost or doubled', async () => {
     await cashier.storage.store(Totals).add('a', { cents: 0 });
     await Promise.all(Array.from({ length: 20 }, () => cashier.pay('a')));
@@ -162,11 +166,11 @@ describe('@RetryOnConflict', () => {
   });
 });
 
-describe('RetryOnConflictInterceptor', () => {
+describe.each(httpAdapters)('RetryOnConflictInterceptor on %s', (_name, adapter) => {
+  beforeEach(() => start(adapter()));
+
   it('lets twenty parallel requests land that load, and append to what they loaded', async () => {
-    const answers = await Promise.all(
-      Array.from({ length: 20 }, () => request(app.getHttpServer()).post('/tills/a')),
-    );
+    const answers = await Promise.all(Array.from({ length: 20 }, () => request(url).post('/tills/a')));
     expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 20 }, () => 201));
     const versions = answers
       .map(({ body }) => (body as { version: number }).version)
@@ -176,7 +180,7 @@ describe('RetryOnConflictInterceptor', () => {
   });
 
   it('sends the conflict that remains as a 409 with Retry-After', async () => {
-    const answer = await request(app.getHttpServer()).post('/tills/a/never').expect(409);
+    const answer = await request(url).post('/tills/a/never').expect(409);
     expect(answer.body).toMatchObject({ code: 'STREAM_VERSION_MISMATCH', stream: 'till/a' });
     expect(answer.headers['retry-after']).toBe('1');
     expect(runs).toEqual({ never: 2 });

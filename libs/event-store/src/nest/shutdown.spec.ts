@@ -9,6 +9,8 @@ import {
   type INestApplication,
   type OnApplicationShutdown,
 } from '@nestjs/common';
+import type { AbstractHttpAdapter } from '@nestjs/core';
+import { ExpressAdapter } from '@nestjs/platform-express';
 import { Test } from '@nestjs/testing';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import {
@@ -18,7 +20,6 @@ import {
   type KeyValueStorageOptions,
 } from '@kvent/key-value-storage';
 import { temporaryJsonFile } from '@kvent/key-value-storage/testing';
-import type { App } from 'supertest/types.js';
 import {
   defineStream,
   event,
@@ -29,6 +30,7 @@ import {
 } from '../core.js';
 import { EventStoreModule } from './event-store.module.js';
 import { InjectStream } from './inject-stream.decorator.js';
+import { httpAdapters, listen } from './spec-support.js';
 
 const Till = defineStream('till', {
   events: { paid: event() },
@@ -85,7 +87,8 @@ class TillController {
 })
 class TillModule {}
 
-let app: INestApplication<App> | undefined;
+let app: INestApplication | undefined;
+let url: string;
 const entries: StreamLogEntry[] = [];
 afterEach(async () => {
   await app?.close();
@@ -96,17 +99,17 @@ afterEach(async () => {
 });
 async function start(
   provider: KeyValueStorageOptions['provider'],
-  ...features: (typeof TillModule)[]
+  adapter: () => AbstractHttpAdapter = () => new ExpressAdapter(),
 ): Promise<Cashier> {
   const observer = { observe: (entry: StreamLogEntry) => void entries.push(entry) };
   const imports = [
     KeyValueStorageModule.forRoot({ provider }),
     EventStoreModule.forRoot({ observer }),
-    ...features,
+    TillModule,
   ];
   const module = await Test.createTestingModule({ imports }).compile();
-  app = module.createNestApplication<INestApplication<App>>({ logger: false });
-  await app.listen(0);
+  app = module.createNestApplication(adapter(), { logger: false });
+  url = await listen(app);
   return app.get(Cashier, { strict: false });
 }
 const close = async (): Promise<void> => {
@@ -121,32 +124,34 @@ const codeOf = (work: Promise<unknown>): Promise<unknown> =>
   );
 
 describe('When the application shuts down', () => {
-  it('a request with a session finishes, and no new session opens', async () => {
-    await using file = await temporaryJsonFile();
-    const cashier = await start(file, TillModule);
-    const url = await (app as INestApplication<App>).getUrl();
-    const response = fetch(`${url}/tills/one`, { method: 'POST', headers: { connection: 'close' } });
-    await gateOf(begun, 'one').opened;
-    const closing = close();
-    while (!cashier.shuttingDown) await new Promise(setImmediate);
-    for (let n = 0; (await codeOf(cashier.tills.openSession(`other ${n}`))) === 'done'; n += 1)
-      await new Promise(setImmediate);
-    await expect(cashier.tills.openSession('two')).rejects.toMatchObject({
-      code: 'STORAGE_NOT_OPEN',
-      effect: 'none',
-    });
-    expect(await cashier.tills.append('three', [paid], { expectedVersion: 'absent' })).toMatchObject({
-      version: 1,
-      replayed: false,
-    });
-    gateOf(gates, 'one').open();
-    expect(await (await response).json()).toEqual({ version: 1, aborted: false });
-    await closing;
-  });
+  it.each(httpAdapters)(
+    'a request with a session finishes on %s, and no new session opens',
+    async (_, adapter) => {
+      await using file = await temporaryJsonFile();
+      const cashier = await start(file, adapter);
+      const response = fetch(`${url}/tills/one`, { method: 'POST', headers: { connection: 'close' } });
+      await gateOf(begun, 'one').opened;
+      const closing = close();
+      while (!cashier.shuttingDown) await new Promise(setImmediate);
+      for (let n = 0; (await codeOf(cashier.tills.openSession(`other ${n}`))) === 'done'; n += 1)
+        await new Promise(setImmediate);
+      await expect(cashier.tills.openSession('two')).rejects.toMatchObject({
+        code: 'STORAGE_NOT_OPEN',
+        effect: 'none',
+      });
+      expect(await cashier.tills.append('three', [paid], { expectedVersion: 'absent' })).toMatchObject({
+        version: 1,
+        replayed: false,
+      });
+      gateOf(gates, 'one').open();
+      expect(await (await response).json()).toEqual({ version: 1, aborted: false });
+      await closing;
+    },
+  );
 
   it('an open session is closed: its signal has the reason, and its stream is free for the next process', async () => {
     await using file = await temporaryJsonFile();
-    const cashier = await start(file, TillModule);
+    const cashier = await start(file);
     const session = await cashier.tills.openSession('one', { sessionTimeoutMs: 3_600_000, renewal: 'auto' });
     await session.append([paid]);
     await close();
@@ -167,7 +172,7 @@ describe('When the application shuts down', () => {
       for (let round = 0; round < 20; round += 1) await new Promise(setImmediate);
       return await scan(...args);
     };
-    const cashier = await start(() => provider, TillModule);
+    const cashier = await start(() => provider);
     let session: StreamSession<typeof Till> | undefined = await cashier.tills.openSession('one');
     cashier.shutdownWork = async () => {
       await session?.append([paid], { close: true });
@@ -190,7 +195,7 @@ describe('When the application shuts down', () => {
     const provider = new MemoryProvider();
     const commit = provider.commit.bind(provider);
     provider.commit = (...args) => (down ? Promise.reject(new Error('down')) : commit(...args));
-    const cashier = await start(() => provider, TillModule);
+    const cashier = await start(() => provider);
     const session = await cashier.tills.openSession('one');
     down = true;
     await close();

@@ -9,6 +9,7 @@ import {
   type MiddlewareConsumer,
   type NestModule,
 } from '@nestjs/common';
+import type { AbstractHttpAdapter } from '@nestjs/core';
 import { Test } from '@nestjs/testing';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import {
@@ -20,10 +21,10 @@ import {
   TenantMiddleware,
 } from '@kvent/key-value-storage';
 import request from 'supertest';
-import type { App } from 'supertest/types.js';
 import { defineStream, event, EventStore, EventStream, type StateOf } from '../core.js';
 import { EventStoreModule } from './event-store.module.js';
 import { InjectStream } from './inject-stream.decorator.js';
+import { httpAdapters, listen } from './spec-support.js';
 
 const Till = defineStream('till', {
   events: { paid: event<{ by: string }>() },
@@ -66,24 +67,26 @@ class TillModule implements NestModule {
   }
 }
 
-let app: INestApplication<App>;
-beforeEach(async () => {
+let app: INestApplication;
+let url: string;
+async function start(adapter: AbstractHttpAdapter): Promise<void> {
   const imports = [
     KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider(), tenancy: {} }),
     TillModule,
   ];
-  app = (await Test.createTestingModule({ imports }).compile()).createNestApplication<INestApplication<App>>({
-    logger: false,
-  });
+  const module = await Test.createTestingModule({ imports }).compile();
+  app = module.createNestApplication(adapter, { logger: false });
   app.useGlobalFilters(new ProblemDetailsFilter(), new StorageExceptionFilter());
-  await app.init();
-});
+  url = await listen(app);
+}
 afterEach(() => app.close());
 const as = (tenant: string, method: 'get' | 'post', path: string) =>
-  request(app.getHttpServer())[method](path).set('X-Tenant-Id', tenant);
+  request(url)[method](path).set('X-Tenant-Id', tenant);
 const tills = () => app.get(EventStore).stream(Till);
 
-describe('The streams of a request', () => {
+describe.each(httpAdapters)('The streams of a request on %s', (_name, adapter) => {
+  beforeEach(() => start(adapter()));
+
   it('are those of its tenant, also when requests overlap; shared streams are common to all tenants', async () => {
     const tenants = Array.from({ length: 10 }, (_, index) => `t${index}`);
     await Promise.all([...tenants, ...tenants].map((tenant) => as(tenant, 'post', '/tills/one').expect(201)));
@@ -103,7 +106,7 @@ describe('The streams of a request', () => {
   });
 
   it('are refused without a tenant: 400 over HTTP, TENANT_MISSING in code, except with forTenant', async () => {
-    await request(app.getHttpServer()).post('/tills/one').expect(400);
+    await request(url).post('/tills/one').expect(400);
     await expect(tills().version('one')).rejects.toMatchObject({ code: 'TENANT_MISSING' });
     await expect(tills().openSession('one')).rejects.toMatchObject({ code: 'TENANT_MISSING' });
     expect(() => tills().read('one')).toThrow(expect.objectContaining({ code: 'TENANT_MISSING' }));
