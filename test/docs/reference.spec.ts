@@ -1,5 +1,7 @@
 /** `docs/reference` and the code agree, in both directions. */
 import 'reflect-metadata';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import {
@@ -27,7 +29,7 @@ import {
 } from '../../libs/event-store/src/core/definition/stream-errors.js';
 import { generatedIn, regenerated, write } from './generated.js';
 import { declaredErrorFields, declaredOptions, exportedNames, literalDefaults } from './options-in-source.js';
-import { pageAt, pages, type Page } from './pages.js';
+import { pageAt, pages, root, type Page } from './pages.js';
 
 /** The codes of all packages. */
 const errorTable = [...ownErrors, ...streamErrorTable];
@@ -123,6 +125,22 @@ describe('the status table of docs/guides/http.md', () => {
       .filter(({ code }) => code !== 'ABORTED')
       .map(({ status, code }) => `${status} ${code}`);
     expect(stated.sort()).toEqual([...sent, '412 STORAGE_CONFLICT', '412 STREAM_VERSION_MISMATCH'].sort());
+  });
+});
+
+describe('the log lines of docs/guides/observing.md', () => {
+  it('has each event with its level', () => {
+    const stated = rowsBelow(pageAt('docs/guides/observing.md'), 'Streams').flatMap(
+      ([event = '', level = '']) =>
+        /^(log|debug|warn|error)$/.test(level) ? [`${event.replaceAll('`', '')}: ${level}`] : [],
+    );
+    const source = readFileSync(join(root, 'libs/event-store/src/nest/stream-logger.ts'), 'utf8');
+    const logged = Array.from(
+      source.matchAll(/^  '([a-z ]+)': '(\w+)',$/gm),
+      ([, event, level]) => `${event}: ${level}`,
+    );
+    expect(logged.length).toBeGreaterThan(5);
+    expect(stated.sort()).toEqual(logged.sort());
   });
 });
 
