@@ -17,7 +17,8 @@ export class PagesAhead {
   readonly #room: Room;
   #waiting: FeedPage[] = [];
   #reading: Promise<void> | undefined;
-  #end: { readonly error?: unknown } | undefined;
+  /** What the end was: it rejects where the pages could not be read. */
+  #end: Promise<undefined> | undefined;
 
   constructor(pages: AsyncIterator<FeedPage, void>, room: Room) {
     this.#pages = pages;
@@ -29,22 +30,21 @@ export class PagesAhead {
     if (this.#waiting.length === 0 && this.#end === undefined) await (this.#reading ??= this.#read());
     const pages = this.#waiting;
     const last = pages.at(-1);
-    if (last === undefined) {
-      if (this.#end?.error !== undefined) throw this.#end.error;
-      return undefined;
-    }
+    if (last === undefined) return await this.#end;
     this.#waiting = [];
     if (this.#end === undefined) this.#reading ??= this.#read();
     return pages.length === 1 ? last : { ...last, entries: pages.flatMap(({ entries }) => entries) };
   }
 
   async #read(): Promise<void> {
+    const reading = this.#pages.next();
     try {
-      const { value: page, done } = await this.#pages.next();
-      if (done === true) this.#end = {};
-      else this.#waiting.push(page as FeedPage);
-    } catch (error) {
-      this.#end = { error };
+      const { value: page, done } = await reading;
+      if (done === true) this.#end = Promise.resolve(undefined);
+      else this.#waiting.push(page);
+    } catch {
+      this.#end = reading.then(() => undefined);
+      this.#end.catch(() => undefined);
     }
     this.#reading = this.#end === undefined && this.#hasRoom ? this.#read() : undefined;
   }
