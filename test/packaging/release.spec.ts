@@ -39,6 +39,15 @@ describe.each(manifests)('the manifest of %s', (folder, manifest) => {
   });
 });
 
+it.each(manifests)(
+  'the README of %s says how to install it, and where its documentation is',
+  (folder, { name }) => {
+    const readme = textOf(`libs/${folder}/README.md`);
+    expect(readme).toMatch(new RegExp(`^npm install .*${name}\\b`, 'm'));
+    expect(readme).toContain('](https://github.com/kvent/kvent#documentation)');
+  },
+);
+
 it('all packages have one version, and changesets keep it so', () => {
   expect(new Set(manifests.map(([, { version }]) => version)).size).toBe(1);
   const { fixed } = JSON.parse(textOf('.changeset/config.json')) as { readonly fixed: readonly string[][] };
