@@ -87,7 +87,12 @@ export function describeGeneratedApp(version: 11 | 12, appOf: () => ScratchApp):
       const guide = await readFile(join(root, 'docs/guides/new-application.md'), 'utf8');
       const block = (language: string): string =>
         new RegExp(`\`\`\`${language}\n([^]*?)\`\`\``).exec(guide)?.[1] ?? `The guide has no ${language}.`;
-      if (version === 12) expect(dryRun).toContain(block('diff'));
+      // a release raises the version of the packages, not that in the guide
+      const present = block('diff').replace(
+        /(?<="@kvent\/key-value-storage": "\^)[\d.]+/,
+        await ownVersion(),
+      );
+      if (version === 12) expect(dryRun).toContain(present);
       expect(await appOf().read('app/src/catalog.module.ts')).toBe(block('ts'));
       expect((await kvent('init', '--example')).stdout).toBe(
         'Kvent is set up already: nothing was changed.\n',
@@ -165,6 +170,11 @@ export function describeGeneratedApp(version: 11 | 12, appOf: () => ScratchApp):
         expect(stderr).toContain('1 passed, 1 total');
       });
   });
+}
+
+async function ownVersion(): Promise<string> {
+  const manifest = await readFile(join(root, 'libs/key-value-storage/package.json'), 'utf8');
+  return (JSON.parse(manifest) as { readonly version: string }).version;
 }
 
 async function jestBlock(): Promise<string> {
