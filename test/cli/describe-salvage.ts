@@ -2,9 +2,10 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { acme, globex, lines, rawRow, Workspace } from './workspace.js';
+import { acme, feedPosition, globex, lines, rawRow, Workspace } from './workspace.js';
 
 let workspace: Workspace;
+const placed = rawRow('event:order', 'o-1', '1', { position: feedPosition(7) });
 
 export function describeSalvage(): void {
   describe('kvent salvage', () => {
@@ -12,7 +13,7 @@ export function describeSalvage(): void {
       workspace = await Workspace.create();
       await workspace.createStore('data', {
         [acme]: [rawRow('state:state', 'a', '1')],
-        [globex]: [rawRow('state:state', 'a', '1')],
+        [globex]: [placed],
       });
     });
     afterEach(() => workspace[Symbol.asyncDispose]());
@@ -37,7 +38,7 @@ export function describeSalvage(): void {
       expect(total).toMatch(
         /^rescued holds 1 row of data, copied in .* the rows at the places above are missing, perhaps a part of a batch\.$/,
       );
-      expect(await workspace.rows('rescued')).toEqual({ [globex]: [rawRow('state:state', 'a', '1')] });
+      expect(await workspace.rows('rescued')).toEqual({ [globex]: [placed] });
     });
 
     it('is refused without a store, with a target that is not empty, and for Postgres', async () => {

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { JsonFileProvider, type StorageProvider } from '@kvent/key-value-storage';
-import type { RawRow, Row } from '@kvent/key-value-storage/provider';
+import { feedPositionOf, type FeedPosition, type RawRow, type Row } from '@kvent/key-value-storage/provider';
 import { KventProcess, type Exit } from './kvent.js';
 
 export const acme = 'tenant:acme';
@@ -118,16 +118,21 @@ export const rawRow = (container: string, entity: string, key: string, row: Part
   },
 });
 
+/** A place in the feed, which a row keeps. */
+export const feedPosition = (number: number): FeedPosition => feedPositionOf(2 ** 40, number);
+
 /** One row of each kind, in key order. Those with an expiry expire in a day. */
 export function rowsOfEveryKind(): readonly RawRow[] {
   const expiresAt = Date.now() + 24 * hour;
   return [
     rawRow('counter:counter', 'views', 'mug', { value: { kind: 'number', number: 2n ** 63n - 1n } }),
     rawRow('event:order', 'o-1', '1', {
+      position: feedPosition(7),
       value: { kind: 'json', text: '{"type":"placed","text":"\\u0000 \\ud800 \u2028 😀"}' },
     }),
     rawRow('event:order', 'o-1', '2', {
       version: '2',
+      position: feedPosition(9),
       value: { kind: 'json', text: '{ "b": 1,\n "a": 12345678901234567890 }' },
     }),
     rawRow('fence:order', 'o-1', 'token', { value: { kind: 'number', number: -3n } }),
