@@ -1,11 +1,15 @@
 /**
  * Two shops on one Postgres sell over HTTP, and one after the other is killed at a random moment
- * and replaced. The sales of the projection must be those of the orders, and each order has one
- * mail.
+ * and replaced. The sales of the projection must be those of the streams of the orders, and each
+ * order has one mail.
  */
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { openStorage, type KeyValueStorage } from '@kvent/key-value-storage';
+import { EventStore } from '@kvent/event-store';
+import { Orders } from '../../apps/storefront/src/orders/order.js';
+import { chooseStorage } from '../../apps/storefront/src/storage.js';
 import { readCaughtUp, type Answer, type Client } from '../e2e/client.js';
 import { ShopProcess } from '../e2e/shop-process.js';
 import { until } from '../postgres/until.js';
@@ -31,10 +35,12 @@ export async function killShops(
   const open = async (): Promise<ShopProcess> =>
     await ShopProcess.open({ program: 'modules', storage: url, env: { STOREFRONT_MAILS: mails } });
   const shops = [await open()];
+  // the table is there by now
+  await using storage = await openStorage(await chooseStorage(url).create());
   try {
     shops.push(await open());
     await first(shops).post('/stock/pen/receipts', { quantity: 100_000 });
-    const sales = new Sales(shops, random);
+    const sales = new Sales(shops, storage, random);
     const check = async (done: number): Promise<ShopReport> => {
       const report = { kills: done, events: await sales.compare() };
       await until('each order has a mail', async () => (await sent(mails)) === report.events);
@@ -65,14 +71,16 @@ const sent = async (mails: string): Promise<number> =>
 
 class Sales {
   readonly #shops: readonly ShopProcess[];
+  readonly #storage: KeyValueStorage;
   readonly #random: Random;
   /** The last one of the acknowledged orders. */
   #position = '';
   readonly #ids = new Set<string>();
   #begun = 0;
 
-  constructor(shops: readonly ShopProcess[], random: Random) {
+  constructor(shops: readonly ShopProcess[], storage: KeyValueStorage, random: Random) {
     this.#shops = shops;
+    this.#storage = storage;
     this.#random = random;
   }
 
@@ -93,17 +101,32 @@ class Sales {
   /** Returns the number of orders; throws where the sales of the projection are others. */
   async compare(): Promise<number> {
     const client = first(this.#shops);
-    const orders = await all<{ id: string; totalCents: number }>(client, '/orders');
+    const listed = await all<{ id: string }>(client, '/orders');
+    const orders = await this.#orders();
     const days = await all<{ orders: number; cents: number }>(client, '/reports/sales', this.#position);
     const sum = (numbers: readonly number[]): number => numbers.reduce((total, each) => total + each, 0);
     const expected = [orders.length, sum(orders.map(({ totalCents }) => totalCents))];
     const found = [sum(days.map(({ orders }) => orders)), sum(days.map(({ cents }) => cents))];
-    const lost = [...this.#ids].filter((id) => !orders.some((order) => order.id === id));
-    if (String(found) !== String(expected) || lost.length > 0 || orders.length !== this.#ids.size)
+    const stored = new Set(orders.map(({ id }) => id));
+    const lost = [...this.#ids].filter((id) => !stored.has(id));
+    const counts = [orders.length, listed.length, this.#ids.size];
+    if (String(found) !== String(expected) || lost.length > 0 || new Set(counts).size > 1)
       throw new Error(
-        `Orders and cents of the streams: ${expected}; of the projection: ${found}; ${this.#ids.size} acknowledged, ${lost.length} lost.`,
+        `Orders and cents of the streams: ${expected}; of the projection: ${found}; ${lost.length} lost; streams, listed and acknowledged: ${counts}.`,
       );
     return orders.length;
+  }
+
+  /** As their streams have them. */
+  async #orders(): Promise<readonly { readonly id: string; readonly totalCents: number }[]> {
+    const streams = new EventStore(this.#storage).stream(Orders).forTenant(tenant);
+    const orders = [];
+    for (let cursor: string | undefined; ;) {
+      const page = await streams.page({ limit: 1_000, ...(cursor !== undefined && { cursor }) });
+      for (const { id } of page.items) orders.push((await streams.load(id)).state);
+      if (page.next === undefined) return orders;
+      cursor = page.next;
+    }
   }
 
   /** Sends the same order until it is acknowledged, at any shop. */
