@@ -78,8 +78,11 @@ async function workOn(provider: StorageProvider, round: number): Promise<void> {
   ]) {
     for (const result of await provider.commit(batches)) expect(result.outcome).toBe('committed');
   }
-  await provider.feed?.({ limit: 20 });
-  await provider.feed?.({ limit: 20, containers: [namespace.container] });
+  // a short page, and one that is sent as one line
+  for (const limit of [20, 40]) {
+    await provider.feed?.({ limit });
+    await provider.feed?.({ limit, containers: [namespace.container] });
+  }
   await provider.sweep(10);
 }
 

@@ -127,7 +127,9 @@ async function everyFeed(url: string): Promise<void> {
       const change = { kind: 'put', address, value: row.value, ttl: 'never', feed: true } as const;
       await provider.within(manager).commit([batchOf([change], [], database)]);
     });
-    await provider.feed({ limit: 1, databases: [database], containers: [address.container] });
+    // a short page, and one that is sent as one line
+    for (const limit of [1, 100])
+      await provider.feed({ limit, databases: [database], containers: [address.container] });
     await provider.administration.import(database, [
       { ...address, row: { ...row, position: feedPositionOf(2n ** 60n, 1n) } },
       { ...address, key: 'older', row },

@@ -67,6 +67,7 @@ export {
   feedPositionOf,
   feedStart,
   isFeedPosition,
+  partOfPosition,
   partsOfPosition,
   PositionCounter,
 } from './core/port/feed-position.js';

@@ -2,6 +2,7 @@
 import {
   feedStart,
   limits,
+  partOfPosition,
   partsOfPosition,
   type FeedEntry,
   type FeedPage,
@@ -10,16 +11,18 @@ import {
 } from '@kvent/key-value-storage/provider';
 import { sizeOfValue } from '@kvent/key-value-storage/internal';
 import type { Purpose } from '../connections/session.js';
-import { decodePosition, decodeRow, type Columns } from '../sql/decode-row.js';
+import { decodePosition, decodeRow, numberOf, rowInLine, type Columns } from '../sql/decode-row.js';
 import {
   endFeedMigration,
+  feedHeadColumns,
   placeOldEvents,
   raiseFeedBase,
   readFeedPage,
+  readFeedPageAsLine,
   readFeedState,
 } from '../sql/feed-statements.js';
 import { TextArray } from '../sql/array-parameters.js';
-import { milliseconds, type Dialect, type Statement } from '../sql/statement.js';
+import { milliseconds, separator, type Dialect, type Statement } from '../sql/statement.js';
 
 /**
  * Events that get their positions in one statement, and the number after which progress is
@@ -27,6 +30,15 @@ import { milliseconds, type Dialect, type Statement } from '../sql/statement.js'
  */
 const oldEventsMax = 2_000;
 const progressEach = 100_000;
+
+/** The same page in two ways. */
+interface Statements {
+  readonly line: Statement;
+  readonly rows: Statement;
+}
+
+/** A longer page is tried as one line: for few rows, that costs more. */
+const plainPageMax = 32;
 
 type Run = (
   statement: Statement,
@@ -37,8 +49,8 @@ type Run = (
 export class FeedReader {
   readonly #dialect: Dialect;
   readonly #time: () => readonly number[];
-  /** One text for each combination of filters. */
-  readonly #pages = new Map<string, Statement>();
+  /** Two texts for each combination of filters. */
+  readonly #pages = new Map<string, Statements>();
 
   constructor(dialect: Dialect, time: () => readonly number[]) {
     this.#dialect = dialect;
@@ -48,24 +60,40 @@ export class FeedReader {
   async page(run: Run, request: FeedRequest): Promise<FeedPage> {
     const { after = feedStart, limit, databases, containers } = request;
     const shape = `${databases !== undefined},${containers !== undefined}`;
-    let statement = this.#pages.get(shape);
-    if (statement === undefined) this.#pages.set(shape, (statement = readFeedPage(this.#dialect, request)));
+    let statements = this.#pages.get(shape);
+    if (statements === undefined) {
+      statements = {
+        line: readFeedPageAsLine(this.#dialect, request),
+        rows: readFeedPage(this.#dialect, request),
+      };
+      this.#pages.set(shape, statements);
+    }
     const filters = [databases, containers].filter((filter) => filter !== undefined);
-    const lines = await run(statement, [
+    const parameters = [
       ...partsOfPosition(after).map(String),
       limit,
       ...filters.map((filter) => new TextArray(filter)),
       ...this.#time(),
-    ]);
-    return decodePage(lines, after, limit);
+    ];
+    if (limit > plainPageMax) {
+      const [line = []] = await run(statements.line, parameters);
+      const found = entriesOf(line.slice(feedHeadColumns));
+      if (found !== undefined) return pageOf(line, { found, entries: found }, after, limit);
+    }
+    const lines = await run(statements.rows, parameters);
+    // the line without a version is the head
+    const head = lines.find((line) => line[6] === null) ?? [];
+    const found = lines.filter((line) => line[6] !== null).map(entryOf);
+    return pageOf(head, { found, entries: withinFeedPage(found) }, after, limit);
   }
 }
 
-/** The line without a version is about the page. */
-function decodePage(lines: readonly Columns[], after: FeedPosition, limit: number): FeedPage {
-  const [time, lastRow, visited, held, heldTo] = lines.find((line) => line[6] === null) ?? [];
-  const found = lines.filter((line) => line[6] !== null).map(entryOf);
-  const entries = withinFeedPage(found);
+function pageOf(
+  [time, lastRow, visited, held, heldTo]: Columns,
+  { found, entries }: { readonly found: readonly FeedEntry[]; readonly entries: readonly FeedEntry[] },
+  after: FeedPosition,
+  limit: number,
+): FeedPage {
   const page = {
     time: milliseconds(time as string),
     entries,
@@ -85,6 +113,47 @@ function entryOf(line: Columns): FeedEntry {
   const position = decodePosition(`${transaction}.${sequence}`);
   const address = { database, container, entity, key } as FeedEntry['address'];
   return { address, row: { ...decodeRow(line, 6, 'include'), position }, position };
+}
+
+/** The columns of a line behind its head; undefined: see `asOneLine`. */
+function entriesOf([ok, ...columns]: Columns): readonly FeedEntry[] | undefined {
+  if (ok !== 't') return undefined;
+  if (columns[0] === null) return [];
+  const lists = columns.map((column) => (column as string).split(separator));
+  const [transactions = [], sequences = [], databases = [], containers = [], entities = [], keys = []] =
+    lists;
+  const [versions = [], times = [], texts = [], rares = []] = lists.slice(6);
+  // a name or a key has the separator in it
+  if (lists.some(({ length }) => length !== sequences.length)) return undefined;
+  const [database, container, entity, transaction] = [repeated(), repeated(), repeated(), hexadecimal()];
+  const sequenceOf = hexadecimal();
+  return sequences.map((sequence, index): FeedEntry => {
+    const at = (list: readonly string[]): string => list[index] as string;
+    const position = transaction(at(transactions)) + sequenceOf(sequence);
+    const address = {
+      database: database(at(databases)),
+      container: container(at(containers)),
+      entity: entity(at(entities)),
+      key: at(keys),
+    };
+    const row = rowInLine(at(versions), at(times), at(texts), at(rares));
+    return { address, row: { ...row, position }, position };
+  });
+}
+
+/** Returns the text before, where it is the same: neighbours in the feed share most of an address. */
+function repeated(): (text: string) => string {
+  let last = '';
+  return (text) => (text === last ? last : (last = text));
+}
+
+/** The part of a position: events of one transaction share the first. */
+function hexadecimal(): (text: string) => string {
+  let [last, digits] = ['', ''];
+  return (text) => {
+    if (text !== last) [last, digits] = [text, partOfPosition(numberOf(text))];
+    return digits;
+  };
 }
 
 /** The last row may exceed the bytes of a page; one row is always left. */

@@ -30,12 +30,16 @@ export function decodeJoined([time, ok, names, ...columns]: Columns): JoinedRows
   const list = names.split(separator);
   // a key has the separator in it
   if (list.length !== versions.length) return undefined;
-  const rows = versions.map((version, index): Row => {
-    const [updated, text, rare] = [times[index] as string, texts[index] as string, rares[index] as string];
-    if (rare !== '') return decodeRow([version, updated, text === '' ? null : text, rare], 0, 'include');
-    return { version, value: { kind: 'json', text }, updatedAt: milliseconds(updated) };
-  });
+  const rows = versions.map((version, index) =>
+    rowInLine(version, times[index] as string, texts[index] as string, rares[index] as string),
+  );
   return { time: at, names: list, rows };
+}
+
+/** A row of the columns of a line, which are never null. */
+export function rowInLine(version: string, updated: string, text: string, rare: string): Row {
+  if (rare !== '') return decodeRow([version, updated, text === '' ? null : text, rare], 0, 'include');
+  return { version, value: { kind: 'json', text }, updatedAt: milliseconds(updated) };
 }
 
 /** The row whose columns begin at `from`. */
@@ -71,8 +75,11 @@ export function decodeRow(columns: Columns, from: number, values: 'include' | 'o
 /** Of the text `transaction.sequence`. */
 export function decodePosition(text: string): FeedPosition {
   const [transaction = '0', sequence = '0'] = text.split('.');
-  return feedPositionOf(BigInt(transaction), BigInt(sequence));
+  return feedPositionOf(numberOf(transaction), numberOf(sequence));
 }
+
+/** A bigint takes several times as long, and most numbers need none. */
+export const numberOf = (text: string): bigint | number => (text.length > 15 ? BigInt(text) : Number(text));
 
 const omitted = { kind: 'omitted' } as const;
 

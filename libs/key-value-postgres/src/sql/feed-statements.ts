@@ -5,9 +5,12 @@
  */
 import { limits, type FeedRequest } from '@kvent/key-value-storage/provider';
 import { concat, eq, ge, gt, lt, minus, plus, unexpired } from './operators.js';
+import { rowParts } from './read-statements.js';
 import {
   arrays,
+  asOneLine,
   epochMs,
+  identity,
   readTime,
   statement,
   withinBytes,
@@ -36,14 +39,29 @@ from (select pg_catalog.pg_current_snapshot() s) s`;
 const lastRow = ({ table }: Dialect, columns: string, where = ''): string =>
   `select ${columns} from ${table.quoted} where feed_sequence is not null${where} order by feed_transaction desc, feed_sequence desc limit 1`;
 
+interface FeedPageParts {
+  /** Of the name of the statement. */
+  readonly shape: string;
+  /** Common table expressions, with a comma behind them. */
+  readonly before: string;
+  readonly rows: string;
+  /** The columns about the page of the rows in `page`. */
+  readonly head: (page: string) => readonly string[];
+}
+
+/** What is said of a page, before its rows. */
+export const feedHeadColumns = 5;
+/** The columns of a row in the feed, before those that all rows have. */
+const placed = ['feed_transaction', 'feed_sequence', 'database', 'container', 'entity', 'key'];
+
 /**
- * A page behind ($1, $2), of at most $3 rows, with one line before its rows: the time, the last
- * position below the horizon, the last that was visited if the horizon was not reached, since when
- * rows are held back, and the last of them. The end of the feed is a row, and not the horizon: a
- * restored dump begins above its last row, and may begin below a horizon that a reader has stored.
- * `$4`, `$5`: databases and containers, where they are given.
+ * A page behind ($1, $2), of at most $3 rows. Its head: the time, the last position below the
+ * horizon, the last that was visited if the horizon was not reached, since when rows are held back,
+ * and the last of them. The end of the feed is a row, and not the horizon: a restored dump begins
+ * above its last row, and may begin below a horizon that a reader has stored. `$4`, `$5`: databases
+ * and containers, where they are given.
  */
-export function readFeedPage(dialect: Dialect, { databases, containers }: FeedRequest): Statement {
+function partsOfPage(dialect: Dialect, { databases, containers }: FeedRequest): FeedPageParts {
   const table = dialect.table.quoted;
   const filters = [
     ...(databases === undefined ? [] : ['database']),
@@ -59,24 +77,44 @@ export function readFeedPage(dialect: Dialect, { databases, containers }: FeedRe
     )
     .join('');
   const since = `coalesce((select ${epochMs('xact_start')} from pg_catalog.pg_stat_activity where backend_xid ${eq} (select oldest from h)::pg_catalog.xid limit 1), ${epochMs('pg_catalog.clock_timestamp()')})`;
-  const page = withinBytes(
-    ['feed_transaction', 'feed_sequence', 'database', 'container', 'entity', 'key'],
-    `select * from (select * from ${table} where ${behind} limit ${visitedMax}) v where ${isWanted}${unexpired('expires_at', now)} limit $3::pg_catalog.int4`,
-    order,
-    { bytesMax: limits.feedPageBytesMax },
-  );
   const end = lastRow(dialect, position, ` and feed_transaction ${lt} (select hor from h)`);
   const isHeld = `(select tra from t) ${ge} (select hor from h)`;
-  const names = Array.from({ length: 10 }, (_, index) => `c${index + 1}`);
+  return {
+    shape: filters.join('_'),
+    before: `h as materialized (${horizon(dialect)}), t as materialized (${lastRow(dialect, `feed_transaction tra, ${position} pos`)}), `,
+    rows: `select ${identity}, ${rowParts} from (select * from ${table} where ${behind} limit ${visitedMax}) v where ${isWanted}${unexpired('expires_at', now)} limit $3::pg_catalog.int4`,
+    head: (page) => [
+      `(${epochMs(now)})::pg_catalog.text`,
+      `case when ${isHeld} then (${end}) else (select pos from t) end`,
+      `case when (select pg_catalog.count(*) from ${page}) ${lt} $3::pg_catalog.int4 then (select ${position} from (
+    select ${order} from ${table} where ${behind} offset ${visitedMax - 1} limit 1) l) end`,
+      `case when ${isHeld} then (${epochMs('pg_catalog.clock_timestamp()')} ${minus} ${since})::pg_catalog.text end`,
+      `case when ${isHeld} then (select pos from t) end`,
+    ],
+  };
+}
+
+/** Its first line is the head, and the rows follow. */
+export function readFeedPage(dialect: Dialect, request: FeedRequest): Statement {
+  const { shape, before, rows, head } = partsOfPage(dialect, request);
+  const page = withinBytes(placed, rows, order, { bytesMax: limits.feedPageBytesMax });
+  const names = Array.from({ length: placed.length + 4 }, (_, index) => `c${index + 1}`);
+  const none = names.slice(feedHeadColumns).map(() => 'null');
   return statement(
-    `feed_${filters.join('_')}`,
-    `with h as materialized (${horizon(dialect)}), t as materialized (${lastRow(dialect, `feed_transaction tra, ${position} pos`)}), p as materialized (select * from (${page}) d(${names.join(', ')}))
-select (${epochMs(now)})::pg_catalog.text, case when ${isHeld} then (${end}) else (select pos from t) end,
-  case when (select pg_catalog.count(*) from p) ${lt} $3::pg_catalog.int4 then (select ${position} from (
-    select ${order} from ${table} where ${behind} offset ${visitedMax - 1} limit 1) l) end,
-  case when ${isHeld} then (${epochMs('pg_catalog.clock_timestamp()')} ${minus} ${since})::pg_catalog.text end,
-  case when ${isHeld} then (select pos from t) end, null, null, null, null, null
+    `feed_${shape}`,
+    `with ${before}p as materialized (select * from (${page}) d(${names.join(', ')}))
+select ${[...head('p'), ...none].join(', ')}
 union all select ${names.map((name) => `${name}::pg_catalog.text`).join(', ')} from p`,
+  );
+}
+
+/** The same as one line. */
+export function readFeedPageAsLine(dialect: Dialect, request: FeedRequest): Statement {
+  const { shape, before, rows, head } = partsOfPage(dialect, request);
+  const bytesMax = limits.feedPageBytesMax;
+  return statement(
+    `feed_line_${shape}`,
+    asOneLine({ head: head('a'), first: placed, from: rows, before, bytesMax }),
   );
 }
 

@@ -56,16 +56,19 @@ left join lateral (select * from ${dialect.table.quoted}
 }
 
 /** What a row is made of, beside its address. */
-const parts =
+export const rowParts =
   'version, updated_at, expires_at, ttl_ms, number, value, bytes, feed_transaction, feed_sequence';
 
 /** The same as one line, without those that are absent. */
 export function readManyAsLine(dialect: Dialect): Statement {
   const now = readTime(dialect, '$5');
   const rows = `select o.i, r.* from ${arrays('1 text', '2 text', '3 text', '4 text')} o(db, co, en, ke, i)
-cross join lateral (select ${parts} from ${dialect.table.quoted}
+cross join lateral (select ${rowParts} from ${dialect.table.quoted}
   where ${isRow('o.db', 'o.co', 'o.en', 'o.ke')} and ${unexpired('expires_at', now)} offset 0) r`;
-  return statement('get_many_line', asOneLine(epochMs(now), 'i', rows, 'include'));
+  return statement(
+    'get_many_line',
+    asOneLine({ head: [epochMs(now)], first: ['i'], from: rows, position: 'include' }),
+  );
 }
 
 /** The same, limited to the bytes of one read: see `withinBytes`. */
@@ -96,9 +99,12 @@ where ${isRow('$1', '$2', '$3', 'any ((select $4::pg_catalog.text[])::pg_catalog
 /** The same as one line. */
 export function readSpaceAsLine(dialect: Dialect): Statement {
   const now = readTime(dialect, '$5');
-  const rows = `select key, ${parts} from ${dialect.table.quoted}
+  const rows = `select key, ${rowParts} from ${dialect.table.quoted}
 where ${isRow('$1', '$2', '$3', 'any ((select $4::pg_catalog.text[])::pg_catalog.text[])')} and ${unexpired('expires_at', now)}`;
-  return statement('get_space_line', asOneLine(epochMs(now), 'key', rows, 'include'));
+  return statement(
+    'get_space_line',
+    asOneLine({ head: [epochMs(now)], first: ['key'], from: rows, position: 'include' }),
+  );
 }
 
 /** The same, limited to the bytes of one read: see `withinBytes`. */
@@ -199,7 +205,8 @@ export function scanOne(dialect: Dialect, range: ScanRange): Statement {
 /** The same as one line, for a page that may be large. */
 export function scanAsLine(dialect: Dialect, range: ScanRange): Statement {
   const { rows, name, now } = pageOf(dialect, range);
-  return statement(`scan_line_${name}`, asOneLine(epochMs(now), 'key', rows(`key, ${parts}`)));
+  const line = asOneLine({ head: [epochMs(now)], first: ['key'], from: rows(`key, ${rowParts}`) });
+  return statement(`scan_line_${name}`, line);
 }
 
 /**

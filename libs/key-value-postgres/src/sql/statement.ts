@@ -114,35 +114,46 @@ const noneCompressed = `${compressed('value')} ${plus} ${compressed('bytes')} ${
 /** What joins the columns of a page. JSON cannot hold it; a key can, which the reader notices. */
 export const separator = '\x1f';
 
+interface PageShape {
+  readonly position?: RowPosition;
+  readonly bytesMax?: number;
+}
+
+interface LineShape extends PageShape {
+  /** Columns of the line itself; `a` is the rows. */
+  readonly head: readonly string[];
+  /** Columns of the rows, before those that all rows have. */
+  readonly first: readonly string[];
+  readonly from: string;
+  /** Common table expressions that the others use, with a comma behind them. */
+  readonly before?: string;
+}
+
 /**
- * Rows of `from`, in their order, as one line: the time, whether the line is complete, and each
+ * Rows of `from`, in their order, as one line: its head, whether the line is complete, and each
  * column of the rows (`first`, version, time, JSON, rare parts) joined by `separator`. So neither
  * side handles each column of each row: a page of 1,000 rows takes the server a fifth less, and the
  * client half.
  *
- * The line is left empty where the values may exceed `pageBytesMax`: where what is stored does, or
+ * The line is left empty where the values may exceed `bytesMax`: where what is stored does, or
  * where a value is compressed. Neither fetches a value. `withinBytes` takes over then.
  */
-export function asOneLine(time: string, first: string, from: string, position: RowPosition = 'omit'): string {
+export function asOneLine(shape: LineShape): string {
+  const { head, first, from, before = '', position = 'omit', bytesMax = limits.pageBytesMax } = shape;
   const joined = (text: string): string => `pg_catalog.string_agg(${text}, pg_catalog.chr(31))`;
   const stored = (column: string): string =>
     `coalesce(pg_catalog.sum(pg_catalog.pg_column_size(${column})), 0)`;
   const columns = [
-    `${first}::pg_catalog.text`,
+    ...first.map((column) => `${column}::pg_catalog.text`),
     'version::pg_catalog.text',
     `${epochMs('updated_at')}::pg_catalog.text`,
     `coalesce(value::pg_catalog.text, '')`,
     `coalesce(${rareParts(position)}, '')`,
   ];
-  return `with a as materialized (${from}), fits as materialized (
-  select ${stored('value')} ${plus} ${stored('bytes')} ${le} ${limits.pageBytesMax} and ${noneCompressed} ok from a
+  return `with ${before}a as materialized (${from}), fits as materialized (
+  select ${stored('value')} ${plus} ${stored('bytes')} ${le} ${bytesMax} and ${noneCompressed} ok from a
 )
-select ${time}, (select ok from fits), ${columns.map(joined).join(', ')} from a where (select ok from fits)`;
-}
-
-interface PageShape {
-  readonly position?: RowPosition;
-  readonly bytesMax?: number;
+select ${head.join(', ')}, (select ok from fits), ${columns.map(joined).join(', ')} from a where (select ok from fits)`;
 }
 
 /** The bytes of a row's value as it is stored, perhaps compressed: known without fetching it. */

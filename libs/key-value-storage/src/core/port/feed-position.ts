@@ -20,7 +20,10 @@ export const isFeedPosition = (given: unknown): given is FeedPosition =>
 
 /** The position of two numbers from 0 to 2^63 − 1. */
 export const feedPositionOf = (first: bigint | number, second: bigint | number): FeedPosition =>
-  first.toString(16).padStart(digits, '0') + second.toString(16).padStart(digits, '0');
+  partOfPosition(first) + partOfPosition(second);
+
+/** One of the numbers of a position, as it stands in it. */
+export const partOfPosition = (number: bigint | number): string => number.toString(16).padStart(digits, '0');
 
 /** The two numbers of a position. */
 export const partsOfPosition = (position: FeedPosition): readonly [first: bigint, second: bigint] => [
