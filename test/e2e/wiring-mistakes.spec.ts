@@ -11,6 +11,8 @@ import { REQUEST } from '@nestjs/core';
 import { Test } from '@nestjs/testing';
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import {
+  defineProjection,
+  defineReaction,
   defineStream,
   event,
   EventBusBridgeModule,
@@ -20,6 +22,7 @@ import {
   On,
   Projection,
   ProjectionsModule,
+  ReactionsModule,
   streamOf,
 } from '@kvent/event-store';
 import { PostgresProvider } from '@kvent/key-value-postgres';
@@ -51,6 +54,15 @@ const otherOrders = () =>
 const Orders = otherOrders();
 const Views = defineCounter('views');
 const Slots = defineState('slot', { indexes: { byDay: () => 'monday' } });
+const totals = () =>
+  defineProjection('totals', {
+    streams: [Orders],
+    into: Slots,
+    key: () => 'all',
+    initial: () => 0,
+    evolve: () => 0,
+  });
+const mails = () => defineReaction('mails', { streams: [Orders], on: { placed: () => undefined } });
 const nothing = undefined as never;
 const memory = () => new MemoryProvider();
 const one = new MemoryProvider();
@@ -97,6 +109,16 @@ const startRows: readonly Row[] = [
     mistake: 'A module imports `EventStoreModule.forFeature`, and there is no storage.',
     remedy: 'has no KeyValueStorageModule.forRoot: import it once',
     make: () => start(EventStoreModule.forFeature([Orders])),
+  },
+  {
+    mistake: 'A module imports `ProjectionsModule.forFeature`, and there is no storage.',
+    remedy: 'has no KeyValueStorageModule.forRoot: import it once',
+    make: () => start(ProjectionsModule.forFeature([totals()])),
+  },
+  {
+    mistake: 'A module imports `ReactionsModule.forFeature`, and there is no storage.',
+    remedy: 'has no KeyValueStorageModule.forRoot: import it once',
+    make: () => start(ReactionsModule.forFeature([mails()])),
   },
   {
     mistake: 'The application has two copies of the package: one has `forRoot`, the other `forFeature`.',
@@ -325,6 +347,17 @@ const startRows: readonly Row[] = [
       start(root(), EventStoreModule.forFeature([Orders]), EventStoreModule.forFeature([otherOrders()])),
   },
   {
+    mistake: 'Two projections have one name.',
+    remedy: 'Give one of them another name',
+    make: () =>
+      start(root(), ProjectionsModule.forFeature([totals()]), ProjectionsModule.forFeature([totals()])),
+  },
+  {
+    mistake: 'Two reactions have one name.',
+    remedy: 'Give one of them another name',
+    make: () => start(root(), ReactionsModule.forFeature([mails()]), ReactionsModule.forFeature([mails()])),
+  },
+  {
     mistake: 'A state names a provider that `forRoot` does not have.',
     remedy: "Did you mean 'cache'?",
     make: () =>
@@ -389,6 +422,11 @@ const startRows: readonly Row[] = [
     make: () => defineStream('order', { events: { placed: {} }, initial: () => 0, evolve: () => 0 }),
   },
   {
+    mistake: 'The `schemaVersion` of an event was increased without an `upcast`.',
+    remedy: 'needs a function upcast for version 1',
+    make: () => event(undefined as never, { schemaVersion: 2 } as never),
+  },
+  {
     mistake: 'The bridge to an `EventBus` maps an unknown event.',
     remedy: "Did you mean 'placed'?",
     make: () => EventBusBridgeModule.forFeature(Orders, { palced: () => ({}) } as never),
@@ -397,6 +435,11 @@ const startRows: readonly Row[] = [
     mistake: 'A class in `ProjectionsModule.forFeature` has no `@Projection`.',
     remedy: "declare it: @Projection('sales-by-day', { streams: [Orders] })",
     make: () => ProjectionsModule.forFeature([Forgotten]),
+  },
+  {
+    mistake: 'A class in `ReactionsModule.forFeature` has no `@Reaction`.',
+    remedy: "declare it: @Reaction('mail-on-placed', { streams: [Orders] })",
+    make: () => ReactionsModule.forFeature([Forgotten]),
   },
   {
     mistake: '`@On` names an unknown event.',
@@ -508,7 +551,7 @@ const rootFolder = join(import.meta.dirname, '..', '..');
 const sourceLines = readFileSync(here, 'utf8').split('\n');
 const place = /[\w./-]*wiring-mistakes\.spec\.ts:(\d+)/g;
 const calls =
-  /forRoot|forRootAsync|forFeature|InjectStore|InjectStream|State|On|Projection|defineStream|storeOf|streamOf|batchOf/;
+  /forRoot|forRootAsync|forFeature|InjectStore|InjectStream|State|On|Projection|defineStream|event|storeOf|streamOf|batchOf/;
 const tables: readonly (readonly [name: string, rows: readonly Row[], messages: string[]])[] = [
   ['Mistakes at the start', startRows, []],
   ['Mistakes in calls', callRows, []],

@@ -24,7 +24,6 @@ const eventStoreOverrideToken = Symbol.for('kvent.event-store-override');
     { provide: CommittedHub, inject: [ModulesContainer], useFactory: hubOf },
     {
       provide: EventStore,
-      // optional, because the errors of Nest would name internal classes
       inject: [
         { token: KeyValueStorage, optional: true },
         { token: eventStoreOptionsToken, optional: true },
@@ -70,16 +69,26 @@ async function storeOf(
   hub: CommittedHub,
   modules: ModulesContainer,
 ): Promise<EventStore> {
-  if (storage === undefined) {
-    if (![...modules.values()].some(({ metatype }) => metatype === KeyValueStorageModule))
-      throw noStorageError(modules);
-    // Nest 11 passes undefined for an optional dependency that failed; the error of that dependency
-    // ends the start-up, and must not be hidden by another
-    return await new Promise(() => undefined);
-  }
+  const present = await presentStorage(storage, modules);
   return await onceForApplication(modules, EventStore, () =>
-    createStore(storage, { ...options, ...override }, hub),
+    createStore(present, { ...options, ...override }, hub),
   );
+}
+
+/**
+ * The storage, which is optional where it is injected: the errors of Nest would name internal
+ * classes. `INVALID_OPTION` without `KeyValueStorageModule.forRoot`.
+ */
+export async function presentStorage(
+  storage: KeyValueStorage | undefined,
+  modules: ModulesContainer,
+): Promise<KeyValueStorage> {
+  if (storage !== undefined) return storage;
+  if (![...modules.values()].some(({ metatype }) => metatype === KeyValueStorageModule))
+    throw noStorageError(modules);
+  // Nest 11 passes undefined for an optional dependency that failed; the error of that dependency
+  // ends the start-up, and must not be hidden by another
+  return await new Promise(() => undefined);
 }
 
 async function createStore(

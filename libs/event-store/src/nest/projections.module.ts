@@ -28,7 +28,7 @@ export const readStreamOf = (projection: AnyProjection): ResolvedStream =>
   resolved(projection, notInstantiated).streams[0] as ResolvedStream;
 
 const feature = new RunnersFeature<AnyProjection, ProjectionRunner>(
-  'projections',
+  'projection',
   (projection) => resolved(projection, notInstantiated).name,
   (name) => `ProjectionRunner<${name}> of ProjectionsModule.forFeature([…])`,
 );
@@ -65,7 +65,7 @@ export class ProjectionsModule {
     const place = callSiteOf(ProjectionsModule.forFeature);
     return located(place, () =>
       feature.moduleOf({
-        owner: `ProjectionsModule.forFeature (${place()})`,
+        declaredAt: place(),
         declared: projections,
         indicator: ProjectionsHealthIndicator,
         runners: projectionRunners,

@@ -19,7 +19,7 @@ const resolved = (reaction: AnyReaction, instance: () => object): ResolvedReacti
   typeof reaction === 'function' ? boundReaction(reaction, instance) : reactionDefinitionOf(reaction);
 
 const feature = new RunnersFeature<AnyReaction, ReactionRunner>(
-  'reactions',
+  'reaction',
   (reaction) => resolved(reaction, notInstantiated).name,
   (name) => `ReactionRunner<${name}> of ReactionsModule.forFeature([…])`,
 );
@@ -55,7 +55,7 @@ export class ReactionsModule {
     const place = callSiteOf(ReactionsModule.forFeature);
     return located(place, () =>
       feature.moduleOf({
-        owner: `ReactionsModule.forFeature (${place()})`,
+        declaredAt: place(),
         declared: reactions,
         indicator: ReactionsHealthIndicator,
         runners: reactionRunners,

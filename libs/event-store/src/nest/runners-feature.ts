@@ -10,8 +10,13 @@ import { ModuleRef, ModulesContainer } from '@nestjs/core';
 import { KeyValueStorage } from '@kvent/key-value-storage';
 import { invalidOption } from '@kvent/key-value-storage/provider';
 import { inspect } from '@kvent/key-value-storage/internal';
-import { namedModule, onceForApplication } from '@kvent/key-value-storage/internal/nest';
-import { EventStoreHost } from './event-store-host.js';
+import {
+  onceForApplication,
+  startUpCheckSymbol,
+  type StartUpCheck,
+} from '@kvent/key-value-storage/internal/nest';
+import { EventStoreHost, presentStorage } from './event-store-host.js';
+import { runnerFeaturesOf, runnersOwner, type RunnerKind } from './start-up-checks.js';
 
 interface Runner {
   start(): Promise<void>;
@@ -22,8 +27,8 @@ interface Runner {
 type MakeRunner<D, R> = (storage: KeyValueStorage, declared: D, instance: () => object) => R;
 
 interface RunnersModule<D, R> {
-  /** The first word of messages, and a name for Nest. */
-  readonly owner: string;
+  /** Where `forFeature` was called. */
+  readonly declaredAt: string;
   readonly declared: readonly D[];
   readonly indicator: Type<unknown>;
   /** Where the indicator finds them. */
@@ -35,21 +40,20 @@ export const notInstantiated = (): never => {
   throw new Error('The class is instantiated when the application starts.');
 };
 
+const inject = [{ token: KeyValueStorage, optional: true }, ModulesContainer];
+
 /** `D`: definitions and classes, as modules and decorators name them. */
 export class RunnersFeature<D extends object, R extends Runner> {
-  readonly #what: 'projections' | 'reactions';
+  readonly #kind: RunnerKind;
   readonly #nameOf: (declared: D) => string;
   readonly #tokenName: (name: string) => string;
   // weak, so that a token is released with its definition
   readonly #tokens = new WeakMap<object, symbol>();
+  readonly #named = new WeakMap<object, { readonly name: string }>();
 
   /** `nameOf` throws `INVALID_OPTION` for what is no `D`. */
-  constructor(
-    what: 'projections' | 'reactions',
-    nameOf: (declared: D) => string,
-    tokenName: (name: string) => string,
-  ) {
-    this.#what = what;
+  constructor(kind: RunnerKind, nameOf: (declared: D) => string, tokenName: (name: string) => string) {
+    this.#kind = kind;
     this.#nameOf = nameOf;
     this.#tokenName = tokenName;
   }
@@ -66,23 +70,46 @@ export class RunnersFeature<D extends object, R extends Runner> {
     return token;
   }
 
-  /** The same runner in several modules runs once, as in the first of them. `INVALID_OPTION`. */
-  moduleOf({ owner, declared, indicator, runners, runnerOf }: RunnersModule<D, R>): DynamicModule {
+  /** What the start-up checks of a definition: the same object for the same definition. */
+  #namedOf(declared: D): { readonly name: string } {
+    const named = this.#named.get(declared) ?? { name: this.#nameOf(declared) };
+    this.#named.set(declared, named);
+    return named;
+  }
+
+  /**
+   * The same runner in several modules runs once, as in the first of them. `INVALID_OPTION`, at the
+   * start-up also for two definitions of one name.
+   */
+  moduleOf({ declaredAt, declared, indicator, runners, runnerOf }: RunnersModule<D, R>): DynamicModule {
+    const owner = runnersOwner(this.#kind, declaredAt);
     const given: unknown = declared;
     if (!Array.isArray(given))
-      throw invalidOption(`${owner} takes an array of ${this.#what}; got ${inspect(given)}.`);
+      throw invalidOption(`${owner} takes an array of ${this.#kind}s; got ${inspect(given)}.`);
     const names = declared.map((each) => this.#nameOf(each));
-    const title = this.#what === 'projections' ? 'Projections' : 'Reactions';
-    const module = namedModule(`${title}(${names.join(', ')})`, {});
+    const title = this.#kind === 'projection' ? 'Projections' : 'Reactions';
+    const features = runnerFeaturesOf[this.#kind];
+    const feature = { definitions: declared.map((each) => this.#namedOf(each)), declaredAt };
+    const check: StartUpCheck = (modules, context) => features.admitAll(modules, context);
+    const module = features.moduleOf(`${title}(${names.join(', ')})`, feature, {
+      [startUpCheckSymbol]: check,
+    });
     const tokens = declared.map((each) => this.tokenOf(each));
-    const runningOf = (storage: KeyValueStorage, modules: ModulesContainer, each: D): Running<R> =>
-      onceForApplication(modules, this.tokenOf(each), () => {
+    const runningOf = async (
+      storage: KeyValueStorage | undefined,
+      modules: ModulesContainer,
+      each: D,
+    ): Promise<Running<R>> => {
+      const present = await presentStorage(storage, modules);
+      features.admit(modules, feature);
+      return onceForApplication(modules, this.tokenOf(each), () => {
         const running = new Running<R>(modules, module, each, (instance) =>
-          runnerOf(storage, each, instance),
+          runnerOf(present, each, instance),
         );
         runners(modules).add(running.runner);
         return running;
       });
+    };
     return {
       module,
       imports: [EventStoreHost],
@@ -90,15 +117,17 @@ export class RunnersFeature<D extends object, R extends Runner> {
         indicator,
         ...declared.map((each) => ({
           provide: this.tokenOf(each),
-          inject: [KeyValueStorage, ModulesContainer],
-          useFactory: (storage: KeyValueStorage, modules: ModulesContainer) =>
-            runningOf(storage, modules, each).runner,
+          inject,
+          useFactory: async (storage: KeyValueStorage | undefined, modules: ModulesContainer) =>
+            (await runningOf(storage, modules, each)).runner,
         })),
         {
           provide: Symbol(owner),
-          inject: [KeyValueStorage, ModulesContainer, ...tokens],
-          useFactory: (storage: KeyValueStorage, modules: ModulesContainer) =>
-            new RunningAll(declared.map((each) => runningOf(storage, modules, each))),
+          inject: [...inject, ...tokens],
+          useFactory: async (storage: KeyValueStorage | undefined, modules: ModulesContainer) =>
+            new RunningAll(
+              await Promise.all(declared.map(async (each) => await runningOf(storage, modules, each))),
+            ),
         },
       ],
       exports: [...tokens, indicator],

@@ -24,6 +24,30 @@ export const streamFeatures = new FeatureKind<ResolvedStream>(
   'Give one of them another type.',
 );
 
+interface NamedRunner {
+  readonly name: string;
+  readonly provider?: undefined;
+}
+
+const runnerFeatures = (kind: RunnerKind) =>
+  new FeatureKind<NamedRunner>(
+    `${kind}-feature`,
+    ({ name }) => `${kind} '${name}'`,
+    ({ name }) => [name],
+    'Give one of them another name.',
+  );
+
+export type RunnerKind = 'projection' | 'reaction';
+/** Two definitions of one name would share their checkpoints, and each would miss events. */
+export const runnerFeaturesOf: Readonly<Record<RunnerKind, FeatureKind<NamedRunner>>> = {
+  projection: runnerFeatures('projection'),
+  reaction: runnerFeatures('reaction'),
+};
+
+/** The call of `forFeature` that declares runners, as messages name it. */
+export const runnersOwner = (kind: RunnerKind, declaredAt: string): string =>
+  `${kind === 'projection' ? 'ProjectionsModule' : 'ReactionsModule'}.forFeature (${declaredAt})`;
+
 /**
  * `INVALID_OPTION` for a second root, for a stream whose provider has no such name, and for two
  * definitions that would share their rows, naming both places.
@@ -60,10 +84,13 @@ export function assertStaticOptions(modules: ModulesContainer, options: symbol):
 /** For streams without a storage: the error names the module that needs one. */
 export function noStorageError(modules: ModulesContainer) {
   const [feature] = streamFeatures.declaredIn(modules);
-  return missingRoot(
-    feature === undefined
-      ? `EventStoreModule.forRoot (${rootPlacesOf(modules)[0] ?? 'an unknown place'})`
-      : `EventStoreModule.forFeature([${feature.definitions.map(nameOf).join(', ')}]) (${feature.declaredAt})`,
-    modules,
-  );
+  if (feature !== undefined)
+    return missingRoot(
+      `EventStoreModule.forFeature([${feature.definitions.map(nameOf).join(', ')}]) (${feature.declaredAt})`,
+      modules,
+    );
+  for (const kind of ['projection', 'reaction'] as const)
+    for (const { declaredAt } of runnerFeaturesOf[kind].declaredIn(modules))
+      return missingRoot(runnersOwner(kind, declaredAt), modules);
+  return missingRoot(`EventStoreModule.forRoot (${rootPlacesOf(modules)[0] ?? 'an unknown place'})`, modules);
 }

@@ -127,6 +127,13 @@ export function event(
   schema?: StandardSchemaV1,
   options: { readonly schemaVersion?: number; readonly upcast?: Upcast } = {},
 ): EventSpec<unknown> {
+  return located(callSiteOf(event), () => resolvedEvent(schema, options));
+}
+
+function resolvedEvent(
+  schema: StandardSchemaV1 | undefined,
+  options: { readonly schemaVersion?: number; readonly upcast?: Upcast },
+): EventSpec<unknown> {
   assertOptions('event', options, ['schemaVersion', 'upcast']);
   const { schemaVersion = 1, upcast = {} } = options;
   if (schema !== undefined && !isSchema(schema))
@@ -159,7 +166,7 @@ export function defineStream<
     readonly events: M;
     /** Its return type is the type of the state. */
     readonly initial: () => State;
-    /** A pure function. What it needs, such as the time, belongs into `event.data`. */
+    /** A pure function. What it needs, such as the time, belongs in `event.data`. */
     readonly evolve: Evolve;
     readonly snapshot?: SnapshotOptions;
     /** Whether each tenant has its own streams. @default 'tenant' with a tenancy, else 'shared' */
