@@ -1,7 +1,7 @@
 /**
  * `npm run feed-upgrade -- --events 1000000`: opens a table of Postgres and a directory that are
  * older than the feed. A process is killed while it gives the stored events their positions; the
- * next one goes on. Prints how long the longest write of another connection took in the meantime;
+ * next one goes on. Prints how long the longest write of another connection took beside it;
  * fails if an event is missing, comes twice, or is out of the order of its stream.
  */
 import { spawn } from 'node:child_process';
@@ -123,7 +123,7 @@ async function upgradeDirectory(events: number): Promise<void> {
   }
 }
 
-/** Rows of streams without positions, and one row that is written meanwhile. */
+/** Rows of streams without positions, and one row that is written during the upgrade. */
 async function fill(provider: StorageProvider, events: number): Promise<void> {
   const begun = performance.now();
   const template = await rowsOfOneStream();

@@ -6,12 +6,10 @@
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { openStorage, type KeyValueStorage } from '@kvent/key-value-storage';
-import { EventStore } from '@kvent/event-store';
-import { Orders } from '../../apps/storefront/src/orders/order.js';
-import { chooseStorage } from '../../apps/storefront/src/storage.js';
+import type { KeyValueStorage } from '@kvent/key-value-storage';
 import { readCaughtUp, type Answer, type Client } from '../e2e/client.js';
 import { ShopProcess } from '../e2e/shop-process.js';
+import { openShopStorage, storedOrders } from '../e2e/stored-orders.js';
 import { until } from '../postgres/until.js';
 import type { KillReport } from './projections-work.js';
 import type { Random } from './seeded-random.js';
@@ -36,7 +34,7 @@ export async function killShops(
     await ShopProcess.open({ program: 'modules', storage: url, env: { STOREFRONT_MAILS: mails } });
   const shops = [await open()];
   // the table is there by now
-  await using storage = await openStorage(await chooseStorage(url).create());
+  await using storage = await openShopStorage(url);
   try {
     shops.push(await open());
     await first(shops).post('/stock/pen/receipts', { quantity: 100_000 });
@@ -102,7 +100,7 @@ class Sales {
   async compare(): Promise<number> {
     const client = first(this.#shops);
     const listed = await all<{ id: string }>(client, '/orders');
-    const orders = await this.#orders();
+    const orders = await storedOrders(this.#storage, tenant);
     const days = await all<{ orders: number; cents: number }>(client, '/reports/sales', this.#position);
     const sum = (numbers: readonly number[]): number => numbers.reduce((total, each) => total + each, 0);
     const expected = [orders.length, sum(orders.map(({ totalCents }) => totalCents))];
@@ -115,18 +113,6 @@ class Sales {
         `Orders and cents of the streams: ${expected}; of the projection: ${found}; ${lost.length} lost; streams, listed and acknowledged: ${counts}.`,
       );
     return orders.length;
-  }
-
-  /** As their streams have them. */
-  async #orders(): Promise<readonly { readonly id: string; readonly totalCents: number }[]> {
-    const streams = new EventStore(this.#storage).stream(Orders).forTenant(tenant);
-    const orders = [];
-    for (let cursor: string | undefined; ;) {
-      const page = await streams.page({ limit: 1_000, ...(cursor !== undefined && { cursor }) });
-      for (const { id } of page.items) orders.push((await streams.load(id)).state);
-      if (page.next === undefined) return orders;
-      cursor = page.next;
-    }
   }
 
   /** Sends the same order until it is acknowledged, at any shop. */

@@ -1,6 +1,6 @@
 /**
- * Pages, those of the feed too, and reads of many rows come as one line of the server: whatever the rows are, they are
- * those of the provider in memory. What a line cannot hold comes as rows.
+ * Pages, those of the feed too, and reads of many rows come as one line of the server: whatever the
+ * rows are, they are those of the provider in memory. What a line cannot hold comes as rows.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';

@@ -141,7 +141,9 @@ function entriesOf([ok, ...columns]: Columns): readonly FeedEntry[] | undefined 
   });
 }
 
-/** Returns the text before, where it is the same: neighbours in the feed share most of an address. */
+/**
+ * Returns the text before, where it is the same: neighbours in the feed share most of an address.
+ */
 function repeated(): (text: string) => string {
   let last = '';
   return (text) => (text === last ? last : (last = text));
