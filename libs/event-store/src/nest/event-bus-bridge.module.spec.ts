@@ -302,6 +302,18 @@ describe('A durable bridge to the EventBus', () => {
     expect(calls.slice(3)).toEqual(['acme 2 true', 'scoped 2']);
   });
 
+  it('is refused where another one has its name, because they would share a checkpoint', async () => {
+    const other = EventBusBridgeModule.forFeature(
+      Order,
+      { paid: ({ data }) => new OrderPaid(data.cents) },
+      { durable: name },
+    );
+    await expect(start(CqrsModule.forRoot(), durable, other)).rejects.toThrow(
+      /reaction 'order-bus' .*event-bus-bridge\.module\.spec\.ts:\d+.* Give one of them another name\./,
+    );
+    await open();
+  });
+
   it('is refused without CqrsModule, and with options that are not allowed', async () => {
     await expect(start(durable)).rejects.toThrow('needs an EventBus: import CqrsModule');
     await open();

@@ -30,7 +30,7 @@ import {
 } from '../core/definition/stream-definition.js';
 import { CommittedHub, listenerSymbol } from './committed-hub.js';
 import { EventStoreHost } from './event-store-host.js';
-import { getReactionToken, ReactionsModule } from './reactions.module.js';
+import { getReactionToken, reactionsModule } from './reactions.module.js';
 import { TrackedEventBus } from './tracked-event-bus.js';
 
 /** Makes what is published from an event, for each event type; other types are not published. */
@@ -76,7 +76,8 @@ export class EventBusBridgeModule {
     mapping: EventBusMapping<D>,
     options?: DurableBridgeOptions,
   ): DynamicModule {
-    const owner = `EventBusBridgeModule.forFeature (${callSite(EventBusBridgeModule.forFeature)})`;
+    const declaredAt = callSite(EventBusBridgeModule.forFeature);
+    const owner = `EventBusBridgeModule.forFeature (${declaredAt})`;
     const stream = streamDefinitionOf(definition);
     assertOptions(owner, mapping, [...stream.events.keys()]);
     for (const [type, map] of Object.entries<unknown>(mapping))
@@ -84,7 +85,7 @@ export class EventBusBridgeModule {
         throw invalidOption(
           `${owner}: ${type} must be a function that makes what is published; got ${inspect(map)}.`,
         );
-    if (options !== undefined) return durableModule(owner, stream, mapping as AnyMapping, options);
+    if (options !== undefined) return durableModule(declaredAt, stream, mapping as AnyMapping, options);
     const token = Symbol(owner);
     return {
       module: namedModule(`EventBusBridge(${stream.type})`, { [listenerSymbol]: true }),
@@ -115,11 +116,12 @@ export const getEventBusBridgeToken = (durable: string): InjectionToken =>
 const durableToken = Symbol('kvent.durable-event-bus');
 
 function durableModule(
-  owner: string,
+  declaredAt: string,
   stream: ResolvedStream,
   mapping: AnyMapping,
   options: DurableBridgeOptions,
 ): DynamicModule {
+  const owner = `EventBusBridgeModule.forFeature (${declaredAt})`;
   const runnerNames = ['retry', 'leaseTtlMs', 'onError', 'stopTimeoutMs'];
   const reactionOnly = reactionNames.filter((name) => name !== 'streams');
   assertOptions(owner, options, ['durable', ...reactionOnly, ...runnerNames]);
@@ -148,7 +150,7 @@ function durableModule(
   const token = getEventBusBridgeToken(durable);
   return {
     module: namedModule(`EventBusBridge(${stream.type}, ${durable})`, {}),
-    imports: [EventStoreHost, ReactionsModule.forFeature([DurableEventBusBridge], runner)],
+    imports: [EventStoreHost, reactionsModule([DurableEventBusBridge], runner, declaredAt)],
     providers: [
       {
         provide: durableToken,

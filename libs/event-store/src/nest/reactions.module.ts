@@ -38,6 +38,21 @@ export function InjectReaction(reaction: AnyReaction): InjectDecorator<ReactionR
   return Inject(located(callSiteOf(InjectReaction), () => getReactionToken(reaction)));
 }
 
+/** `declaredAt`: the line of the application. */
+export const reactionsModule = (
+  reactions: readonly AnyReaction[],
+  options: ReactionRunnerOptions,
+  declaredAt: string,
+): DynamicModule =>
+  feature.moduleOf({
+    declaredAt,
+    declared: reactions,
+    indicator: ReactionsHealthIndicator,
+    runners: reactionRunners,
+    runnerOf: (storage, reaction, instance) =>
+      new ReactionRunner(storage, resolved(reaction, instance), options),
+  });
+
 /**
  * Reactions in Nest, on the storage of `KeyValueStorageModule.forRoot`. They begin when the
  * application has started, and end when its shutdown begins, after the handlers that run. Handlers
@@ -53,15 +68,6 @@ export class ReactionsModule {
    */
   static forFeature(reactions: readonly AnyReaction[], options: ReactionRunnerOptions = {}): DynamicModule {
     const place = callSiteOf(ReactionsModule.forFeature);
-    return located(place, () =>
-      feature.moduleOf({
-        declaredAt: place(),
-        declared: reactions,
-        indicator: ReactionsHealthIndicator,
-        runners: reactionRunners,
-        runnerOf: (storage, reaction, instance) =>
-          new ReactionRunner(storage, resolved(reaction, instance), options),
-      }),
-    );
+    return located(place, () => reactionsModule(reactions, options, place()));
   }
 }
