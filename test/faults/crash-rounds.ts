@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { JsonFileProvider } from '../../libs/key-value-storage/src/providers/json-file/json-file-provider.js';
-import { compileChildren } from './compiled-child.js';
+import { childProgram } from './child-program.js';
 import { inspect, differences, noProgress, progressAfter, type Progress } from './crash-workload.js';
 import { seededRandom, type Random } from './seeded-random.js';
 
@@ -41,13 +41,12 @@ export async function crashRounds({
   keep = false,
   onRound,
 }: CrashOptions): Promise<CrashReport> {
-  await using compiled = await compileChildren();
   const report = { rounds: 0, acknowledged: 0, killedOpening: 0, slowestOpenMs: 0 };
   const stop = { failed: false };
   const lane = async (number: number): Promise<void> => {
     const directory = await mkdtemp(join(tmpdir(), 'kvent-crash-'));
     const target = new CrashTarget(
-      compiled.path('crash-child.js'),
+      childProgram('crash-child.ts'),
       join(directory, 'data'),
       seededRandom(seed + number),
     );

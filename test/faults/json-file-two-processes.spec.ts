@@ -9,8 +9,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { compileChildren, type Compiled } from './compiled-child.js';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { childProgram } from './child-program.js';
 
 interface Reply {
   readonly to: string;
@@ -77,16 +77,9 @@ class Process {
 }
 
 describe('two processes and one JSON-file directory', () => {
-  let compiled: Compiled;
   let directory: string;
   let processes: Process[];
 
-  beforeAll(async () => {
-    compiled = await compileChildren();
-  });
-  afterAll(async () => {
-    await compiled[Symbol.asyncDispose]();
-  });
   beforeEach(async () => {
     directory = join(await mkdtemp(join(tmpdir(), 'kvent-lock-')), 'data');
     processes = [];
@@ -100,7 +93,7 @@ describe('two processes and one JSON-file directory', () => {
   });
 
   const start = (lockTimeoutMs = 0): Process => {
-    const child = new Process(compiled.path('lock-child.js'), directory, lockTimeoutMs);
+    const child = new Process(childProgram('lock-child.ts'), directory, lockTimeoutMs);
     processes.push(child);
     return child;
   };

@@ -1,8 +1,8 @@
 /** Several real processes that work on one database. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { childProgram } from './child-program.js';
 import type { WorkName, WorkReport } from './postgres-work.js';
 
 /** Starts the processes. They begin together, after all of them have opened the storage. */
@@ -32,18 +32,8 @@ export class Worker {
   #errors = '';
 
   constructor(url: string, work: WorkName, number: number, rounds: number) {
-    const script = join(import.meta.dirname, 'postgres-child.ts');
-    const options = [
-      '--conditions=kvent-source',
-      '--import',
-      'tsx',
-      script,
-      url,
-      work,
-      String(number),
-      String(rounds),
-    ];
-    this.#child = spawn(process.execPath, options, { stdio: 'pipe' });
+    const args = [childProgram('postgres-child.ts'), url, work, String(number), String(rounds)];
+    this.#child = spawn(process.execPath, args, { stdio: 'pipe' });
     this.#closed = once(this.#child, 'close');
     this.#child.stderr.setEncoding('utf8').on('data', (text: string) => (this.#errors += text));
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();

@@ -1,8 +1,8 @@
 /** Processes that work on streams (`streams-child.ts`), and the lines that they print. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { childProgram } from './child-program.js';
 
 export class StreamsProcess implements AsyncDisposable {
   readonly #child;
@@ -10,9 +10,8 @@ export class StreamsProcess implements AsyncDisposable {
   readonly #lines: AsyncIterator<string>;
 
   constructor(where: string, ...role: readonly string[]) {
-    const script = join(import.meta.dirname, 'streams-child.ts');
-    const options = ['--conditions=kvent-source', '--import', 'tsx', script, where, ...role];
-    this.#child = spawn(process.execPath, options, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const args = [childProgram('streams-child.ts'), where, ...role];
+    this.#child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
     this.#exited = once(this.#child, 'close');
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
   }
