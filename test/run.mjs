@@ -34,7 +34,7 @@ const withoutServers = ['unit', 'architecture', 'contract'].filter((suite) => su
 const tsc = 'node_modules/typescript-7/bin/tsc';
 
 const statics = [
-  ['format', ['node_modules/prettier/bin/prettier.cjs', '--check', '--log-level=warn', '.']],
+  ['format', ['node_modules/oxfmt/bin/oxfmt', '--check', '.']],
   ['lint with types', ['node_modules/oxlint/bin/oxlint', '--type-aware', '.']],
   [
     'lint',

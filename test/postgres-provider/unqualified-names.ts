@@ -6,7 +6,14 @@
 
 interface Token {
   readonly kind:
-    'word' | 'quoted' | 'text' | 'number' | 'parameter' | 'operator' | 'qualified operator' | 'sign';
+    | 'word'
+    | 'quoted'
+    | 'text'
+    | 'number'
+    | 'parameter'
+    | 'operator'
+    | 'qualified operator'
+    | 'sign';
   readonly text: string;
 }
 

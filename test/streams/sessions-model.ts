@@ -50,7 +50,8 @@ interface Flight {
 interface Actor {
   readonly kind: 'session' | 'outsider' | 'deleter' | 'unlocker';
   readonly seen?:
-    { readonly version: number; readonly row: Row | undefined; readonly alive: boolean } | undefined;
+    | { readonly version: number; readonly row: Row | undefined; readonly alive: boolean }
+    | undefined;
   readonly held?: HeldStream | undefined;
   readonly flight?: Flight | undefined;
   /** The number of steps that it may still make. */

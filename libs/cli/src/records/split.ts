@@ -8,7 +8,8 @@ const [lineFeed, quote, comma] = [0x0a, 0x22, 0x2c];
 
 /** `line`: the number of its first line, from 1. */
 export type Piece =
-  { readonly line: number; readonly bytes: Buffer } | { readonly line: number; readonly fault: string };
+  | { readonly line: number; readonly bytes: Buffer }
+  | { readonly line: number; readonly fault: string };
 
 export class RecordSplitter {
   readonly #csv: boolean;

@@ -333,7 +333,8 @@ export interface EventStoreSettings {
   /** Metadata added to every event: correlation, user … */
   readonly metadata?: (() => EventMetadata) | undefined;
   readonly session?:
-    Pick<SessionOptions, 'sessionTimeoutMs' | 'openTimeoutMs' | 'renewal' | 'renewalTimeoutMs'> | undefined;
+    | Pick<SessionOptions, 'sessionTimeoutMs' | 'openTimeoutMs' | 'renewal' | 'renewalTimeoutMs'>
+    | undefined;
   /** Milliseconds that an idempotency key is kept. @default 86_400_000 */
   readonly idempotencyRetentionMs?: number | undefined;
 }

@@ -31,7 +31,8 @@ export interface FeedDeletion {
 }
 
 export type FeedItem<D extends AnyStream, Deletions extends boolean> =
-  FeedEvent<D> | (Deletions extends true ? FeedDeletion : never);
+  | FeedEvent<D>
+  | (Deletions extends true ? FeedDeletion : never);
 
 /** Which part of the feed is read. */
 export interface FeedSelection<D extends AnyStream, Deletions extends boolean = false> extends CallOptions {
