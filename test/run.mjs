@@ -35,11 +35,7 @@ const tsc = 'node_modules/typescript-7/bin/tsc';
 
 const statics = [
   ['format', ['node_modules/oxfmt/bin/oxfmt', '--check', '.']],
-  ['lint with types', ['node_modules/oxlint/bin/oxlint', '--type-aware', '.']],
-  [
-    'lint',
-    ['node_modules/eslint/bin/eslint.js', '--cache', '--cache-location=.tmp/eslint', '--max-warnings=0', '.'],
-  ],
+  ['lint', ['node_modules/oxlint/bin/oxlint', '--config=oxlint.config.mjs', '--type-aware', '.']],
   ['types', [tsc, '-p', 'tsconfig.json']],
 ];
 const build = ['build', [tsc, '-b', 'tsconfig.build.json']];

@@ -34,9 +34,7 @@ const seconds = {
   'test/faults/json-file-failing-calls.spec.ts': 45,
   'test/faults/postgres-two-processes.spec.ts': 24,
   'test/contract/broken.spec.ts': 24,
-  // 9 of its own; a worker that ends right behind it, with all of lint in its memory, takes longer
-  // to end than Jest waits
-  'test/architecture/architecture.spec.ts': 20,
+  'test/architecture/architecture.spec.ts': 12,
   'test/faults/json-file-two-processes.spec.ts': 18,
   'test/e2e/orders.spec.ts': 25,
   'test/e2e/random-operations.spec.ts': 17,

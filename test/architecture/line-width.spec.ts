@@ -19,7 +19,7 @@ it('a planted comment is noticed when it is longer, unless it cannot be broken',
   const allowed = [
     `// a ${word} fits`,
     `const code = '${word}${word}';`,
-    `// eslint-disable-next-line some-rule -- ${word}`,
+    `// oxlint-disable-next-line some-rule -- ${word}`,
     `// see https://example.com/${word}`,
     ` * @type {Record<string, ${word}>}`,
     ' * ```ts',

@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import { join, relative } from 'node:path';
 import ts from 'typescript';
-import { rooms } from '../../eslint.config.mjs';
+import { rooms } from '../../oxlint.config.mjs';
 
 export type Target =
   | { readonly room: string; readonly file: string }

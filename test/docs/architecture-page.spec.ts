@@ -7,7 +7,7 @@ import { join, relative } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import { JsonFileProvider, MemoryProvider, type StorageProvider } from '@kvent/key-value-storage';
-import { rooms } from '../../eslint.config.mjs';
+import { rooms } from '../../oxlint.config.mjs';
 import { pageAt, root } from './pages.js';
 
 describe('docs/architecture.md', () => {

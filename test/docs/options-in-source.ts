@@ -72,7 +72,10 @@ function describeInterface(file: string, found: ts.InterfaceDeclaration): Declar
 }
 
 function typeOf(member: ts.PropertySignature | ts.MethodSignature): string {
-  const type = (member.type?.getText() ?? 'unknown').replace(/\s+/g, ' ').replace(/ \| undefined$/, '');
+  const type = (member.type?.getText() ?? 'unknown')
+    .replace(/\/\/.*$/gm, '')
+    .replace(/\s+/g, ' ')
+    .replace(/^\| | \| undefined$/g, '');
   return ts.isMethodSignature(member)
     ? `(${member.parameters.map((each) => each.getText()).join(', ')}) => ${type}`
     : type;

@@ -27,7 +27,7 @@ type Awaitable<T> = T | Promise<T>;
 /** Options made from injected values. */
 export interface EventStoreAsyncOptions extends Pick<ModuleMetadata, 'imports'> {
   readonly inject?: InjectionToken[];
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- Nest's own signature
+  // oxlint-disable-next-line typescript/no-explicit-any -- Nest's own signature
   readonly useFactory: (...injected: any[]) => Awaitable<EventStoreOptions>;
 }
 

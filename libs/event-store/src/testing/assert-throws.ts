@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { isPromise } from '@kvent/key-value-storage/internal';
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- any error class
+// oxlint-disable-next-line typescript/no-explicit-any -- any error class
 export type Thrown = (new (...given: any[]) => Error) | string;
 
 /** Expects an error of the class, or with the text in its message; asynchronous where `work` is. */

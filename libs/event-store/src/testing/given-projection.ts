@@ -48,7 +48,7 @@ export interface AppendedEvents {
 export interface GivenProjection {
   /** Compares all entries of a state, in the order of their keys; of the tenant 'given'. */
   then<T, K extends Key>(
-    // eslint-disable-next-line @typescript-eslint/no-explicit-any -- with any input and indexes
+    // oxlint-disable-next-line typescript/no-explicit-any -- with any input and indexes
     state: StateDefinition<T, K, any, any> | StateClass<T, K, any, any>,
     expected: readonly (readonly [key: NoInfer<K>, value: NoInfer<T>])[],
     options?: { readonly tenant?: string | undefined },

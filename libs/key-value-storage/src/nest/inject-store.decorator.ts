@@ -15,7 +15,7 @@ import { ShardedCounter } from '../core/store/sharded-counter.js';
 import type { Key } from '../core/base/key.js';
 import type { Input, StateClass, StateDefinition } from '../core/store/state-definition.js';
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- constructor inference demands it
+// oxlint-disable-next-line typescript/no-explicit-any -- constructor inference demands it
 type AnyClass = abstract new (...given: any[]) => unknown;
 
 interface WrongType<Expected> {
@@ -39,7 +39,7 @@ export interface InjectDecorator<What, Indexed = What> {
   ): void;
 }
 // compared with the type of the same name: the compiler compares other types by their methods alone
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a bound
+// oxlint-disable-next-line typescript/no-explicit-any -- a bound
 type Wanted<What, Indexed, Given> = Given extends IndexedStore<any, any, any, any> ? Indexed : What;
 
 // A symbol on the definition, not a registry: two copies of this package would have two registries.
@@ -83,7 +83,7 @@ export function InjectStore<T, K extends Key, I, X extends AnyIndexes>(
   definition: StateDefinition<T, K, I, X>,
 ): InjectDecorator<KeyValueStore<T, K, I>, StoreWith<T, K, I, X>>;
 // a class with @State does not hold the types of its keys and indexes: the parameter says them
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- keys of any type
+// oxlint-disable-next-line typescript/no-explicit-any -- keys of any type
 export function InjectStore<T, K extends Key = any, I = Input<T>, X extends AnyIndexes = any>(
   state: StateClass<T, K, I, X>,
 ): InjectDecorator<KeyValueStore<T, K, I>, StoreWith<T, K, I, X>>;

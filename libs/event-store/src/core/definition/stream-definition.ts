@@ -29,7 +29,7 @@ export interface EventSpec<D, I = D> {
   readonly '~input'?: I;
 }
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- specs of any data
+// oxlint-disable-next-line typescript/no-explicit-any -- specs of any data
 export type EventMap = Readonly<Record<string, StandardSchemaV1 | EventSpec<any>>>;
 type DataOf<Spec> = Spec extends StandardSchemaV1
   ? StandardSchemaV1.InferOutput<Spec>
@@ -60,13 +60,13 @@ export interface StreamDefinition<State, Event, Input = Event> {
   readonly '~event'?: Event;
   readonly '~input'?: Input;
 }
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a bound
+// oxlint-disable-next-line typescript/no-explicit-any -- a bound
 export type AnyStream = StreamDefinition<any, any, any>;
 /** The events of a definition, or of a map of events, as they are read. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a bound
+// oxlint-disable-next-line typescript/no-explicit-any -- a bound
 export type EventOf<D> = D extends StreamDefinition<any, infer E, any> ? E : EventsOf<D>;
 /** The same as they are appended: the schemas add defaults, and convert. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a bound
+// oxlint-disable-next-line typescript/no-explicit-any -- a bound
 export type EventInputOf<D> = D extends StreamDefinition<any, any, infer I> ? I : EventInputsOf<D>;
 
 /** An event type with its defaults. */
@@ -119,7 +119,7 @@ export function event<S extends StandardSchemaV1>(
   schema: S,
   options?: {
     readonly schemaVersion: number;
-    // eslint-disable-next-line @typescript-eslint/no-explicit-any -- an older shape has no type
+    // oxlint-disable-next-line typescript/no-explicit-any -- an older shape has no type
     readonly upcast: Readonly<Record<number, (older: any) => unknown>>;
   },
 ): EventSpec<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>>;

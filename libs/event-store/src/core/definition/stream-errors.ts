@@ -41,7 +41,7 @@ interface StreamErrorDetails {
 }
 
 declare module '@kvent/key-value-storage/core' {
-  // eslint-disable-next-line @typescript-eslint/no-empty-object-type -- merging needs an interface
+  // oxlint-disable-next-line typescript/no-empty-object-type -- merging needs an interface
   interface StorageErrorDetails extends StreamErrorDetails {}
 }
 

@@ -4,7 +4,7 @@ import { copyOfState, rowNameOf, rowsOf, spacesOf } from '@kvent/key-value-stora
 import { ownState } from './checkpoints.js';
 import { generationOf, type Subscription } from './subscription.js';
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- KeyValueStore is invariant
+// oxlint-disable-next-line typescript/no-explicit-any -- KeyValueStore is invariant
 export type AnyStore = KeyValueStore<any, any, any>;
 
 /** Rows of a state, or of one of its indexes. */

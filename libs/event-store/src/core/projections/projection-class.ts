@@ -13,7 +13,7 @@ import {
 } from './projection-definition.js';
 
 /** A class with `@Projection`. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- constructor inference demands it
+// oxlint-disable-next-line typescript/no-explicit-any -- constructor inference demands it
 export type ProjectionClass = abstract new (...given: any[]) => object;
 
 export interface ProjectionClassOptions extends ProjectionOptions<AnyStream> {

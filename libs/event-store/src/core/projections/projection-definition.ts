@@ -40,7 +40,7 @@ export interface ProjectionContext {
     options?: { readonly initial?: NoInfer<T | (() => T)> },
   ) => void;
   /** Deletes an entry, if there is one. */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- KeyValueStore is invariant
+  // oxlint-disable-next-line typescript/no-explicit-any -- KeyValueStore is invariant
   readonly remove: <K extends Key>(store: KeyValueStore<any, K, never>, key: NoInfer<K>) => void;
 }
 
@@ -91,7 +91,7 @@ export function defineProjection<D extends AnyStream, T, K extends Key = Key, I 
   name: string,
   options: ProjectionOptions<D> & {
     /** The state whose entries are changed. It has the same scope as the streams. */
-    // eslint-disable-next-line @typescript-eslint/no-explicit-any -- with any indexes
+    // oxlint-disable-next-line typescript/no-explicit-any -- with any indexes
     readonly into: StateDefinition<T, K, I, any> | StateClass<T, K, I, any>;
     /** The key of the entry that an event changes; `undefined` where it changes none. */
     readonly key: (event: FeedEvent<D>) => NoInfer<K> | undefined;

@@ -150,7 +150,7 @@ export class ProjectionRunner {
    * built or removed. The tenant is the current one, as for any store.
    */
   store<T, K extends Key>(
-    // eslint-disable-next-line @typescript-eslint/no-explicit-any -- with any input and indexes
+    // oxlint-disable-next-line typescript/no-explicit-any -- with any input and indexes
     state: StateDefinition<T, K, any, any> | StateClass<T, K, any, any>,
   ): ProjectedStore<T, K> {
     const store = this.#storage.store(state as unknown as StateDefinition<T, K>);

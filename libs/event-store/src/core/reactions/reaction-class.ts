@@ -13,7 +13,7 @@ import {
 } from './reaction-definition.js';
 
 /** A class with `@Reaction`. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- constructor inference demands it
+// oxlint-disable-next-line typescript/no-explicit-any -- constructor inference demands it
 export type ReactionClass = abstract new (...given: any[]) => object;
 
 /** What `@Reaction` has found on its class. */

@@ -15,7 +15,7 @@ import { counterRows, TypedCounterStore } from './typed-counter-store.js';
 import { TypedShardedCounter } from './typed-sharded-counter.js';
 import { storeRows, TypedStore } from './typed-store.js';
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- CounterStore is invariant
+// oxlint-disable-next-line typescript/no-explicit-any -- CounterStore is invariant
 export type AnyCounterStore = CounterStore<any, any>;
 
 /** The rows of a store of states; `INVALID_OPTION` for anything else, with the line of the call. */

@@ -58,7 +58,7 @@ export interface ShardedCounterDefinition<K extends Key = Key> {
   readonly '~key'?: (key: K) => K;
 }
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a bound
+// oxlint-disable-next-line typescript/no-explicit-any -- a bound
 export type AnyCounter = CounterDefinition<any, any> | ShardedCounterDefinition<any>;
 /** What has a store: a state or a counter. */
 export type AnyDefinition = AnyState | AnyCounter;

@@ -27,7 +27,7 @@ export interface IndexOptions<T> {
 /** The indexes of a state by name: a function of its value, or a function with options. */
 export type IndexDefinitions<T> = Readonly<Record<string, IndexFunction<T> | IndexOptions<T>>>;
 /** Indexes of any name, for a class whose decorator holds them. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a bound
+// oxlint-disable-next-line typescript/no-explicit-any -- a bound
 export type AnyIndexes = IndexDefinitions<any>;
 
 /** Of a state without indexes. */

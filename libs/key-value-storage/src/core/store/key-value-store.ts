@@ -339,7 +339,7 @@ export interface AtomicResult {
   }[];
 }
 
-/* eslint-disable @typescript-eslint/no-explicit-any -- KeyValueStore is invariant */
+/* oxlint-disable typescript/no-explicit-any -- KeyValueStore is invariant */
 type StoreWithKeys<K extends Key> = KeyValueStore<any, K, never>;
 export type AnyStore = KeyValueStore<any, any, never>;
 

@@ -274,9 +274,9 @@ class OpenStorage extends KeyValueStorage {
   }
 }
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- CounterStore is invariant
+// oxlint-disable-next-line typescript/no-explicit-any -- CounterStore is invariant
 type AnyCounterStore = CounterStore<any, any>;
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- ShardedCounter is invariant
+// oxlint-disable-next-line typescript/no-explicit-any -- ShardedCounter is invariant
 type AnyShardedCounter = ShardedCounter<any>;
 type OpenedStore = AnyStore | AnyCounterStore | AnyShardedCounter;
 

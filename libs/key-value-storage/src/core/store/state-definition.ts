@@ -51,7 +51,7 @@ export interface StateOptions {
    * `{ 1: v1 => v2, 2: v2 => v3 }`: converts, on read, what an older version stored. A missing step
    * is `INVALID_OPTION` when the state is defined.
    */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the older shape has no type any more
+  // oxlint-disable-next-line typescript/no-explicit-any -- the older shape has no type any more
   readonly upcast?: Readonly<Record<number, (older: any) => unknown>>;
   /** Milliseconds, for every `add`, `set` and `replace` without a `ttlMs` of its own. */
   readonly ttlMs?: number;
@@ -111,7 +111,7 @@ export type StateBase<T, K extends Key, I, X extends AnyIndexes = NoIndexes> = (
   StateTypes<K, I, X> & { readonly '~output'?: T };
 
 /** A state: a class, or what `defineState` returned. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a bound
+// oxlint-disable-next-line typescript/no-explicit-any -- a bound
 export type AnyState = ClassOf<object> | StateDefinition<any, any, any, any>;
 /** The value type of a state or of a stream. */
 export type StateOf<D> =
@@ -170,7 +170,7 @@ type GivenOptions = StateOptions &
  */
 export function State<X extends AnyIndexes = NoIndexes>(
   name: string,
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a decorator does not know its class
+  // oxlint-disable-next-line typescript/no-explicit-any -- a decorator does not know its class
   options?: StateOptions & KeyOptions<KeySchema> & IndexesOption<X, any>,
 ): <C extends ClassOf<object>>(
   target: X extends IndexDefinitions<InstanceType<C>> ? C : C & IndexesOfAnotherClass<X>,
@@ -212,7 +212,7 @@ export function stateOf<
   schema: S & Stable<S>,
   options: StateOptions & KeyOptions<KS> & IndexesOption<X, StandardSchemaV1.InferOutput<S>> = {},
 ): StateBase<StandardSchemaV1.InferOutput<S>, KeyFrom<KS>, StandardSchemaV1.InferInput<S>, X> {
-  // eslint-disable-next-line @typescript-eslint/no-extraneous-class -- a class to extend
+  // oxlint-disable-next-line typescript/no-extraneous-class -- a class to extend
   const base = class {
     constructor(data?: object) {
       if (data !== undefined) copyProperties(this, data);

@@ -29,7 +29,7 @@ export interface StateMigrationOptions<T, K extends Key = Key, I = Input<T>> {
    * The store that gets the values; also of another state, tenant, container or storage. @default
    * the store itself: its values are rewritten to the present schema version
    */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- KeyValueStore is invariant
+  // oxlint-disable-next-line typescript/no-explicit-any -- KeyValueStore is invariant
   readonly to?: KeyValueStore<any, K, I>;
   /**
    * The value for the other store; `undefined` leaves the entry out. @default the value as it is
@@ -112,7 +112,7 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
    * `store`: of the current tenant, or of one: `products.forTenant('acme')`. `INVALID_OPTION` for
    * an invalid option, and for a store inside a transaction.
    */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the input of the store is not used
+  // oxlint-disable-next-line typescript/no-explicit-any -- the input of the store is not used
   constructor(store: KeyValueStore<T, K, any>, options: StateMigrationOptions<T, K, I> = {}) {
     assertOptions('StateMigration', options, optionNames);
     const {

@@ -12,7 +12,7 @@ export interface IdempotencyKeyOptions {
    * @default the `sub`, `id`, `userId`, `username` or `email` of `request.user`, else of
    *   `request.auth`
    */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- requests of Express and Fastify differ
+  // oxlint-disable-next-line typescript/no-explicit-any -- requests of Express and Fastify differ
   readonly principal?: (request: any) => Principal | undefined | null;
 }
 type Principal = string | number | bigint;

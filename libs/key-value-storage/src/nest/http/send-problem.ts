@@ -19,7 +19,7 @@ export interface ProblemOptions {
    * Adds to every problem, or changes it: `(problem, request) => ({ ...problem, correlationId:
    * request.id })`.
    */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- requests of Express and Fastify differ
+  // oxlint-disable-next-line typescript/no-explicit-any -- requests of Express and Fastify differ
   readonly extend?: (problem: ProblemDetails, request: any) => object;
 }
 

@@ -10,7 +10,7 @@ export const problemOptionsToken = Symbol('kvent.problem-options');
  * Nest uses `instanceof`. Here it checks the brand, so that errors of another copy of this package
  * are caught too.
  */
-// eslint-disable-next-line @typescript-eslint/no-extraneous-class -- for `instanceof` only
+// oxlint-disable-next-line typescript/no-extraneous-class -- for `instanceof` only
 abstract class AnyStorageError {
   static [Symbol.hasInstance](error: unknown): boolean {
     return isStorageError(error);

@@ -18,7 +18,7 @@ export interface TenancyOptions {
    * in TenantMiddleware.
    */
   readonly resolve?: (
-    // eslint-disable-next-line @typescript-eslint/no-explicit-any -- requests of Express, Fastify, GraphQL and sockets differ
+    // oxlint-disable-next-line typescript/no-explicit-any -- requests of Express, Fastify, GraphQL and sockets differ
     request: any,
     storage: KeyValueStorage,
     context?: ExecutionContext,
@@ -29,7 +29,7 @@ export interface TenancyOptions {
    */
   readonly isKnown?: (tenant: string, storage: KeyValueStorage) => Awaitable<boolean>;
   /** Called by TenantGuard, after the authentication. false: 403 `TENANT_FORBIDDEN`. */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- as above
+  // oxlint-disable-next-line typescript/no-explicit-any -- as above
   readonly mayEnter?: (tenant: string, request: any, storage: KeyValueStorage) => Awaitable<boolean>;
 }
 

@@ -1,6 +1,6 @@
 import { resolveRetry, retryOnConflict, type RetryOptions } from '../../core/contention/retry-on-conflict.js';
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- the parameters of any method
+// oxlint-disable-next-line typescript/no-explicit-any -- the parameters of any method
 type AsyncMethod = (...args: any[]) => Promise<unknown>;
 
 /**

@@ -118,7 +118,7 @@ export function definitionsIn<D>(
  * A new class, so that Nest does not treat two features as one, or a feature as the root.
  */
 export function namedModule(name: string, marks: Readonly<Record<symbol, unknown>>): Type<unknown> {
-  // eslint-disable-next-line @typescript-eslint/no-extraneous-class -- Nest identifies modules by their classes
+  // oxlint-disable-next-line typescript/no-extraneous-class -- Nest identifies modules by their classes
   return Object.assign({ [name]: class {} }[name] as Type<unknown>, marks);
 }
 

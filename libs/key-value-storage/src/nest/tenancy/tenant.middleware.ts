@@ -33,7 +33,7 @@ export class TenantMiddleware implements NestMiddleware {
     this.#storage = storage;
   }
 
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- as in NestMiddleware: requests of Express and Fastify differ
+  // oxlint-disable-next-line typescript/no-explicit-any -- as in NestMiddleware: requests of Express and Fastify differ
   async use(request: any, response: unknown, next: (error?: unknown) => void): Promise<void> {
     let tenant: string;
     try {

@@ -22,9 +22,9 @@ export interface BrokenStorage {
   readonly provider?: BrokenProvider;
 }
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a store of any state: KeyValueStore is invariant
+// oxlint-disable-next-line typescript/no-explicit-any -- a store of any state: KeyValueStore is invariant
 type AnyStore = KeyValueStore<any>;
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- CounterStore is invariant too
+// oxlint-disable-next-line typescript/no-explicit-any -- CounterStore is invariant too
 type AnyCounters = CounterStore<any>;
 
 export const throughProvider = (provider: BrokenProvider): BrokenStorage => ({
