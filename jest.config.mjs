@@ -43,8 +43,8 @@ export default {
   globalTeardown: '<rootDir>/test/postgres/end-jest.mjs',
   // No test judges speed; a busy machine must not fail one. What hangs is still found.
   testTimeout: 300_000,
-  // One more than cores: tests that wait for a process or a timer leave a core to another one.
-  maxWorkers: availableParallelism() + 1,
+  // Two more than cores: tests that wait for a process, a disk or a timer leave a core to others.
+  maxWorkers: availableParallelism() + 2,
   testSequencer: '<rootDir>/test/slow-first.mjs',
   cacheDirectory: '<rootDir>/.tmp/jest',
 };

@@ -163,7 +163,8 @@ const all: readonly ListedProvider[] = [
     (provider) => new CoalescingProvider(provider),
   ),
   documents,
-  postgres,
+  // the stores are those of the two below, which coalesce as in production
+  { ...postgres, portOnly: true },
   wrapped(
     'postgres-within',
     {
@@ -173,7 +174,6 @@ const all: readonly ListedProvider[] = [
     },
     (provider) => eachCallWithin(provider, () => plainTables.begin()),
   ),
-  // coalescing, as in production; `postgres` above is bare
   wrapped('postgres-row-level-security', postgresSecured, (provider) => new CoalescingProvider(provider)),
   wrapped('postgres-by-url', postgresByUrl, (provider) => new CoalescingProvider(provider)),
 ];
