@@ -2,13 +2,13 @@
  * Every `ts` example of every page is compiled with the flags of this repository and run, and its
  * output is compared with its comments. See `example-programs.ts`.
  */
+import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
-import { format } from 'node:util';
+import { join } from 'node:path';
+import { format, promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { isStorageError } from '@kvent/key-value-storage';
-import ts from 'typescript';
 import '../nest-for-commonjs.js';
 import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { readPrograms, type Program } from './example-programs.js';
@@ -74,8 +74,8 @@ afterAll(async () => {
 });
 
 describe('the examples', () => {
-  it('compile', () => {
-    expect(diagnose(programs.map((program) => fileOf('source', program)))).toEqual([]);
+  it('compile', async () => {
+    expect(await diagnose(programs.map((program) => fileOf('source', program)))).toEqual([]);
   });
 
   const examples = programs.filter(({ declaresTests }) => !declaresTests);
@@ -123,24 +123,20 @@ function listed(lines: ReadonlyMap<number, readonly string[]>): readonly string[
     .map(([line, texts]) => `line ${line}: ${texts.join(' | ')}`);
 }
 
-function diagnose(files: readonly string[]): readonly string[] {
-  const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), (path) => ts.sys.readFile(path)) as {
-    config: object;
-  };
-  const { tsBuildInfoFile: _, ...options } = ts.parseJsonConfigFileContent(
-    { ...config, include: [], files: [] },
-    ts.sys,
-    root,
-  ).options;
-  const flags: ts.CompilerOptions = { ...options, noEmit: true, incremental: false };
-  const host = { ...ts.createCompilerHost(flags), getCurrentDirectory: () => root };
-  const program = ts.createProgram(files, flags, host);
-  return files.flatMap((file) =>
-    ts
-      .getPreEmitDiagnostics(program, program.getSourceFile(file))
-      .map(({ messageText, start = 0, file: at }) => {
-        const line = at === undefined ? 0 : at.getLineAndCharacterOfPosition(start).line + 1;
-        return `${relative(folder, file)}, line ${line} of its page: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`;
-      }),
+/** What the compiler says of these files: it prints one line for each error, and more below it. */
+async function diagnose(files: readonly string[]): Promise<readonly string[]> {
+  const tsconfig = join(folder, 'tsconfig.json');
+  const compilerOptions = { noEmit: true, incremental: false, tsBuildInfoFile: null };
+  writeFileSync(
+    tsconfig,
+    JSON.stringify({ extends: join(root, 'tsconfig.json'), compilerOptions, include: [], files }),
+  );
+  const tsc = join(root, 'node_modules/typescript-7/bin/tsc');
+  return await promisify(execFile)(process.execPath, [tsc, '-p', tsconfig, '--pretty', 'false'], {
+    cwd: folder,
+  }).then(
+    () => [],
+    ({ stdout, message }: Error & { readonly stdout?: string }) =>
+      (stdout === undefined || stdout === '' ? message : stdout).trim().split('\n'),
   );
 }
