@@ -185,7 +185,7 @@ const shardedAttempts: Record<string, readonly Attempt[]> = {
     ({ likes }) => likes.increment('l-1', 1, { idempotencyKey: 'once' }),
   ],
   decrement: [({ likes }) => likes.decrement('l-1')],
-  reset: [({ likes }) => likes.reset('l-1')],
+  reset: [({ likes }) => likes.reset('l-1'), ({ likes }) => likes.reset('l-1', { idempotencyKey: 'once' })],
 };
 /** The secret, if a number comes from the counter of the victim. */
 const exposed = (number: number): string => (Math.abs(number) > victimsNumber / 2 ? secret : 'nothing');

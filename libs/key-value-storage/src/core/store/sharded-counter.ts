@@ -1,6 +1,6 @@
 /** The class that users of sharded counters inject; `typed-sharded-counter.ts` implements it. */
 import type { Key } from '../base/key.js';
-import type { CallOptions, ReadOptions } from './call-options.js';
+import type { CallOptions, IdempotentOptions, ReadOptions } from './call-options.js';
 import type { CounterWriteOptions } from './counter-store.js';
 
 /**
@@ -25,15 +25,18 @@ export abstract class ShardedCounter<in out K extends Key = Key> {
     options?: ReadOptions,
   ): Promise<{ readonly [Index in keyof Keys]: number }>;
   /**
-   * Adds `by` (1 by default; it may be negative) to one shard. Calls with the same `idempotencyKey`
-   * use the same shard, so that a repeat changes nothing. `ttlMs` counts when the change creates
-   * the shard.
+   * Adds `by` (1 by default; it may be negative) to one shard. A repeat with the same
+   * `idempotencyKey` changes nothing, whatever the number of shards is by then. `ttlMs` counts when
+   * the change creates the shard.
    */
   abstract increment(key: K, by?: number, options?: CounterWriteOptions): Promise<void>;
   /** Subtracts `by` (1 by default), as `increment`. */
   abstract decrement(key: K, by?: number, options?: CounterWriteOptions): Promise<void>;
-  /** Removes all shards of the counter in one commit, so that it counts as 0. */
-  abstract reset(key: K, options?: CallOptions): Promise<void>;
+  /**
+   * Removes all shards of the counter in one commit, so that it counts as 0. A repeat with the same
+   * `idempotencyKey` removes nothing.
+   */
+  abstract reset(key: K, options?: CallOptions & IdempotentOptions): Promise<void>;
   /**
    * The same counters of one tenant, whatever the current one. `TENANT_MISSING` for a malformed
    * name, `INVALID_OPTION` for shared counters.

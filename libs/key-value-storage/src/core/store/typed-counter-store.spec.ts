@@ -151,6 +151,53 @@ describe('a sharded counter', () => {
     expect(calls).toEqual(['commit', 'read', 'commit']);
   });
 
+  it('counts a repeated idempotency key once after its shards were raised or lowered', async () => {
+    await using storage = await openStorage(new MemoryProvider());
+    const keys = Array.from({ length: 20 }, (_, index) => `like-${index}`);
+    const likeAll = async (shards: number): Promise<number> => {
+      const likes = storage.store(defineShardedCounter('likes', { shards }));
+      for (const idempotencyKey of keys) await likes.increment('mug', 1, { idempotencyKey });
+      return await storage.store(defineShardedCounter('likes', { shards: 7 })).get('mug');
+    };
+    expect([await likeAll(2), await likeAll(7), await likeAll(3)]).toEqual([20, 20, 20]);
+    const likes = storage.store(defineShardedCounter('likes', { shards: 7 }));
+    const [idempotencyKey] = keys;
+    await expect(likes.increment('mug', 2, { idempotencyKey })).rejects.toMatchObject({
+      code: 'IDEMPOTENCY_CONFLICT',
+    });
+    await likes.increment(['mug'], 1, { idempotencyKey });
+    expect(await likes.get(['mug'])).toBe(1);
+  });
+
+  it('is reset once by an idempotency key', async () => {
+    await using storage = await openStorage(new MemoryProvider());
+    const likes = storage.store(defineShardedCounter('likes', { shards: 3 }));
+    const reset = () => likes.reset('mug', { idempotencyKey: 'r-1' });
+    await likes.increment('mug', 4);
+    await reset();
+    expect(await likes.get('mug')).toBe(0);
+    await likes.increment('mug', 5);
+    await reset();
+    expect(await likes.get('mug')).toBe(5);
+    await expect(likes.increment('mug', 1, { idempotencyKey: 'r-1' })).rejects.toMatchObject({
+      code: 'IDEMPOTENCY_CONFLICT',
+    });
+  });
+
+  it('has an idempotency record of its own for each key, so that keyed changes share no row', async () => {
+    const provider = new MemoryProvider();
+    await using storage = await openStorage(provider);
+    const likes = storage.store(defineShardedCounter('likes', { shards: 2 }));
+    for (const idempotencyKey of ['k-1', 'k-2']) await likes.increment('mug', 1, { idempotencyKey });
+    const keys: string[] = [];
+    for await (const { container, key } of provider.administration.export('shared'))
+      keys.push(`${container} ${key}`);
+    expect(keys).toEqual([
+      ...['!tmug!n0', '!tmug!n1b1'].map((key) => `counter:sharded ${key}`),
+      ...['!tk-1!zf!tmug', '!tk-2!zf!tmug'].map((key) => `mark:counter:sharded ${key}`),
+    ]);
+  });
+
   it('has the expiry of each shard from the change that creates it', async () => {
     const clock = new ManualClock();
     await using storage = await openStorage(new MemoryProvider({ clock }));

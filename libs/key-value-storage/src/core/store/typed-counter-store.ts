@@ -1,22 +1,18 @@
-/** The `CounterStore` of users: each verb checks its arguments and commits one numeric change. */
+/** The `CounterStore` of users; `CounterWrites` commits its changes. */
 import { assertAtMost } from '../base/assert-limits.js';
 import { inspect } from '../base/inspect.js';
 import type { Key, KeyRange } from '../base/key.js';
 import { assertOptions, invalidOption } from '../base/options.js';
-import { idempotencyRecordIn, type IdempotentCall } from '../commit/idempotency-record.js';
-import { commitParticipants } from '../commit/participant.js';
 import type { StorageAccess } from '../commit/storage-access.js';
 import type { ResolvedCounter } from './counter-definition.js';
-import { CounterParticipant, type CountedRow } from './counter-participant.js';
-import { CounterRows, type CounterChange, type CounterVerb } from './counter-rows.js';
-import { recordOf } from './row-record.js';
+import { CounterRows, type CounterVerb } from './counter-rows.js';
+import { CounterWrites } from './counter-writes.js';
 import { CounterStore, type CounterEntry, type CounterWriteOptions } from './counter-store.js';
 import type { CallOptions, IdempotentOptions, ReadOptions } from './call-options.js';
 import { RangeReader } from './range-reader.js';
 import { databaseOf } from './tenant.js';
 
 const readNames = ['signal', 'consistency'];
-const writeNames = ['signal', 'ttlMs', 'idempotencyKey'];
 
 /** On a store of counters: its rows, for batches. */
 export const counterRows = Symbol('kvent.counter-rows');
@@ -24,11 +20,13 @@ export const counterRows = Symbol('kvent.counter-rows');
 export class TypedCounterStore<N extends number | bigint, K extends Key = Key> extends CounterStore<N, K> {
   readonly [counterRows]: CounterRows<N, K>;
   readonly #rows: CounterRows<N, K>;
+  readonly #writes: CounterWrites<N, K>;
   readonly #ranges: RangeReader<CounterEntry<N, K>, K>;
 
   constructor(access: StorageAccess, definition: ResolvedCounter, database: () => string) {
     super();
     this.#rows = new CounterRows(access, definition, database);
+    this.#writes = new CounterWrites(this.#rows);
     this.#ranges = new RangeReader(this.#rows);
     this[counterRows] = this.#rows;
   }
@@ -72,18 +70,8 @@ export class TypedCounterStore<N extends number | bigint, K extends Key = Key> e
   }
 
   async reset(key: K, options?: CallOptions & IdempotentOptions): Promise<void> {
-    assertOptions('reset', options, ['signal', 'idempotencyKey']);
-    const { access } = this.#rows;
     const address = this.#rows.address(key);
-    const { database } = address;
-    const own = { checks: [], changes: [{ kind: 'delete', address } as const] };
-    const given = options?.idempotencyKey;
-    if (given === undefined) {
-      await access.commit(database, own, options);
-      return;
-    }
-    const record = recordOf({ access, address, verb: 'reset', given, intent: undefined, result: () => null });
-    await commitParticipants({ access, database, own, participants: [record], signal: options?.signal });
+    await this.#writes.reset(address, [address], options);
   }
 
   list(range: KeyRange<K> = {}, options?: ReadOptions): AsyncIterable<CounterEntry<N, K>> {
@@ -107,50 +95,9 @@ export class TypedCounterStore<N extends number | bigint, K extends Key = Key> e
   async #change(
     verb: CounterVerb,
     key: K,
-    given: N | undefined,
+    operand: N | undefined,
     options: CounterWriteOptions | undefined,
   ): Promise<N> {
-    assertOptions(verb, options, writeNames);
-    const rows = this.#rows;
-    const address = rows.address(key);
-    const change = rows.change(verb, address, given, options?.ttlMs);
-    if (options?.idempotencyKey !== undefined) return await this.#changeOnce(verb, change, options);
-    const changes = [change];
-    const result = await rows.access.commit(
-      address.database,
-      { checks: [], changes },
-      { signal: options?.signal, refused: ({ reason }) => rows.refusal(address, reason) },
-    );
-    return rows.valueOf(
-      address,
-      result.outcome === 'committed' ? result.rows[0]?.number : undefined,
-      'unknown',
-    );
-  }
-
-  /** With a record of the number, so that a repeat returns it and changes nothing. */
-  async #changeOnce(verb: CounterVerb, change: CounterChange, options: CounterWriteOptions): Promise<N> {
-    const rows = this.#rows;
-    const { address, operand } = change;
-    const { access } = rows;
-    const counted: CountedRow = { rows, change, number: undefined };
-    const record = recordOf({
-      access,
-      address,
-      verb,
-      given: options.idempotencyKey as string | IdempotentCall,
-      intent: `["${operand}",${JSON.stringify(options.ttlMs ?? null)}]`,
-      result: () => (counted.number === undefined ? null : rows.valueOf(address, counted.number)),
-    });
-    const outcome = await commitParticipants({
-      access,
-      database: address.database,
-      own: { checks: [], changes: [] },
-      participants: [record, new CounterParticipant(access, address.database, [counted])],
-      signal: options.signal,
-    });
-    return outcome.outcome === 'replayed'
-      ? (idempotencyRecordIn(outcome.row).result as N)
-      : rows.valueOf(address, counted.number, 'unknown');
+    return await this.#writes.change({ verb, address: this.#rows.address(key), operand }, options);
   }
 }

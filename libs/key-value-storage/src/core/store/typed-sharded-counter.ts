@@ -3,13 +3,14 @@ import { assertAtMost } from '../base/assert-limits.js';
 import { storageError } from '../base/errors.js';
 import { inspect } from '../base/inspect.js';
 import type { Key } from '../base/key.js';
-import { assertOptions, invalidOption } from '../base/options.js';
-import { idempotencyOf } from '../commit/idempotency-record.js';
+import { invalidOption } from '../base/options.js';
 import type { StorageAccess } from '../commit/storage-access.js';
-import { textDigest } from '../encoding/text-digest.js';
-import type { CallOptions, ReadOptions } from './call-options.js';
+import type { Address } from '../port/storage-provider.js';
+import type { CallOptions, IdempotentOptions, ReadOptions } from './call-options.js';
 import type { ResolvedShardedCounter } from './counter-definition.js';
 import type { CounterWriteOptions } from './counter-store.js';
+import type { CounterVerb } from './counter-rows.js';
+import { CounterWrites } from './counter-writes.js';
 import { addressOf } from './definition-rows.js';
 import { ShardedCounter } from './sharded-counter.js';
 import { databaseOf } from './tenant.js';
@@ -25,6 +26,7 @@ export class TypedShardedCounter<K extends Key = Key> extends ShardedCounter<K> 
   readonly #definition: ResolvedShardedCounter;
   readonly #location: Location;
   readonly #shards: TypedCounterStore<number>;
+  readonly #writes: CounterWrites<number>;
   /** Random, so that processes that start together do not use the same shards at the same time. */
   #next = Math.floor(Math.random() * 1_000);
 
@@ -33,6 +35,7 @@ export class TypedShardedCounter<K extends Key = Key> extends ShardedCounter<K> 
     this.#definition = definition;
     this.#location = { access, database };
     this.#shards = new TypedCounterStore<number>(access, definition.shard, database);
+    this.#writes = new CounterWrites(this.#shards[counterRows]);
   }
 
   /** For messages. */
@@ -61,21 +64,18 @@ export class TypedShardedCounter<K extends Key = Key> extends ShardedCounter<K> 
   }
 
   async increment(key: K, by?: number, options?: CounterWriteOptions): Promise<void> {
-    await this.#shards.increment(this.#shardFor(key, options), by, options);
+    await this.#change('increment', key, by, options);
   }
 
   async decrement(key: K, by?: number, options?: CounterWriteOptions): Promise<void> {
-    await this.#shards.decrement(this.#shardFor(key, options), by, options);
+    await this.#change('decrement', key, by, options);
   }
 
-  async reset(key: K, options?: CallOptions): Promise<void> {
-    assertOptions('reset', options, ['signal']);
+  async reset(key: K, options?: CallOptions & IdempotentOptions): Promise<void> {
     const rows = this.#shards[counterRows];
-    const database = rows.database();
-    const changes = this.#keysOf(key).map(
-      (shard) => ({ kind: 'delete', address: rows.address(shard, database) }) as const,
-    );
-    await rows.access.commit(database, { checks: [], changes }, options);
+    const counter = this.#addressOf(key, rows.database());
+    const shards = this.#keysOf(key).map((shard) => rows.address(shard, counter.database));
+    await this.#writes.reset(counter, shards, options);
   }
 
   forTenant(tenant: string): ShardedCounter<K> {
@@ -91,27 +91,33 @@ export class TypedShardedCounter<K extends Key = Key> extends ShardedCounter<K> 
   }
 
   /**
-   * In turn, so that concurrent changes of one process use as many shards as there are. With an
-   * idempotency key by its digest: the record of a call belongs to a row, and a repeat, of another
-   * process too, must find it.
+   * Of one shard, in turn, so that concurrent changes of one process use as many as there are. The
+   * record of an idempotency key belongs to the counter, so a repeat finds it from any shard.
    */
-  #shardFor(key: K, options: CounterWriteOptions | undefined): Key {
-    const given = options?.idempotencyKey;
-    const { shards } = this.#definition;
-    this.#assertKey(key);
-    if (given === undefined) return shardKey(key, (this.#next = (this.#next + 1) % shards));
-    const { key: text } = idempotencyOf(given) as { readonly key: string };
-    return shardKey(key, Number.parseInt(textDigest(text).slice(-6), 36) % shards);
+  async #change(
+    verb: CounterVerb,
+    key: K,
+    operand: number | undefined,
+    options: CounterWriteOptions | undefined,
+  ): Promise<void> {
+    const rows = this.#shards[counterRows];
+    const counter = this.#addressOf(key, rows.database());
+    this.#next = (this.#next + 1) % this.#definition.shards;
+    const address = rows.address(shardKey(key, this.#next), counter.database);
+    await this.#writes.change({ verb, address, operand, counter }, options);
   }
 
   #keysOf(key: K): readonly Key[] {
-    this.#assertKey(key);
+    this.#addressOf(key, '');
     return Array.from({ length: this.#definition.shards }, (_, shard) => shardKey(key, shard));
   }
 
-  /** `INVALID_KEY` as for the key of any counter: its shards have keys that no schema knows. */
-  #assertKey(key: K): void {
-    addressOf(this.#definition, key, '');
+  /**
+   * Of the whole counter. `INVALID_KEY` as for the key of any counter: its shards have keys that no
+   * schema knows.
+   */
+  #addressOf(key: K, database: string): Address {
+    return addressOf(this.#definition, key, database);
   }
 
   #sum(key: K, numbers: readonly number[]): number {

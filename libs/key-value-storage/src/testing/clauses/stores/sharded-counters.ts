@@ -40,7 +40,7 @@ export const shardedCounterClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'A change of a sharded counter with an idempotency key is done once, also by ten concurrent callers and by another instance: they use the same shard. Another amount is IDEMPOTENCY_CONFLICT.',
+    name: 'A change of a sharded counter with an idempotency key is done once, also by ten concurrent callers and by another instance. Another amount is IDEMPOTENCY_CONFLICT.',
     law: 11,
     broken: breaksCounters('ignores idempotency keys', (counters) => ({
       increment: (key, by) => counters.increment(key, by),
