@@ -34,8 +34,9 @@ export interface ProjectedStore<T, K extends Key = Key> {
   has(key: K, options?: ReadOptions): Promise<boolean>;
   count(range?: KeyRange<K>, options?: ReadOptions): Promise<number>;
   /**
-   * Entries of one build, also where another one takes over in between. `INVALID_CURSOR` where the
-   * former build is removed before the list has ended.
+   * Entries of one build, also where another one takes over in between, up to the last key that was
+   * there at the start. `INVALID_CURSOR` where the former build is removed before the list has
+   * ended.
    */
   list(range?: ListRange<K>, options?: ReadOptions): AsyncIterable<Entry<T, K>>;
   /**
@@ -56,7 +57,13 @@ export interface ProjectedStore<T, K extends Key = Key> {
   forTenant(tenant: string): ProjectedStore<T, K>;
 }
 
-const pageItems = 500;
+/** Entries of a list that are read before the build is checked: those of one page of a store. */
+const chunkItems = 200;
+
+/** A cursor of the store of one build. */
+interface OwnCursor {
+  readonly cursor?: string;
+}
 
 export class LiveStore<T, K extends Key> implements ProjectedStore<T, K> {
   readonly #storage: KeyValueStorage;
@@ -99,33 +106,27 @@ export class LiveStore<T, K extends Key> implements ProjectedStore<T, K> {
     return await this.#read(async (store) => await store.count(range, options), options);
   }
 
-  async *list(range: ListRange<K> = {}, options?: ReadOptions): AsyncGenerator<Entry<T, K>, void, undefined> {
-    let cursor: string | undefined = range.cursor;
-    do {
-      const page: Page<Entry<T, K>> = await this.page(
-        { ...range, limit: pageItems, ...(cursor !== undefined && { cursor }) },
-        options,
-      );
-      yield* page.items;
-      cursor = page.next;
-    } while (cursor !== undefined);
+  async *list(
+    { cursor, ...range }: ListRange<K> = {},
+    options?: ReadOptions,
+  ): AsyncGenerator<Entry<T, K>, void, undefined> {
+    const begin = async (store: KeyValueStore<T, K, never>, generation: number, own: OwnCursor) => {
+      const entries = store.list({ ...range, ...own }, options)[Symbol.asyncIterator]();
+      return { generation, entries, first: await chunkOf(entries) };
+    };
+    const { generation, entries, first } = await this.#readFrom(cursor, begin, options);
+    yield* first;
+    for (let { length } = first; length === chunkItems;) {
+      const chunk = await this.#readIn(generation, () => chunkOf(entries), options);
+      yield* chunk;
+      ({ length } = chunk);
+    }
   }
 
   async page({ cursor, ...range }: PageRequest<K>, options?: ReadOptions): Promise<Page<Entry<T, K>>> {
-    if (cursor === undefined)
-      return await this.#read(
-        async (store, generation) => pageOf(generation, await store.page(range, options)),
-        options,
-      );
-    const [, digits, own] = /^([1-9][0-9]{0,14})_(.*)$/s.exec(cursor) ?? [];
-    if (digits === undefined || own === undefined) throw invalidCursor(`${inspect(cursor)} is no cursor`);
-    const generation = Number(digits);
-    const page = await this.#storeOf(generation).page({ ...range, cursor: own }, options);
-    const row = await this.#generations.recent(options?.signal);
-    if (isReadable(row, generation)) return pageOf(generation, page);
-    throw invalidCursor(
-      `The projection '${this.#projection}' was rebuilt, and the entries of this cursor are removed: read from the beginning`,
-    );
+    const read = async (store: KeyValueStore<T, K, never>, generation: number, own: OwnCursor) =>
+      pageOf(generation, await store.page({ ...range, ...own }, options));
+    return await this.#readFrom(cursor, read, options);
   }
 
   watch(key: K, options?: WatchOptions) {
@@ -161,6 +162,31 @@ export class LiveStore<T, K extends Key> implements ProjectedStore<T, K> {
     }
   }
 
+  /** In the build of the cursor, else in the live one. */
+  async #readFrom<R>(
+    cursor: string | undefined,
+    read: (store: KeyValueStore<T, K, never>, generation: number, own: OwnCursor) => Promise<R>,
+    options: CallOptions | undefined,
+  ): Promise<R> {
+    if (cursor === undefined)
+      return await this.#read((store, generation) => read(store, generation, {}), options);
+    const [, digits, own] = /^([1-9][0-9]{0,14})_(.*)$/s.exec(cursor) ?? [];
+    if (digits === undefined || own === undefined) throw invalidCursor(`${inspect(cursor)} is no cursor`);
+    const generation = Number(digits);
+    const store = this.#storeOf(generation);
+    return await this.#readIn(generation, () => read(store, generation, { cursor: own }), options);
+  }
+
+  /** `INVALID_CURSOR` where the build is being removed once the rows are read. */
+  async #readIn<R>(generation: number, read: () => Promise<R>, options: CallOptions | undefined): Promise<R> {
+    const result = await read();
+    const row = await this.#generations.recent(options?.signal);
+    if (isReadable(row, generation)) return result;
+    throw invalidCursor(
+      `The projection '${this.#projection}' was rebuilt, and the entries of this cursor are removed: read from the beginning`,
+    );
+  }
+
   /** Of the tenant of the call: later generations are watched when the reader asks for an item. */
   #watch<Item>(
     verb: string,
@@ -186,6 +212,17 @@ export class LiveStore<T, K extends Key> implements ProjectedStore<T, K> {
 const isReadable = ({ live, old }: Generations, generation: number): boolean =>
   live.generation === generation ||
   old.some((each) => each.generation === generation && each.isRemoving !== true);
+
+/** The next items; fewer than `chunkItems` are the last ones. */
+async function chunkOf<Item>(items: AsyncIterator<Item>): Promise<readonly Item[]> {
+  const chunk: Item[] = [];
+  while (chunk.length < chunkItems) {
+    const next = await items.next();
+    if (next.done === true) break;
+    chunk.push(next.value);
+  }
+  return chunk;
+}
 
 const invalidCursor = (message: string) => storageError('INVALID_CURSOR', `${message}.`, {});
 

@@ -10,6 +10,7 @@ import {
   faulty,
   openShop,
   Orders,
+  placed,
   SalesByDay,
   salesAndCounts,
   type Fault,
@@ -57,6 +58,29 @@ describe('a projection', () => {
     expect(await shop.sales('globex')).toEqual({ monday: { orders: 1, cents: 1 } });
     expect(runner.health()).toMatchObject({ projection: 'sales-by-day', version: 1, status: 'up' });
     expect(await runner.lag()).toEqual({ events: 0, ms: 0 });
+  });
+
+  it('is listed up to the last key that was there at the start, whatever is added while it runs', async () => {
+    await using shop = await openShop();
+    const sell = async (from: number, count: number): Promise<void> => {
+      const items = Array.from({ length: count }, (_, index) => placed(dayOf(from + index), 1)[0]);
+      await shop.orders.forTenant('acme').append('o-1', items, { expectedVersion: 'any' });
+    };
+    const dayOf = (index: number): string => `day ${String(index).padStart(4, '0')}`;
+    const runner = await shop.run();
+    await sell(0, 600);
+    await shop.until(runner.whenCaughtUp());
+    let count = 0;
+    for await (const { key } of runner.store(DaySales).forTenant('acme').list()) {
+      if (count % 100 === 0) {
+        await sell(600 + count, 100);
+        await shop.until(runner.whenCaughtUp());
+      }
+      expect(key).toBe(dayOf(count));
+      count += 1;
+      if (count > 2_000) break;
+    }
+    expect(count).toBe(600);
   });
 
   it('goes on where it was after a restart, and says until then how far it is behind', async () => {

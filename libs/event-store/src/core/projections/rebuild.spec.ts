@@ -266,6 +266,30 @@ describe('rebuild', () => {
     await expect(store.getOrThrow('sunday')).rejects.toMatchObject({ code: 'KEY_NOT_FOUND' });
   });
 
+  it('lets a list go on in its build, ends it where the build was removed, and not where it was read', async () => {
+    await using shop = await openShop();
+    for (let day = 0; day < 250; day += 1) await shop.sell(acme, 'o-1', `day ${day}`, 1);
+    const runner = await shop.run(byDay(1), { ...options, keepOldMs: 60_000 });
+    await shop.until(runner.whenCaughtUp());
+    const store = runner.store(Days).forTenant(acme);
+    const lists = [store.list(), store.list(), store.list({ start: 'day 99' })].map((list) =>
+      list[Symbol.asyncIterator](),
+    ) as AsyncIterator<unknown>[];
+    const rest = async (list = 0): Promise<number> => {
+      let count = 0;
+      while ((await lists[list]?.next())?.done === false) count += 1;
+      return count;
+    };
+    for (const list of lists) expect((await list.next()).done).toBe(false);
+    await shop.until(runner.rebuild());
+    await shop.until(runner.whenRebuilt());
+    expect(await shop.until(rest(0))).toBe(249);
+    await untilTrue(shop, async () => (await states(runner)).length === 1);
+    await expect(rest(1)).rejects.toMatchObject({ code: 'INVALID_CURSOR' });
+    // its only page was read before
+    expect(await rest(2)).toBe(0);
+  });
+
   it('refuses the write of a worker that was asleep while the former states were removed', async () => {
     await using shop = await openShop();
     const base = byDay(1) as ResolvedProjection;
