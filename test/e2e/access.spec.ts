@@ -18,7 +18,7 @@ onEachStorage(
     const keyOf = async (tenant: string): Promise<string> => {
       const { status, body, headers } = await asAdmin().post(`/tenants/${tenant}/keys`);
       expect(status).toBe(201);
-      expect(headers.get('cache-control')).toBe('no-store');
+      expect(headers.get('cache-control')).toBe('private, no-store');
       return (body as { readonly key: string }).key;
     };
     const outcome = async (client: Client, path = '/products/mug') => {

@@ -8,6 +8,8 @@ import { Client } from '../e2e/client.js';
 import { openShop, type RunningShop } from '../e2e/shop.js';
 import { rfc9111, varnish, type RunningCache, type SharedCache } from './http-cache.js';
 
+type Caller = Readonly<Record<string, string>>;
+
 const installed = await varnish();
 const caches: readonly SharedCache[] = [
   rfc9111('a cache by RFC 9111', { cacheControl: true, vary: true }),
@@ -80,6 +82,63 @@ describe.each(['express', 'fastify'] as const)('The shop, on %s', (http) => {
       },
     );
   });
+});
+
+const adminKey = 'the key of the administrator';
+const routes = {
+  ofTenants: ['/products', '/products/mug', '/products/export', '/orders', '/reports/sales'],
+  live: ['/products/mug/live', '/reports/sales/live'],
+  ofAdministrator: ['/tenants', '/reports/health'],
+} as const;
+
+describe.each(['express', 'fastify'] as const)('The shop that needs keys, on %s', (http) => {
+  let shop: RunningShop;
+  let acme: Caller;
+  const administrator: Caller = { 'X-Api-Key': adminKey };
+  const stranger: Caller = {};
+  beforeAll(async () => {
+    shop = await openShop({ openProvider: () => new MemoryProvider() }, { http, adminKey });
+    const { body } = await shop.client.with(administrator).post('/tenants/acme/keys');
+    acme = { 'X-Api-Key': (body as { readonly key: string }).key, 'X-Tenant-Id': 'acme' };
+  });
+  afterAll(async () => await shop[Symbol.asyncDispose]());
+
+  describe.each(caches)('behind $name', (given) => {
+    let cache: RunningCache;
+    beforeAll(async () => void (cache = await given.open(shop.port)));
+    afterAll(async () => await cache[Symbol.asyncDispose]());
+
+    it.each([...routes.ofTenants, ...routes.ofAdministrator])(
+      'sends the answer to GET %s to no other caller',
+      async (path) => {
+        const isOfTenants = (routes.ofTenants as readonly string[]).includes(path);
+        const [entitled, other] = isOfTenants ? [acme, administrator] : [administrator, acme];
+        const statusFor = async (caller: Caller): Promise<number> =>
+          (await new Client(cache.address).with(caller).get(path)).status;
+        expect(await statusFor(entitled)).toBe(200);
+        expect(await statusFor(stranger)).toBe(401);
+        expect(await statusFor(isOfTenants ? { ...other, 'X-Tenant-Id': 'acme' } : other)).toBe(403);
+        expect(await statusFor({ ...stranger, 'X-Tenant-Id': 'acme' })).toBe(401);
+        expect(await statusFor(entitled)).toBe(200);
+      },
+    );
+  });
+
+  it.each([...routes.ofTenants, ...routes.live, ...routes.ofAdministrator, '/none', '/health', '/'])(
+    'marks every answer to GET %s: with a key, with that of another, and without one',
+    async (path) => {
+      for (const caller of [acme, administrator, stranger]) {
+        const stop = new AbortController();
+        const { headers } = await shop.client.open(path, { headers: caller, signal: stop.signal });
+        stop.abort();
+        expect(headers.get('vary')?.split(', ')).toContain('X-Api-Key');
+        const isOfAdministrator = (routes.ofAdministrator as readonly string[]).includes(path);
+        expect(headers.get('cache-control')).toMatch(
+          isOfAdministrator ? /^private, no-store$/ : /^private, no-cache\b/,
+        );
+      }
+    },
+  );
 });
 
 /** A body without the fields that differ in each request. */

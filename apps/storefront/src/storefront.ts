@@ -4,6 +4,8 @@ import { NestFactory } from '@nestjs/core';
 import { EventStore } from '@kvent/event-store';
 import { KeyValueStorage, ProblemDetailsFilter, StorageExceptionFilter } from '@kvent/key-value-storage';
 import { addApiPage } from './api-page.js';
+import { AccessService } from './access/access.service.js';
+import { privateResponses } from './access/private-responses.js';
 import { AppModule } from './app.module.js';
 import { createAdapter, type HttpFramework } from './http/adapter.js';
 import { CloseOnShutdown } from './http/close-on-shutdown.js';
@@ -43,7 +45,13 @@ export async function openStorefront(
   );
   try {
     const lastAnswers = app.get(CloseOnShutdown);
-    for (const middleware of [oneAtATime, correlationId, lastAnswers.use.bind(lastAnswers), onlyJson])
+    for (const middleware of [
+      privateResponses(app.get(AccessService)),
+      oneAtATime,
+      correlationId,
+      lastAnswers.use.bind(lastAnswers),
+      onlyJson,
+    ])
       app.use(middleware);
     const extend = (_problem: object, request: ShopRequest) => ({ correlationId: correlationIdOf(request) });
     // Nest asks the last filter first, so the one that catches everything comes first.

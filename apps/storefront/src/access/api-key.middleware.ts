@@ -7,8 +7,7 @@ import { AccessService } from './access.service.js';
 export class ApiKeyMiddleware implements NestMiddleware {
   constructor(private readonly access: AccessService) {}
 
-  async use(request: NodeRequest, response: NodeResponse, next: NextFunction): Promise<void> {
-    if (this.access.needsKeys) response.appendHeader('Vary', 'X-Api-Key');
+  async use(request: NodeRequest, _response: NodeResponse, next: NextFunction): Promise<void> {
     await this.access.assertTenant(headerOf(request, 'X-Api-Key'), headerOf(request, 'X-Tenant-Id'));
     next();
   }

@@ -1,4 +1,4 @@
-import { Controller, Header, Param, Post, UseGuards } from '@nestjs/common';
+import { Controller, Param, Post, UseGuards } from '@nestjs/common';
 import { ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import { ShopError } from '../problems/shop-error.js';
 import { AccessService } from './access.service.js';
@@ -11,7 +11,6 @@ export class KeysController {
   constructor(private readonly access: AccessService) {}
 
   @Post()
-  @Header('Cache-Control', 'no-store')
   @ApiOperation({ summary: 'A new API key of a tenant, where the shop needs keys. It is shown once.' })
   @ApiResponse({ status: 201, description: 'The key' })
   @ApiResponse({ status: 404, description: '`TENANT_UNKNOWN`; `NO_KEYS_NEEDED`' })
