@@ -1,7 +1,8 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import { storageError } from '../../core/base/errors.js';
 import { IdempotentCall } from '../../core/commit/idempotency-record.js';
-import { headerOf, pathOf, queryOf, type AnyRequest } from './http-exchange.js';
+import { contentOfBody, type RequestWithBody } from './content-of-body.js';
+import { headerOf, pathOf, queryOf } from './http-exchange.js';
 
 export interface IdempotencyKeyOptions {
   /** false: `undefined` if the header is missing. @default true */
@@ -17,8 +18,7 @@ export interface IdempotencyKeyOptions {
 }
 type Principal = string | number | bigint;
 
-export type IdempotentRequest = AnyRequest & {
-  readonly body?: unknown;
+export type IdempotentRequest = RequestWithBody & {
   readonly user?: unknown;
   readonly auth?: unknown;
 };
@@ -26,16 +26,16 @@ export type IdempotentRequest = AnyRequest & {
 export const idempotencyKeyFactory = (
   options: IdempotencyKeyOptions | undefined,
   context: ExecutionContext,
-): IdempotentCall | undefined =>
+): Promise<IdempotentCall | undefined> =>
   idempotentCallOf(context.switchToHttp().getRequest<IdempotentRequest>(), options);
 
 const idempotencyKey = createParamDecorator(idempotencyKeyFactory);
 
 /**
  * The `Idempotency-Key` header, for the option `idempotencyKey`: `@IdempotencyKey() call:
- * IdempotentCall`. A repeat must have the same content: method, path, query, body and the
- * principal, if known. A missing header is 400 `IDEMPOTENCY_KEY_REQUIRED`, unless `{ required:
- * false }`.
+ * IdempotentCall`. A repeat must have the same content: method, path, query, body, uploaded files
+ * and the principal, if known. A missing header is 400 `IDEMPOTENCY_KEY_REQUIRED`, unless `{
+ * required: false }`. A body that nothing has parsed is `INVALID_OPTION`.
  */
 export const IdempotencyKey = (options?: IdempotencyKeyOptions): ParameterDecorator =>
   idempotencyKey(options);
@@ -43,17 +43,17 @@ export const IdempotencyKey = (options?: IdempotencyKeyOptions): ParameterDecora
 /** The idempotent call of a request. */
 class RequestedCall extends IdempotentCall {}
 
-export function idempotentCallOf(
+export async function idempotentCallOf(
   request: IdempotentRequest,
   { required = true, principal = principalOf }: IdempotencyKeyOptions = {},
-): IdempotentCall | undefined {
+): Promise<IdempotentCall | undefined> {
   const key = headerOf(request, 'idempotency-key')?.trim() ?? '';
   if (key !== '')
     return new RequestedCall(key, {
       method: request.method ?? null,
       path: pathOf(request) ?? null,
       query: queryOf(request),
-      body: request.body ?? null,
+      ...(await contentOfBody(request)),
       principal: principal(request) ?? null,
     });
   if (!required) return undefined;

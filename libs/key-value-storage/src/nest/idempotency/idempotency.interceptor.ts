@@ -117,7 +117,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
   async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
     if (context.getType() !== 'http') return next.handle();
     const request = context.switchToHttp().getRequest<IdempotentRequest>();
-    const call = idempotentCallOf(request, this.options);
+    const call = await idempotentCallOf(request, this.options);
     if (call === undefined) return next.handle();
     idempotencyOf(call);
     const raw = rawOf(context.switchToHttp().getResponse<AnyResponse>());
