@@ -8,7 +8,7 @@ export { backgroundClock, timerMsMax } from './core/base/clock.js';
 export { partlyDone, type ErrorKind, type StorageErrorInit } from './core/base/errors.js';
 export { looksLikeAddress } from './core/base/hide-passwords.js';
 export { inspect } from './core/base/inspect.js';
-export { isDate, isError, isPromise, isSchema, messageOf } from './core/base/kinds.js';
+export { isDate, isError, isPromise, isSchema, messageOf, thrownName } from './core/base/kinds.js';
 export { assertOptions, assertTtl, outOfRange } from './core/base/options.js';
 export { PendingWork } from './core/base/pending-work.js';
 export { assertUpcast, upcastFrom, type Upcast } from './core/encoding/upcast.js';
@@ -43,6 +43,7 @@ export {
   type EncodedValue,
 } from './core/encoding/codec.js';
 export { EncodedJson } from './core/encoding/encoded-json.js';
+export { validate } from './core/encoding/validate.js';
 export { encodeRange } from './core/encoding/key-encoding.js';
 export { decodeText, encodeText } from './core/encoding/text-encoding.js';
 export { sizeOfValue } from './core/port/footprint.js';

@@ -145,6 +145,28 @@ describe('events of a stream', () => {
     ).toEqual(['Ada Lovelace', 'Grace Hopper']);
   });
 
+  it('are INVALID_OPTION with the cause if their schema throws, and nothing is appended', async () => {
+    const failing = z.object({ name: z.string() }).refine(() => {
+      throw new TypeError('down');
+    });
+    const Failing = defineStream('failing', {
+      events: { named: failing },
+      initial,
+      evolve: (names) => names,
+    });
+    const events = [{ type: 'named' as const, data: { name: 'Ada' } }];
+    for (const work of [
+      () => stream(Failing).append('a', events, { expectedVersion: 0 }),
+      () => stream(Failing).transact('a', () => events),
+    ])
+      expect(await errorOf(work)).toMatchObject({
+        code: 'INVALID_OPTION',
+        message: 'The schema must return issues, and has thrown TypeError for event 0 (named) of failing.',
+        cause: { message: 'down' },
+      });
+    expect((await stream(Failing).load('a')).version).toBe(0);
+  });
+
   it('are stored as the output of their schema; if it refuses one, nothing is appended, and the error has its path', async () => {
     const Trimmed = defineStream('trimmed', {
       events: {

@@ -19,6 +19,7 @@ import {
   reviveFrozen,
   upcastFrom,
   utf8Length,
+  validate,
   type CommittedBatch,
   type EncodedValue,
 } from '@kvent/key-value-storage/internal';
@@ -79,8 +80,8 @@ export type EncodedEvents = readonly EncodedEvent[] | Promise<readonly EncodedEv
 /**
  * Encodes events as they are at the call: what the caller changes later is not stored. Returns a
  * promise only when a schema validates asynchronously. `INVALID_VALUE` has the issues of the schema
- * or the path of a value that cannot be stored; `INVALID_OPTION` for an unknown type;
- * `LIMIT_EXCEEDED` for an event above 900 KB.
+ * or the path of a value that cannot be stored; `INVALID_OPTION` for an unknown type,
+ * and for a schema that throws; `LIMIT_EXCEEDED` for an event above 900 KB.
  */
 export function encodeEvents(
   definition: ResolvedStream,
@@ -118,12 +119,12 @@ function encodeEvent(
     if (result.issues !== undefined) throw invalidValue(what(), result.issues);
     return encodeData(type, result.value, metadata, spec, what);
   };
-  const result = schema['~standard'].validate(data);
+  const result = validate(schema, data, what);
   if (!isPromise(result)) return encodeResult(result);
   result.then(undefined, () => undefined);
   // validated again on a copy: the caller may change the data while they are being validated
   const copy = data === undefined ? data : encodeValue(data, what, { schemaVersion }).value;
-  const encoded = Promise.resolve(schema['~standard'].validate(copy)).then(encodeResult);
+  const encoded = Promise.resolve(validate(schema, copy, what)).then(encodeResult);
   // handled here too: another event of the same call may throw first
   encoded.catch(() => undefined);
   return encoded;

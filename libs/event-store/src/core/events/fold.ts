@@ -2,6 +2,7 @@
  * Folds events into a state, with `initial` and `evolve` of the definition. What these throw
  * becomes an error with stream, version and type, so that the event can be found.
  */
+import { thrownName } from '@kvent/key-value-storage/internal';
 import type { AnyEvent } from '../definition/stream-definition.js';
 import { streamError } from '../definition/stream-errors.js';
 import type { StreamRows } from '../rows/stream-rows.js';
@@ -19,7 +20,7 @@ export function initialOf({ definition, name, path }: StreamRows): unknown {
   try {
     return definition.initial();
   } catch (cause) {
-    const message = `The ${name} has no initial state: \`initial\` has thrown ${nameOf(cause)}.`;
+    const message = `The ${name} has no initial state: \`initial\` has thrown ${thrownName(cause)}.`;
     throw streamError('EVENT_UNREADABLE', message, { stream: path, version: 0, type: undefined }, { cause });
   }
 }
@@ -59,17 +60,11 @@ function messageOf(
   { version, stored, snapshot = 0 }: Step,
   cause: unknown,
 ): string {
-  const thrown = `\`evolve\` has thrown ${nameOf(cause)}`;
+  const thrown = `\`evolve\` has thrown ${thrownName(cause)}`;
   if (!stored) return `Event ${version} (${type}) is not appended to ${name}: ${thrown} for it.`;
   const from =
     snapshot === 0
       ? ''
       : `, starting from the snapshot at version ${snapshot} (raise snapshot.schemaVersion if the shape of the state has changed)`;
   return `Event ${version} (${type}) of ${name} cannot be folded: ${thrown}${from}.`;
-}
-
-/** The name of an error only: its message may hold data. */
-function nameOf(cause: unknown): string {
-  const name = (cause as { readonly name?: unknown } | null | undefined)?.name;
-  return typeof name === 'string' ? name : typeof cause;
 }

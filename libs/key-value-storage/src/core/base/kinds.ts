@@ -77,3 +77,9 @@ export const isError = (value: unknown): value is Error =>
 export function messageOf(error: unknown): string {
   return isError(error) && error.message !== '' ? error.message : String(error);
 }
+
+/** The name of what was thrown, without its message, which may hold data. */
+export function thrownName(thrown: unknown): string {
+  const name = (thrown as { readonly name?: unknown } | null | undefined)?.name;
+  return typeof name === 'string' ? name : typeof thrown;
+}

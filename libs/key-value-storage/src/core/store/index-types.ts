@@ -7,7 +7,9 @@ type IndexKey = string | readonly [] | readonly KeyPart[];
 /**
  * The key of an entry in an index, made of its value: `undefined` leaves the entry out. It must be
  * pure, because the key of an older value is computed again when the entry changes. An array is one
- * key with several parts.
+ * key with several parts. Where it throws, or returns anything else, the write is `INVALID_OPTION`
+ * with state, index and entry, and nothing is written. An older value does not hinder its
+ * replacement or deletion: the whole index is then searched for its row.
  */
 // a method type: a function of a supertype, or of `any` of a decorator, is accepted too
 type IndexFunction<T> = { bivariance(value: T): IndexKey | undefined }['bivariance'];

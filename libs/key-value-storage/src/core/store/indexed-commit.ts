@@ -12,7 +12,8 @@ import type { StorageAccess } from '../commit/storage-access.js';
 import { retrying } from '../contention/retry-on-conflict.js';
 import type { Key } from '../base/key.js';
 import type { ResolvedIndex } from './index-definition.js';
-import { indexAddress, IndexValue, putIndexRow, ttlInIndex } from './index-row.js';
+import { IndexValue, putIndexRow, ttlInIndex } from './index-row.js';
+import { keysOfValue, rowsOfEntries } from './rows-of-entries.js';
 import type { IndexStatuses } from './index-status.js';
 import type { ResolvedState } from './state-definition.js';
 import { rowNameOf } from '../port/row-name.js';
@@ -137,7 +138,7 @@ export class IndexedCommit {
   }
 
   async #prepare(): Promise<Contribution> {
-    const { own, database, signal, indexedState } = this.#context;
+    const { own, access, database, signal, indexedState } = this.#context;
     const states = own.changes.map(({ address }) => indexedState(address));
     for (const each of new Set(states)) {
       const pending = each?.statuses.beforeWrite(database, signal);
@@ -146,6 +147,7 @@ export class IndexedCommit {
     const batch = new BatchOfIndexes(this.#strayRows);
     const expected = new Map(own.checks.map((check) => [rowNameOf(check.address), check.expected]));
     const before = await this.#rowsBefore(states, expected);
+    const old = await rowsOfEntries(access, database, storedEntries(own.changes, states, before), signal);
     const readHere = new Map<string, Check>();
     for (const [position, change] of own.changes.entries()) {
       const state = states[position];
@@ -155,7 +157,7 @@ export class IndexedCommit {
       const given = expected.get(name);
       if (given === undefined || (given === 'present' && row !== undefined))
         readHere.set(name, { address: change.address, expected: versionOrAbsent(row) });
-      await batch.add(database, state, change, row);
+      await batch.add(database, state, change, row, old.get(name) ?? []);
     }
     const checks = own.checks.map((check) => readHere.get(rowNameOf(check.address)) ?? check);
     const checked = new Set(own.checks.map(({ address }) => rowNameOf(address)));
@@ -195,6 +197,17 @@ export class IndexedCommit {
   }
 }
 
+const storedEntries = (
+  changes: readonly Change[],
+  states: readonly (IndexedState | undefined)[],
+  before: ReadonlyMap<string, Row>,
+) =>
+  changes.flatMap(({ address }, position) => {
+    const state = states[position];
+    const row = before.get(rowNameOf(address));
+    return state === undefined || row === undefined ? [] : [{ state, address, row }];
+  });
+
 /** Each row is checked by its version, so they need not be of one moment. */
 async function readAll(
   access: StorageAccess,
@@ -222,12 +235,6 @@ function uniqueTaken(state: ResolvedState, index: ResolvedIndex, key: Key) {
   return storageError('UNIQUE_TAKEN', message, { state: state.name, index: index.name, indexKey: key });
 }
 
-interface IndexedKey {
-  readonly index: ResolvedIndex;
-  readonly key: Key;
-  readonly address: RowAddress;
-}
-
 /** The checks and changes of index rows that one batch needs. */
 class BatchOfIndexes {
   readonly claims = new Map<string, Claim>();
@@ -243,23 +250,27 @@ class BatchOfIndexes {
     this.#strayRows = strayRows;
   }
 
-  /** Adds what the change of one entry means. `before`: the entry as it was. */
-  async add(database: string, state: IndexedState, change: Change, before: Row | undefined): Promise<void> {
-    const { codec } = state;
-    const { container, entity, key: own } = change.address;
-    const address = { database, container, entity, key: own };
-    const keysOf = async (value: StoredValue | Row['value']): Promise<readonly IndexedKey[]> =>
-      keysIn(state, own, await codec.decode(address, value));
-    const old = before === undefined ? [] : await keysOf(before.value);
+  /**
+   * Adds what the change of one entry means. `before`: the entry as it was; `old`: its rows in the
+   * indexes.
+   */
+  async add(
+    database: string,
+    state: IndexedState,
+    change: Change,
+    before: Row | undefined,
+    old: readonly RowAddress[],
+  ): Promise<void> {
     if (change.kind === 'renew') return this.#renew(old, change.ttlMs, before);
-    const next = change.kind === 'put' ? await keysOf(change.value) : [];
-    for (const { address: row } of old) {
+    const next =
+      change.kind === 'put' ? await keysOfValue(state, database, change.address, change.value) : [];
+    for (const row of old) {
       const name = rowNameOf(row);
       this.#held.add(name);
       if (!this.#changes.has(name)) this.#changes.set(name, { kind: 'delete', address: row });
     }
     if (change.kind !== 'put') return;
-    const value = new IndexValue(own, change.value as StoredValue & { readonly kind: 'json' });
+    const value = new IndexValue(change.address.key, change.value as StoredValue & { readonly kind: 'json' });
     const ttl = ttlInIndex(change.ttl, change.address, before);
     for (const { index, key, address: row } of next) {
       const name = rowNameOf(row);
@@ -271,9 +282,9 @@ class BatchOfIndexes {
     }
   }
 
-  #renew(old: readonly IndexedKey[], ttlMs: number, before: Row | undefined): void {
+  #renew(old: readonly RowAddress[], ttlMs: number, before: Row | undefined): void {
     if (before?.expiresAt === undefined) return;
-    for (const { address } of old) {
+    for (const address of old) {
       const name = rowNameOf(address);
       if (this.#strayRows.has(name)) continue;
       this.renewed.add(name);
@@ -293,11 +304,4 @@ class BatchOfIndexes {
     }
     return { checks: [...this.#checks.values()], changes: [...this.#changes.values()] };
   }
-}
-
-function keysIn({ indexes }: IndexedState, own: string, value: unknown): readonly IndexedKey[] {
-  return indexes.flatMap((index) => {
-    const key = index.keyOf(value);
-    return key === undefined ? [] : [{ index, key, address: indexAddress(index, key, own) }];
-  });
 }

@@ -1,7 +1,15 @@
 /** Indexes of stores, on the memory provider. */
 import assert from 'node:assert/strict';
 import { describe, test } from '@jest/globals';
-import { defineState, limits, MemoryProvider, openStorage, type IndexRange } from '../../core.js';
+import {
+  defineState,
+  limits,
+  MemoryProvider,
+  openStorage,
+  StateMigration,
+  type IndexRange,
+  type StorageError,
+} from '../../core.js';
 import { storageError, type ProviderFeatures, type StorageProvider } from '../../provider.js';
 import { ManualClock } from '../../testing/kit/manual-clock.js';
 
@@ -302,13 +310,156 @@ describe('Definitions of indexes', () => {
     });
   });
 
-  test('a function that throws, or returns no key, refuses the write', async () => {
+  test('a function that returns no key refuses the write', async () => {
     await using storage = await openStorage(new MemoryProvider());
     const bad = { byKey: (slot: Slot) => (slot.day === 1 ? slot.note?.toUpperCase().at(9) : '') };
     const slots = storage.store(defineState<Slot, string, typeof bad>('slot', { indexes: bad }));
-    await assert.rejects(slots.set('a', { doctor: 'x', day: 2 }), { code: 'INVALID_KEY' });
+    await assert.rejects(slots.set('a', { doctor: 'x', day: 2 }), {
+      code: 'INVALID_OPTION',
+      message:
+        /index 'byKey' of 'slot' cannot be computed for "a": its function must return a key or undefined; got ""/,
+    });
     await slots.set('a', { doctor: 'x', day: 1 });
     assert.equal(await slots.index('byKey').count(), 0);
     assert.equal(await slots.count(), 1);
+  });
+});
+
+describe('Entries whose key in an index cannot be computed', () => {
+  interface Person {
+    readonly mail: string;
+    readonly name?: string;
+  }
+  /** With one `version`, all functions are the same definition. */
+  const indexesBy = (key: (person: Person) => string | undefined) => ({
+    byMail: { key, version: 1 },
+    one: { key, unique: true, version: 1 },
+  });
+  const peopleBy = (key: (person: Person) => string | undefined, options: object = {}) =>
+    defineState<Person, string, ReturnType<typeof indexesBy>>('person', {
+      ...options,
+      indexes: indexesBy(key),
+    });
+  const good = peopleBy(({ mail }) => mail);
+  const throwing = peopleBy(({ mail, name }) => {
+    if (name === undefined) throw new TypeError('no name');
+    return mail;
+  });
+
+  const open = async (clock = new ManualClock()) => {
+    const storage = await openStorage(new MemoryProvider({ clock }));
+    const [before, now] = [storage.store(good), storage.store(throwing)];
+    await before.set('a', { mail: 'a@b' });
+    await before.set('z', { mail: 'z@b', name: 'z' });
+    assert.equal(await before.index('byMail').count(), 2);
+    return { storage, before, now };
+  };
+  type Opened = Awaited<ReturnType<typeof open>>;
+
+  test.each<[string, (opened: Opened) => Promise<unknown>]>([
+    ['delete', ({ now }) => now.delete('a')],
+    ['take', ({ now }) => now.take('a')],
+    ['deleteMany', ({ now }) => now.deleteMany({ end: 'b' })],
+    ['deleteKeys', ({ now }) => now.deleteKeys(['a'])],
+    ['a batch', ({ storage, now }) => storage.atomic().delete(now, 'a').commit()],
+  ])('are deleted by %s, and leave no row in an index', async (_, remove) => {
+    const opened = await open();
+    await using _storage = opened.storage;
+    await remove(opened);
+    const { before } = opened;
+    assert.equal(await before.has('a'), false);
+    for (const name of ['byMail', 'one'] as const)
+      assert.deepEqual(
+        (await collect(before.index(name).list())).map(({ key }) => key),
+        ['z'],
+      );
+    await before.add('b', { mail: 'a@b' });
+  });
+
+  test.each<[string, (opened: Opened) => Promise<unknown>]>([
+    ['set', ({ now }) => now.set('a', { mail: 'new', name: 'a' })],
+    ['update', ({ now }) => now.update('a', () => ({ mail: 'new', name: 'a' }))],
+    ['setMany', ({ now }) => now.setMany([{ key: 'a', value: { mail: 'new', name: 'a' } }])],
+    ['loadFrom', ({ now }) => now.loadFrom([{ key: 'a', value: { mail: 'new', name: 'a' } }])],
+  ])('are replaced by %s, and are in the index once', async (_, replace) => {
+    const opened = await open();
+    await using _storage = opened.storage;
+    await replace(opened);
+    for (const name of ['byMail', 'one'] as const)
+      assert.deepEqual(
+        (await collect(opened.now.index(name).list())).map(({ key, value }) => [key, value.mail]),
+        [
+          ['a', 'new'],
+          ['z', 'z@b'],
+        ],
+      );
+  });
+
+  test('are deleted where the value cannot be read', async () => {
+    const { storage, before } = await open();
+    await using _storage = storage;
+    const upcast = {
+      1: () => {
+        throw new TypeError('no upcast');
+      },
+    };
+    const now = storage.store(peopleBy(({ mail }) => mail, { schemaVersion: 2, upcast }));
+    await assert.rejects(now.get('a'), { code: 'STORAGE_CORRUPT' });
+    assert.equal(await now.delete('a'), true);
+    assert.equal(await before.count(), 1);
+  });
+
+  test('are renewed together with their rows in the index', async () => {
+    const clock = new ManualClock();
+    const { storage, before, now } = await open(clock);
+    await using _storage = storage;
+    await before.set('a', { mail: 'a@b' }, { ttlMs: 1_000 });
+    await now.touch('a', { ttlMs: 60_000 });
+    await clock.advance(30_000);
+    assert.equal((await before.index('one').get('a@b'))?.key, 'a');
+  });
+
+  test.each<[string, (opened: Opened) => Promise<unknown>]>([
+    ['set', ({ now }) => now.set('n', { mail: 'n' })],
+    ['add', ({ now }) => now.add('n', { mail: 'n' })],
+    ['update', ({ now }) => now.update('z', ({ mail }) => ({ mail }))],
+    ['a batch', ({ storage, now }) => storage.atomic().set(now, 'n', { mail: 'n' }).commit()],
+    ['loadFrom', ({ now }) => now.loadFrom([{ key: 'n', value: { mail: 'n' } }])],
+  ])('are not written by %s: INVALID_OPTION names state, index, key and cause', async (_, write) => {
+    const opened = await open();
+    await using _storage = opened.storage;
+    await assert.rejects(write(opened), ({ code, status, message, cause }: StorageError) => {
+      assert.deepEqual([code, status], ['INVALID_OPTION', 500]);
+      assert.match(
+        message,
+        /^The key of the index 'byMail' of 'person' cannot be computed for "[nz]": its function has thrown TypeError\.$/,
+      );
+      assert.equal((cause as Error).message, 'no name');
+      return true;
+    });
+    assert.equal(await opened.before.count(), 2);
+  });
+
+  test('are reported by `loadFrom` and by a migration that continue', async () => {
+    const { storage, now } = await open();
+    await using _storage = storage;
+    const items = ['n', 'm'].map((key) => ({ key, value: { mail: key, ...(key === 'm' && { name: key }) } }));
+    const { loaded, failures } = await now.loadFrom(items, { onError: 'continue' });
+    assert.deepEqual(
+      [loaded, failures.map(({ key, error }) => [key, error.code])],
+      [1, [['n', 'INVALID_OPTION']]],
+    );
+    const upcast = { 1: (value: unknown) => value };
+    const key = ({ mail, name }: Person): string => {
+      if (name === undefined) throw new TypeError('no name');
+      return mail;
+    };
+    const newer = storage.store(peopleBy(key, { schemaVersion: 2, upcast }));
+    await assert.rejects(new StateMigration(newer).run(), { code: 'INVALID_OPTION', message: /for "a"/ });
+    const result = await new StateMigration(newer, { onError: 'continue' }).run();
+    assert.deepEqual(
+      result.failures.map((failure) => failure.key),
+      ['a'],
+    );
   });
 });

@@ -2,6 +2,7 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { describeIssues } from '../encoding/codec.js';
 import { encodeKey } from '../encoding/key-encoding.js';
+import { validate } from '../encoding/validate.js';
 import { storageError } from '../base/errors.js';
 import { inspect } from '../base/inspect.js';
 import type { Key } from '../base/key.js';
@@ -23,7 +24,7 @@ export type KeyFrom<KS extends KeySchema> = FrozenKey<StandardSchemaV1.InferOutp
  * trims or converts keys must get them trimmed or converted. `encoded`: the key, encoded.
  */
 export function assertKey(state: string, schema: KeySchema, key: Key, encoded: string): void {
-  const result = schema['~standard'].validate(key);
+  const result = validate(schema, key, () => `the key ${inspect(key)} of '${state}'`);
   if (isPromise(result)) {
     result.then(undefined, () => undefined);
     throw invalidOption(`The schema of the keys of '${state}' must not be asynchronous.`);

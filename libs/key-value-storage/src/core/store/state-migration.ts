@@ -391,6 +391,7 @@ const isOfEntry = (error: unknown): boolean =>
   [
     'STORAGE_CORRUPT',
     'INVALID_VALUE',
+    'INVALID_OPTION',
     'INVALID_KEY',
     'UNIQUE_TAKEN',
     'LIMIT_EXCEEDED',

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
+import type { StandardSchemaV1 } from '@standard-schema/spec';
 import * as v from 'valibot';
 import { z } from 'zod';
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';
@@ -24,6 +25,13 @@ const caught = async (work: Promise<unknown>): Promise<unknown> =>
     () => undefined,
     (error: unknown) => error,
   );
+
+const fails = (): never => {
+  throw new TypeError('down');
+};
+const schemaOf = <T>(validate: () => never | Promise<never>): StandardSchemaV1<T, T> => ({
+  '~standard': { version: 1, vendor: 'test', validate },
+});
 
 describe('values and schemas', () => {
   const zodState = defineState('zod', {
@@ -108,6 +116,33 @@ describe('values and schemas', () => {
     // an older program gets an error instead of a wrong value
     await expect(storage.store(defineState('p')).get('a')).rejects.toMatchObject({
       code: 'STORAGE_UNSUPPORTED',
+    });
+  });
+
+  it.each<[string, () => never | Promise<never>]>([
+    ['throws', () => fails()],
+    ['rejects', async () => await Promise.reject(new TypeError('down'))],
+  ])('whose schema %s are INVALID_OPTION with the cause', async (_, validate) => {
+    const storage = await storageOn();
+    const failed = {
+      code: 'INVALID_OPTION',
+      status: 500,
+      message: 'The schema must return issues, and has thrown TypeError for p "a".',
+      cause: expect.objectContaining({ message: 'down' }) as unknown,
+    };
+    const store = storage.store(defineState('p', { schema: schemaOf<number>(validate) }));
+    await expect(store.set('a', 1)).rejects.toMatchObject(failed);
+    await expect(storage.atomic().set(store, 'a', 1).commit()).rejects.toMatchObject(failed);
+    const { failures } = await store.loadFrom([{ key: 'a', value: 1 }], { onError: 'continue' });
+    expect(failures).toMatchObject([{ key: 'a', error: failed }]);
+  });
+
+  it('whose schema of keys throws are INVALID_OPTION too', async () => {
+    const keys = schemaOf<string>(fails);
+    const store = (await storageOn()).store(defineState('q', { schema: z.number(), key: keys }));
+    await expect(store.get('a')).rejects.toMatchObject({
+      code: 'INVALID_OPTION',
+      message: `The schema must return issues, and has thrown TypeError for the key "a" of 'q'.`,
     });
   });
 

@@ -12,6 +12,7 @@ import {
 } from '../encoding/codec.js';
 import { EncodedJson } from '../encoding/encoded-json.js';
 import { upcastFrom } from '../encoding/upcast.js';
+import { validate } from '../encoding/validate.js';
 import { storageError } from '../base/errors.js';
 import { assertWithin } from '../base/assert-limits.js';
 import { inspect } from '../base/inspect.js';
@@ -39,17 +40,18 @@ export class ValueCodec<T> {
 
   /**
    * Checks a value by the state's schema and encodes it. `INVALID_VALUE` lists the issues;
-   * `LIMIT_EXCEEDED` above 900 KB.
+   * `INVALID_OPTION` where the schema throws; `LIMIT_EXCEEDED` above 900 KB.
    */
   encode(key: Key, given: unknown): Encoded<T> | Promise<Encoded<T>> {
     const { schema } = this.#state;
     if (schema === undefined) return this.#encodeChecked(key, given);
-    const result = schema['~standard'].validate(given);
+    const name = (): string => this.#name(key);
+    const result = validate(schema, given, name);
     if (!isPromise(result)) return this.#encodeChecked(key, this.#valueOf(key, result));
     // the caller may change the value while it is validated: validate and store a copy
     result.then(undefined, () => undefined);
-    const copy = this.#instance(encodeValue(given, () => this.#name(key), this.#state).value);
-    return Promise.resolve(schema['~standard'].validate(copy)).then((checked) =>
+    const copy = this.#instance(encodeValue(given, name, this.#state).value);
+    return Promise.resolve(validate(schema, copy, name)).then((checked) =>
       this.#encodeChecked(key, this.#valueOf(key, checked)),
     );
   }
