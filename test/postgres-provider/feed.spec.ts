@@ -2,6 +2,8 @@
  * The feed on Postgres: late commits, transactions that are older than what they follow, dumps that
  * were restored into another server, and tables that are older than the feed.
  */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import {
   defineProjection,
@@ -36,6 +38,8 @@ const byStream = defineProjection('last-order', {
   initial: () => ({ n: 0 }),
   evolve: (_, { data }) => data,
 });
+
+const guide = readFileSync(join(import.meta.dirname, '../../docs/guides/operate-postgres.md'), 'utf8');
 
 let database: FreshDatabase;
 let source: DataSource;
@@ -227,6 +231,62 @@ describe('the feed', () => {
       expect(short(found)).toEqual(['a1', 'a2']);
       expect(position > (found[0]?.position ?? position)).toBe(true);
     });
+  });
+
+  it('warns of events at positions that are too large, and appends again after the repair of the guide', async () => {
+    await withEvents('tampered', async ({ orders }) => {
+      await orders.append('b', [...placed(1), ...placed(2)], { expectedVersion: 0 });
+      await orders.append('a', placed(1), { expectedVersion: 0 });
+    });
+    // as an older version has imported it, and raised the base to it
+    await asAdmin(database.url, async (client) => {
+      await client.query(`update tampered.row set feed_transaction = 9223372036854775807 where entity = 'b';
+        select setval('tampered.row_feed_base', 9223372036854775807, false)`);
+    });
+    const warnings: string[] = [];
+    await withEvents(
+      'tampered',
+      async ({ orders }) => {
+        await expect(orders.append('a', placed(2), { expectedVersion: 1 })).rejects.toMatchObject({
+          code: 'INVALID_VALUE',
+        });
+      },
+      (message) => warnings.push(message),
+    );
+    expect(warnings).toEqual([expect.stringContaining('Positions that are too large')]);
+    const [, repair = ''] = /```sql\n(begin;\nlock table[^`]*)```/.exec(guide) ?? [];
+    await asAdmin(database.url, async (client) => {
+      await client.query(repair.replaceAll('kvent.', 'tampered.'));
+    });
+    await withEvents(
+      'tampered',
+      async ({ orders, events }) => {
+        await orders.append('a', placed(2), { expectedVersion: 1 });
+        await orders.append('b', placed(3), { expectedVersion: 2 });
+        expect(short(await readAll(events))).toEqual(['a1', 'b1', 'b2', 'a2', 'b3']);
+      },
+      (message) => warnings.push(message),
+    );
+    expect(warnings).toHaveLength(1);
+  });
+
+  it('does not count on from an event at a position that is too large', async () => {
+    await withEvents('forged', async ({ orders }) => {
+      await orders.append('a', placed(1), { expectedVersion: 0 });
+    });
+    await asAdmin(database.url, async (client) => {
+      await client.query(`update forged.row set feed_transaction = 4611686018427387904 where entity = 'a'`);
+    });
+    const warnings: string[] = [];
+    await withEvents(
+      'forged',
+      async ({ orders }) => {
+        const { position = '' } = await orders.append('b', placed(1), { expectedVersion: 0 });
+        expect(position < '1').toBe(true);
+      },
+      (message) => warnings.push(message),
+    );
+    expect(warnings).toEqual([expect.stringContaining('4611686018427387904')]);
   });
 
   it('gives the events of an older table positions in the order of their times, in pages, and reports it', async () => {

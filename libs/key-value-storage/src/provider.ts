@@ -64,6 +64,8 @@ export { limits } from './core/base/limits.js';
 
 // ─── the feed
 export {
+  feedEnd,
+  feedKeptEnd,
   feedPositionOf,
   feedStart,
   isFeedPosition,

@@ -21,6 +21,7 @@ import {
   readFeedPageAsLine,
   readFeedState,
 } from '../sql/feed-statements.js';
+import { feedFirstEnd } from '../sql/feed-columns.js';
 import { TextArray } from '../sql/array-parameters.js';
 import { milliseconds, separator, type Dialect, type Statement } from '../sql/statement.js';
 
@@ -176,15 +177,20 @@ interface FeedPreparation {
   readonly warn: (message: string) => void;
 }
 
+const tooLarge = (name: string): string =>
+  `${name} has rows whose positions in the feed are too large (feed_transaction from ${feedFirstEnd}): the feed never returns them, and appends may be refused. An import by an older version has put them there. To repair the table, see "Positions that are too large" in docs/guides/operate-postgres.md.`;
+
 /**
  * Returns the base of the table's feed. A dump that was restored into a server with lower ids of
- * transactions raises it. In a table that is older than the feed, events get their positions first.
+ * transactions raises it. Rows at positions that no provider gives do not: behind them there would
+ * be none left, so they cause a warning. In a table that is older than the feed, events get their positions first.
  */
 export async function prepareFeed(preparation: FeedPreparation): Promise<string> {
-  const { dialect, run } = preparation;
+  const { dialect, name, run } = preparation;
   const [line = []] = await run(readFeedState(dialect), []);
-  const [stored = '0', pending, last, next] = line as readonly (string | undefined)[];
+  const [stored = '0', pending, largest, last, next] = line as readonly (string | undefined)[];
   const base = BigInt(stored);
+  if ([base, BigInt(largest ?? 0)].some((number) => number >= feedFirstEnd)) preparation.warn(tooLarge(name));
   const isBehind = typeof last === 'string' && BigInt(last) >= base + BigInt(next as string);
   const raised = isBehind ? await raise(preparation, BigInt(last)) : stored;
   if (pending === 't') await placeEvents({ ...preparation, dialect: { ...dialect, feedBase: raised } });

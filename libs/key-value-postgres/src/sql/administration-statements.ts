@@ -10,6 +10,7 @@ import {
   type Dialect,
   type Statement,
 } from './statement.js';
+import { feedKeptMax, nextFeedSequence } from './feed-columns.js';
 import { overwrite } from './general-statement.js';
 import { dividedBy, eq, gt, le, unexpired } from './operators.js';
 
@@ -82,8 +83,13 @@ order by container, entity, key limit $5::pg_catalog.int4`;
   );
 }
 
-/** Puts rows as they are, over existing ones. No row may be there twice. */
-export function importRows({ table }: Dialect): Statement {
+/**
+ * Puts rows as they are, over existing ones. No row may be there twice. A row whose position is too
+ * large to be kept stands behind all that keep theirs.
+ */
+export function importRows(dialect: Dialect): Statement {
+  const { table } = dialect;
+  const isTooLarge = `ft ${gt} ${feedKeptMax}`;
   const rows = arrays(
     ...([
       '2 text',
@@ -103,7 +109,8 @@ export function importRows({ table }: Dialect): Statement {
   return statement(
     'import',
     `insert into ${table.quoted} (${identity}, version, updated_at, expires_at, ttl_ms, number, value, bytes, feed_transaction, feed_sequence)
-select $1, co, en, ke, ver, ${timeOf('upd')}, ${timeOf('exp')}, ttl, num, val::pg_catalog.json, pg_catalog.decode(byt, 'base64'), ft, fs
+select $1, co, en, ke, ver, ${timeOf('upd')}, ${timeOf('exp')}, ttl, num, val::pg_catalog.json, pg_catalog.decode(byt, 'base64'),
+  case when ${isTooLarge} then ${feedKeptMax} else ft end, case when ${isTooLarge} then ${nextFeedSequence(dialect)} else fs end
 from ${rows} o(co, en, ke, ver, upd, exp, ttl, num, val, byt, ft, fs, i) ${overwrite}`,
   );
 }

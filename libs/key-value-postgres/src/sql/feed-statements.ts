@@ -18,7 +18,7 @@ import {
   type Statement,
 } from './statement.js';
 import { feedNames } from './table-name.js';
-import { feedTransaction, nextFeedSequence, regclass } from './feed-columns.js';
+import { feedFirstEnd, feedTransaction, nextFeedSequence, regclass } from './feed-columns.js';
 
 /** The rows that one page visits: a filter that few rows pass must not take long. */
 const visitedMax = 10_000;
@@ -119,12 +119,14 @@ export function readFeedPageAsLine(dialect: Dialect, request: FeedRequest): Stat
 }
 
 /**
- * The state of the feed, the largest number of a transaction in the table, and that of the next.
+ * The state of the feed; the largest number of a transaction in the table, and the largest below
+ * `feedFirstEnd`; and that of the next transaction.
  */
 export function readFeedState(dialect: Dialect): Statement {
+  const last = (where?: string): string => lastRow(dialect, 'feed_transaction', where);
   return statement(
     'feed_state',
-    `select last_value, is_called, (${lastRow(dialect, 'feed_transaction')}),
+    `select last_value, is_called, (${last()}), (${last(` and feed_transaction ${lt} ${feedFirstEnd}`)}),
   ${asNumber('pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())')} from ${feedNames(dialect.table).base}`,
   );
 }

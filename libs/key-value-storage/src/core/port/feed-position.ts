@@ -31,6 +31,16 @@ export const partsOfPosition = (position: FeedPosition): readonly [first: bigint
   BigInt(`0x${position.slice(digits)}`),
 ];
 
+/**
+ * Imported rows keep a position before this one. A later one is replaced, so that one row of a
+ * backup cannot use up the numbers: 2^61 transactions are more than ever happen, so every position
+ * that is given stands before `feedEnd`.
+ */
+export const feedKeptEnd: FeedPosition = feedPositionOf(2n ** 61n, 0);
+
+/** No provider gives a position from here on, and an import refuses it. */
+export const feedEnd: FeedPosition = feedPositionOf(2n ** 62n, 0);
+
 /** The positions of a provider that counts. */
 export class PositionCounter {
   #last: FeedPosition = feedStart;

@@ -14,7 +14,7 @@ import {
 import { decodeKey } from '../encoding/key-encoding.js';
 import { limits, type LimitName } from '../base/limits.js';
 import { isDeeperThan } from '../encoding/json-levels.js';
-import { isFeedPosition } from './feed-position.js';
+import { feedEnd, isFeedPosition } from './feed-position.js';
 import { isBytes } from '../base/kinds.js';
 import { invalidOption } from '../base/options.js';
 import { printable } from '../base/printable.js';
@@ -32,7 +32,7 @@ const loneSurrogate = /\p{Surrogate}/u;
 /**
  * Refuses a row that could not be read back. `STORAGE_CORRUPT` names the row, and what is wrong
  * with it: an address that is no encoding or is over a limit, a version that is none, a time that
- * is no whole number of milliseconds, a number beyond 64 bits, text that is no JSON, or that is
+ * is no whole number of milliseconds, a position in the feed that no provider gives, a number beyond 64 bits, text that is no JSON, or that is
  * nested deeper than `limits.valueLevelsMax`, a value over `limits.valueBytesMax`. `INVALID_OPTION`
  * for a value that was left out.
  */
@@ -134,7 +134,10 @@ function faultOfTimes(row: Omit<Row, 'value'>): string | undefined {
   if (expiresAt !== undefined && !isTime(expiresAt)) return 'its expiresAt is no time in whole milliseconds';
   if (ttlMs !== undefined && !(Number.isSafeInteger(ttlMs) && ttlMs > 0 && ttlMs <= limits.ttlMsMax))
     return `its ttlMs is no whole number of milliseconds from 1 to ${limits.ttlMsMax}`;
-  if (position !== undefined && !isFeedPosition(position)) return 'its position in the feed is none';
+  if (position === undefined) return undefined;
+  if (!isFeedPosition(position)) return 'its position in the feed is none';
+  if (position >= feedEnd)
+    return `its position in the feed is ${position}, and the largest are below ${feedEnd}`;
   return undefined;
 }
 

@@ -6,7 +6,7 @@ import { evaluateBatch, isLive } from '../../core/port/evaluate-batch.js';
 import { FrozenView } from '../../core/providers/frozen-view.js';
 import { HintSource } from '../../core/providers/hint-source.js';
 import { invalidState, resolveOptions } from '../../core/base/options.js';
-import { PositionCounter } from '../../core/port/feed-position.js';
+import { feedKeptEnd, PositionCounter } from '../../core/port/feed-position.js';
 import { assertReadBytes } from '../../core/port/page-bytes.js';
 import { soundRows } from '../../core/port/raw-row.js';
 import { FeedIndex } from '../../core/providers/feed-index.js';
@@ -267,11 +267,12 @@ class Rows {
     return existed;
   }
 
-  /** An imported row keeps its position, unless another row has it. */
+  /** An imported row keeps its position, unless another row has it or it is too large. */
   #positioned(row: Row, before: Row | undefined): Row {
     const { position } = row;
     if (position === undefined || position === before?.position) return row;
-    if (this.#feed.has(position)) return { ...row, position: this.#positions.next() };
+    if (position >= feedKeptEnd || this.#feed.has(position))
+      return { ...row, position: this.#positions.next() };
     this.#positions.advanceTo(position);
     return row;
   }

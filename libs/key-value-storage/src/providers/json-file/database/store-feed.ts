@@ -11,6 +11,7 @@
 import { join } from 'node:path';
 import { untilAborted } from '../../../core/base/abort.js';
 import {
+  feedKeptEnd,
   feedPositionOf,
   feedStart,
   partsOfPosition,
@@ -30,9 +31,6 @@ import { reservationName, reservedBy } from '../format/layout.js';
 
 /** The positions of one reservation: it costs a sync of the root. */
 const blockSize = 65_536n;
-
-/** Imported rows keep the positions below it. */
-const keptBelow = '7';
 
 interface FeedContext {
   readonly fileSystem: FileSystem;
@@ -203,13 +201,12 @@ export class GroupPositions {
     return position;
   };
 
-  /** An imported row keeps its position, unless another row has it. */
+  /** An imported row keeps its position, unless another row has it or it is too large. */
   keep(row: Row, stored: Row | undefined): Row {
     const { position } = row;
     if (position === undefined || position === stored?.position) return row;
-    // behind the last one there is no position for what comes later
-    if (position >= keptBelow || this.#numbering.isTaken(position) || this.taken?.has(position) === true)
-      return { ...row, position: this.next() };
+    const isTaken = this.#numbering.isTaken(position) || this.taken?.has(position) === true;
+    if (position >= feedKeptEnd || isTaken) return { ...row, position: this.next() };
     const before = this.#numbering.counter.last;
     this.#numbering.counter.advanceTo(position);
     // where only rows stand behind it, a reader has passed it already: nothing is held back

@@ -281,7 +281,7 @@ export const feedClauses: readonly Clause[] = [
         import: async (database, rows) => {
           const moved = [];
           for await (const { row, ...address } of rows) {
-            const position = row.position === undefined ? {} : { position: `7${row.position.slice(1)}` };
+            const position = row.position === undefined ? {} : { position: `1${row.position.slice(1)}` };
             moved.push({ ...address, row: { ...row, ...position } });
           }
           return await provider.administration.import(database, moved);

@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { isStorageError, limits } from '../../../core.js';
-import type { RawRow, Row } from '../../../provider.js';
+import { feedEnd, type RawRow, type Row } from '../../../provider.js';
 import { breaks } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';
 import { bytes, json, number } from '../../kit/batches.js';
@@ -40,6 +40,11 @@ const damaged: Readonly<Record<string, RawRow>> = {
   'no version': raw('a', { row: row({ version: '' }) }),
   'a version with a zero in front': raw('a', { row: row({ version: '07' }) }),
   'a version beyond 63 bits': raw('a', { row: row({ version: String(2n ** 63n) }) }),
+  'a position of other digits': raw('a', { row: row({ position: '8'.repeat(32) }) }),
+  'the first position that no provider gives': raw('a', { row: row({ position: feedEnd }) }),
+  'the position behind which there is none': raw('a', {
+    row: row({ position: '7fffffffffffffff'.repeat(2) }),
+  }),
   'a number beyond 64 bits': raw('a', { row: row({ value: number(2n ** 63n) }) }),
   'a number below 64 bits': raw('a', { row: row({ value: number(-(2n ** 63n) - 1n) }) }),
   'text that is no JSON': raw('a', { row: row({ value: json('{"a":"b}') }) }),
