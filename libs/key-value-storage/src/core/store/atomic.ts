@@ -50,7 +50,7 @@ import { assertOptions, invalidOption, invalidState } from '../base/options.js';
 import type { IndexedState } from './indexed-commit.js';
 import { commitIndexedParticipants } from './indexed-participants.js';
 import type { Address, Change, Check, Expected, RowAddress, TimeToLive } from '../port/storage-provider.js';
-import { conditionOf, etagIn, isOneOf, ttlOf, type OneOf } from './write-options.js';
+import { conditionOf, etagIn, isOneOf, restsOnReading, ttlOf, type OneOf } from './write-options.js';
 
 type AnyRows = Pick<DefinitionRows<unknown>, 'access' | 'definition' | 'address' | 'indexed'>;
 
@@ -114,7 +114,10 @@ export class Atomic extends AtomicBatch {
   readonly #participants: Participant[] = [];
   /** What a repeat with the same idempotency key is compared by. */
   readonly #calls: RecordedCall[] = [];
-  /** Whether a check is by what the caller has read: `save`, `check`, `delete(entry)` … */
+  /**
+   * Whether a check is by what the caller has read: `save`, `ifMatch` or `check` of an entry,
+   * `delete(entry)` …
+   */
   #restsOnReading = false;
   #location: BatchLocation | undefined;
   #committed = false;
@@ -423,6 +426,7 @@ export class Atomic extends AtomicBatch {
   #expectCondition(operation: RowOperation, options: AtomicCondition | undefined): void {
     const condition = conditionOf(options, operation.address);
     if (condition !== undefined) this.#expect(operation, condition, 'caller');
+    this.#restsOnReading ||= restsOnReading(options);
   }
 
   /** The last change of a row counts, and takes the last place. */

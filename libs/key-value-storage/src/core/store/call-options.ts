@@ -15,8 +15,8 @@ export interface ReadOptions extends CallOptions {
 export interface IdempotentOptions {
   /**
    * For a day, a repeat for the same row returns the result of the first call, and changes nothing;
-   * another verb or other arguments are `IDEMPOTENCY_CONFLICT`. Calls that take a function, and
-   * `save`, compare only a `content` given with the key.
+   * another verb or other arguments are `IDEMPOTENCY_CONFLICT`. Calls that take a function,
+   * `save`, and `set` with an entry as `ifMatch` compare only a `content` given with the key.
    */
   readonly idempotencyKey?: string | IdempotentCall | undefined;
 }

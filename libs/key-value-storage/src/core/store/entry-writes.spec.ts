@@ -7,7 +7,8 @@ import { JsonFileProvider } from '../../providers/json-file/json-file-provider.j
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';
 import { ManualClock } from '../../testing/kit/manual-clock.js';
 import { defaultIdempotencyRetentionMs } from '../commit/idempotency-record.js';
-import type { KeyValueStorage } from './key-value-store.js';
+import type { Entry } from './entry.js';
+import type { KeyValueStorage, KeyValueStore } from './key-value-store.js';
 import { openStorage } from './open-storage.js';
 import { providerWithLostAnswer, recordedProvider } from './spec-support.js';
 import { defineState } from './state-definition.js';
@@ -16,6 +17,13 @@ interface Thing {
   readonly n: number;
 }
 const Things = defineState<Thing>('thing');
+/** What a write has read, and the value that it makes of it. */
+interface Reading {
+  readonly storage: KeyValueStorage;
+  readonly things: KeyValueStore<Thing>;
+  readonly read: Entry<Thing>;
+  readonly n: number;
+}
 const key = { idempotencyKey: 'k' };
 
 describe('a write of an entry with an idempotency key', () => {
@@ -148,6 +156,45 @@ describe('a write of an entry with an idempotency key', () => {
     expect((await slow('k', () => ({ n: 100 }))).value).toEqual({ n: 2 });
     expect((await slow('l', fails)).value).toEqual({ n: 3 });
     expect((await things.getOrThrow('a')).value).toEqual({ n: 3 });
+  });
+
+  it.each([
+    [
+      '`set` of a store',
+      async ({ things, read, n }: Reading) =>
+        (await things.set('a', { n }, { ifMatch: read, idempotencyKey: 'k' })).value.n,
+    ],
+    [
+      '`set` of a batch',
+      async ({ things, read, n, storage }: Reading) =>
+        await storage.atomic().set(things, 'a', { n }, { ifMatch: read }).commit({ idempotencyKey: 'k' }),
+    ],
+    [
+      '`delete` of a batch with another write',
+      async ({ things, read, n, storage }: Reading) =>
+        await storage
+          .atomic()
+          .delete(things, 'a', { ifMatch: read })
+          .set(things, 'b', { n })
+          .commit({ idempotencyKey: 'k' }),
+    ],
+  ])('is done once by work that reads again, with the entry as ifMatch: %s', async (_, write) => {
+    await using storage = await openStorage(new MemoryProvider());
+    const things = storage.store(Things);
+    await things.set('a', { n: 1 });
+    const first = await things.getOrThrow('a');
+    const done = await write({ storage, things, read: first, n: first.value.n + 1 });
+    const second = (await things.get('a')) ?? (await things.set('a', { n: 5 }));
+    const again = await write({ storage, things, read: second, n: second.value.n + 1 });
+    expect(again).toEqual(typeof done === 'number' ? 2 : { ...done, replayed: true });
+    expect((await things.getOrThrow('a')).etag).toBe(second.etag);
+    // of a text, as a client sends it, the value is compared
+    const text = { ifMatch: second.etag, idempotencyKey: 'text' };
+    const { etag } = await things.set('a', { n: 7 }, text);
+    expect((await things.set('a', { n: 7 }, text)).etag).toBe(etag);
+    await expect(things.set('a', { n: 8 }, { ...text, ifMatch: etag })).rejects.toMatchObject({
+      code: 'IDEMPOTENCY_CONFLICT',
+    });
   });
 
   it('returns the first result where a repeat has read it, and its own value is refused', async () => {

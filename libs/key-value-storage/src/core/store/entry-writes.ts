@@ -46,7 +46,7 @@ import {
 } from './recorded-writes.js';
 import type { StateRows } from './state-rows.js';
 import type { Encoded } from './value-codec.js';
-import { conditionOf, etagIn, isOneOf, ttlOf, type OneOf } from './write-options.js';
+import { conditionOf, etagIn, isOneOf, restsOnReading, ttlOf, type OneOf } from './write-options.js';
 
 const keyedNames = ['signal', 'idempotencyKey'];
 const deleteNames = [...keyedNames, 'ifMatch'];
@@ -269,13 +269,13 @@ export class EntryWrites<T, K extends Key, I> {
   async #writeOnce(
     { verb, read, onConflict }: WriteKind,
     { address, key, condition, ttl, value }: CheckedWrite<I | T, K>,
-    options: KeyedWriteOptions,
+    options: GuardedWriteOptions,
   ): Promise<Entry<T, K>> {
     const rows = this.#rows;
     const encoding = encodedOrRejected(() => rows.codec.encode(key, value));
     // a repeat of work that reads and saves has read its own result
     const given =
-      read === undefined && typeof options.idempotencyKey === 'string'
+      read === undefined && !restsOnReading(options) && typeof options.idempotencyKey === 'string'
         ? rows.codec.given(key, value, isPromise(encoding) ? undefined : encoding)
         : undefined;
     const intent = given && `[${given},${JSON.stringify(options.ttlMs ?? null)}]`;

@@ -453,9 +453,10 @@ export abstract class AtomicBatch extends AtomicChanges {
    * With `idempotencyKey`, for a day: a repeat of the batch returns the result of the first commit,
    * with `replayed: true`; another batch with the same key is `IDEMPOTENCY_CONFLICT`. What is
    * compared is the `content` given with the key, else the calls that made the batch; only their
-   * verbs and rows where the batch rests on reading (`save`, `check`, `delete(entry)`, a loaded
-   * stream). The key belongs to the tenant. Counters are then read before they are changed, so that
-   * a repeat returns their first numbers, and a concurrent change makes the commit read again.
+   * verbs and rows where the batch rests on reading (`save`, `check(entry)`, `delete(entry)`, an
+   * entry as `ifMatch`, a loaded stream). The key belongs to the tenant. Counters are then read
+   * before they are changed, so that a repeat returns their first numbers, and a concurrent change
+   * makes the commit read again.
    */
   abstract commit(
     options?: CallOptions & { readonly idempotencyKey?: string | IdempotentCall | undefined },

@@ -1,4 +1,5 @@
 /** Options of writes, translated to the checks and times to live of the port. */
+import { EntryInfo } from './entry.js';
 import { isPrecondition, versionIn, type Precondition } from './etag.js';
 import { storageError } from '../base/errors.js';
 import { inspect } from '../base/inspect.js';
@@ -40,6 +41,13 @@ export function conditionOf(
   const version = typeof ifMatch === 'string' ? versionIn(ifMatch, owner) : undefined;
   return version === null ? oneOf([]) : { version: etagIn(version ?? ifMatch) };
 }
+
+/**
+ * Whether `ifMatch` is an entry: what its caller has read. A repeat of the caller's work reads
+ * again. An etag as a text may be a client's, who sends the same one again.
+ */
+export const restsOnReading = (options: { readonly ifMatch?: unknown } | undefined): boolean =>
+  options?.ifMatch instanceof EntryInfo;
 
 const oneOf = (versions: readonly (string | null | undefined)[]): Expected | OneOf =>
   versions.length === 1 ? { version: versions[0] as string } : { versions: versions as readonly string[] };

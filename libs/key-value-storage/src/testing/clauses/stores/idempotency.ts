@@ -130,7 +130,7 @@ export const idempotencyClauses: readonly StoreClause[] = [
       }
       assert.deepEqual(plain(await things.getOrThrow('one')), plain(first));
       // the order of properties does not count, nor does an etag
-      const repeat = await things.set('one', { text: 'a', n: 1 }, { ...key, ifMatch: first });
+      const repeat = await things.set('one', { text: 'a', n: 1 }, { ...key, ifMatch: first.etag });
       assert.deepEqual(plain(repeat), plain(first));
       const withContent = async (n: number, content: unknown) =>
         plain(await things.set('two', { n }, { idempotencyKey: { key: 'k-2', content } }));
