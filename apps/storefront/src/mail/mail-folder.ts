@@ -14,7 +14,8 @@ interface Mail {
 /**
  * Stands for a mail server that recognises repetitions: a mail is a file named by its id. It is
  * written and synced under another name first, and the name is given once, so a file is whole and
- * never written again, whenever the process is killed.
+ * never written again, whenever the process is killed. Only the owner of the process can read the
+ * folder, which `send` creates, and the mails.
  */
 export class MailFolder {
   readonly #directory: string;
@@ -25,7 +26,7 @@ export class MailFolder {
 
   /** Returns whether it was sent now; `false` for a repetition. */
   async send(mail: Mail): Promise<boolean> {
-    await mkdir(this.#directory, { recursive: true });
+    await mkdir(this.#directory, { recursive: true, mode: 0o700 });
     const draft = join(this.#directory, `.draft-${randomUUID()}`);
     try {
       await writeSynced(draft, `${JSON.stringify(mail)}\n`);
@@ -42,7 +43,7 @@ export class MailFolder {
 }
 
 async function writeSynced(path: string, text: string): Promise<void> {
-  const file = await open(path, 'wx');
+  const file = await open(path, 'wx', 0o600);
   try {
     await file.writeFile(text);
     await file.sync();
