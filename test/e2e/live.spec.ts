@@ -3,6 +3,8 @@
  * server-sent events, and the report of sales.
  */
 import { describe, expect, it } from '@jest/globals';
+import { Product } from '../../apps/storefront/src/catalogue/product.js';
+import { DaySales, noSales } from '../../apps/storefront/src/reports/sales.js';
 import { readCaughtUp, resolve, type Answer, type Client } from './client.js';
 import { onEachStorage } from './shop.js';
 
@@ -83,6 +85,40 @@ onEachStorage('Live products and sales', (shop) => {
       status: 404,
       body: { code: 'KEY_NOT_FOUND' },
     });
+  });
+
+  it('begin with the current state if the last id is of another product, day or tenant', async () => {
+    const tenants = ['one-commit-1', 'one-commit-2'];
+    for (const name of tenants) await shop.client.put(`/tenants/${name}`, { name });
+    const [days, skus] = [['2030-01-01', '2030-01-02'] as const, ['cup', 'jug'] as const];
+    for (const tenant of tenants) {
+      const batch = shop.storage.atomic();
+      const sales = shop.storage.store(DaySales).forTenant(tenant);
+      for (const day of days) batch.set(sales, day, noSales(day));
+      const products = shop.storage.store(Product).forTenant(tenant);
+      for (const sku of skus) batch.set(products, sku, { sku, title: sku, priceCents: 1, tags: [] });
+      await batch.commit();
+    }
+    const streams = tenants.flatMap((tenant) =>
+      [
+        ...days.map((day) => `/reports/sales/live?day=${day}`),
+        ...skus.map((sku) => `/products/${sku}/live`),
+      ].map((path) => ({ client: shop.client.as(tenant), path })),
+    );
+    // days without numbers
+    for (const day of ['2031-01-01', '2031-01-02'])
+      streams.push({ client: shop.client.as('acme'), path: `/reports/sales/live?day=${day}` });
+    const firstOf = async ({ client, path }: (typeof streams)[number], headers: Record<string, string>) => {
+      const { next, stop } = await follow(client, headers, path);
+      const first = await next();
+      stop.abort();
+      return first;
+    };
+    const ids: string[] = [];
+    for (const stream of streams) ids.push((await firstOf(stream, {}))?.id ?? '');
+    expect(ids).toEqual([...new Set(ids)]);
+    for (const [index, stream] of streams.entries())
+      expect(await firstOf(stream, { 'Last-Event-ID': ids.at(index - 1) ?? '' })).toBeDefined();
   });
 
   it('end with the shop, which does not wait for them', async () => {

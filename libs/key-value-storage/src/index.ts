@@ -137,6 +137,7 @@ export {
 export { sendFrameworkProblem, type ProblemOptions } from './nest/http/send-problem.js';
 export { describeHttp, type DescribeHttpOptions } from './nest/swagger/describe-http.js';
 export { EtagInterceptor } from './nest/http/etag.interceptor.js';
+export { httpEtagOf } from './nest/http/http-etag-of.js';
 export { IfMatch } from './nest/http/if-match.decorator.js';
 export { Paged, referenceTo, type PagedOptions, type PagedRequest } from './nest/http/paged.decorator.js';
 export { IdempotencyKey } from './nest/http/idempotency-key.decorator.js';

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { InjectStream, type EventStream } from '@kvent/event-store';
-import { InjectStore, KeyValueStore, toObservable } from '@kvent/key-value-storage';
+import { httpEtagOf, InjectStore, KeyValueStore, toObservable } from '@kvent/key-value-storage';
 import { distinctUntilChanged, filter, merge, switchMap, type Observable } from 'rxjs';
 import { CatalogueService } from '../catalogue/catalogue.service.js';
 import { Product } from '../catalogue/product.js';
@@ -8,7 +8,7 @@ import { LastMovements, type LastMovement } from '../stock/last-movement.js';
 import { availableOf, Stocks } from '../stock/stock.js';
 
 interface LiveProduct {
-  /** Of the product and its stock together. */
+  /** Of the product and its stock together; no other product or tenant has an equal one. */
   readonly etag: string;
   readonly priceCents: number;
   readonly available: number;
@@ -34,9 +34,10 @@ export class LiveService {
   }
 
   async #read(sku: string): Promise<LiveProduct | undefined> {
-    const [product, { state, version }] = await Promise.all([this.products.get(sku), this.stocks.load(sku)]);
+    const [product, stock] = await Promise.all([this.products.get(sku), this.stocks.load(sku)]);
     if (product === undefined) return undefined;
     const { priceCents } = product.value;
-    return { etag: `${product.etag}-${version}`, priceCents, available: availableOf(state) };
+    const etag = `${httpEtagOf(product)}.${httpEtagOf(stock)}`;
+    return { etag, priceCents, available: availableOf(stock.state) };
   }
 }

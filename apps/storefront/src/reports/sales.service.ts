@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { InjectProjection, ProjectionRunner, type ProjectedStore } from '@kvent/event-store';
-import { toObservable, type Entry, type Page, type PageRequest } from '@kvent/key-value-storage';
+import { httpEtagOf, toObservable, type Entry, type Page, type PageRequest } from '@kvent/key-value-storage';
 import { map, type Observable } from 'rxjs';
 import { DaySales, noSales, ProductSales, SalesByDay } from './sales.js';
 
@@ -31,10 +31,17 @@ export class SalesService {
     });
   }
 
-  /** The numbers of a day now, and after each change. */
+  /**
+   * The numbers of a day now, and after each change. Numbers of another day or tenant have another
+   * id; a day without numbers has one for all tenants.
+   */
   follow(day = dayOf(Date.now())): Observable<{ readonly id: string; readonly sales: DaySales }> {
     return toObservable(this.#days.watch(day)).pipe(
-      map((entry) => ({ id: entry?.etag ?? 'none', sales: entry?.value ?? noSales(day) })),
+      map((entry) =>
+        entry === undefined
+          ? { id: `none-${day}`, sales: noSales(day) }
+          : { id: httpEtagOf(entry), sales: entry.value },
+      ),
     );
   }
 }
