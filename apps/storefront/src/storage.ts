@@ -80,7 +80,7 @@ function postgresAt(url: string): ChosenStorage {
       const name = parsed.searchParams.has('application_name') ? {} : { applicationName: 'storefront' };
       // shown while the shop waits for a server that is not there yet
       const warn = (message: string): void => void process.stderr.write(`${message}\n`);
-      return new PostgresProvider({ url, schema: ownSchema, warn, ...name });
+      return new PostgresProvider({ url, schema: ownSchema, warn, readerTimeoutMs: 60_000, ...name });
     },
   };
 }

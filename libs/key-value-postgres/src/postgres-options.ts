@@ -88,6 +88,12 @@ export interface PostgresProviderOptions extends PostgresConnection, TableOption
    */
   readonly lockTimeoutMs?: number | undefined;
   /**
+   * Milliseconds that an export waits for its reader to read a page, which has at most 1,000 rows;
+   * then its connection returns to the pool, and the reader gets `STORAGE_UNAVAILABLE` instead of
+   * the next page. @default 300_000
+   */
+  readonly readerTimeoutMs?: number | undefined;
+  /**
    * Whether processes wake each other's watches by NOTIFY, after each commit; they must all have
    * it. It takes one connection of the pool once there is a watch, and does not work behind a
    * pooler that shares connections between transactions. Without it watches see the writes of other
@@ -109,6 +115,7 @@ const postgresDefaults = {
   acquireTimeoutMs: 5_000,
   requestTimeoutMs: 30_000,
   lockTimeoutMs: 5_000,
+  readerTimeoutMs: 300_000,
   connectAttempts: 5,
   connectDelayMs: 1_000,
   poolSize: 10,
@@ -145,6 +152,7 @@ export interface ResolvedPostgres {
   readonly acquireTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly lockTimeoutMs: number;
+  readonly readerTimeoutMs: number;
   readonly notify: boolean;
   readonly warn: (message: string) => void;
   readonly clock: Clock | undefined;
@@ -179,6 +187,7 @@ const rules: Readonly<Record<string, readonly [(value: unknown) => boolean, stri
   acquireTimeoutMs: [isWhole(1, timerMsMax), 'a whole number of milliseconds from 1 below 2^31'],
   requestTimeoutMs: [isWhole(1, timerMsMax), 'a whole number of milliseconds from 1 below 2^31'],
   lockTimeoutMs: [isWhole(1, timerMsMax), 'a whole number of milliseconds from 1 below 2^31'],
+  readerTimeoutMs: [isWhole(1, timerMsMax), 'a whole number of milliseconds from 1 below 2^31'],
   notify: [(value) => typeof value === 'boolean', 'true or false'],
   warn: [(value) => typeof value === 'function', 'a function that takes a message'],
   clock: [isClock, 'a Clock, with now(), monotonic() and wait()'],
@@ -213,6 +222,7 @@ export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostg
     acquireTimeoutMs,
     requestTimeoutMs,
     lockTimeoutMs,
+    readerTimeoutMs,
     notify,
     warn,
     clock,
@@ -235,6 +245,7 @@ export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostg
     acquireTimeoutMs,
     requestTimeoutMs,
     lockTimeoutMs,
+    readerTimeoutMs,
     notify,
     warn,
     clock,

@@ -19,7 +19,7 @@ import {
   type ScanRange,
   type Space,
 } from '@kvent/key-value-storage/provider';
-import { PendingWork } from '@kvent/key-value-storage/internal';
+import { backgroundClock, PendingWork } from '@kvent/key-value-storage/internal';
 import { Committer, type CommitObserver } from './commit/committer.js';
 import { commitByDatabase, readByDatabase } from './connections/by-database.js';
 import type { Connections } from './connections/connections.js';
@@ -28,6 +28,7 @@ import { Notifications } from './connections/notifications.js';
 import type { PlanGeneration } from './connections/plan-generation.js';
 import { inScope, type Scope } from './connections/scope.js';
 import type { Purpose, Session } from './connections/session.js';
+import { Snapshots } from './connections/snapshots.js';
 import type { DatabaseHandle } from './database-handle.js';
 import type { ResolvedPostgres } from './postgres-options.js';
 import { FeedReader, prepareFeed } from './read/feed-reader.js';
@@ -62,6 +63,7 @@ export class TableAccess {
   readonly isSecured: boolean;
   readonly #name: string;
   readonly #connections: Connections;
+  readonly #snapshots: Snapshots;
   #committer: Committer;
   #feed: FeedReader;
   readonly #reader: Reader;
@@ -74,7 +76,7 @@ export class TableAccess {
   readonly #pending = new PendingWork();
 
   constructor(
-    { table, clock, lockTimeoutMs, notify, warn }: ResolvedPostgres,
+    { table, clock, lockTimeoutMs, readerTimeoutMs, notify, warn }: ResolvedPostgres,
     name: string,
     { connections, plans, poolSize, isSecured }: DatabaseHandle,
   ) {
@@ -86,6 +88,13 @@ export class TableAccess {
     this.#lockTimeoutMs = lockTimeoutMs;
     this.#plans = plans;
     this.#connections = connections;
+    this.#snapshots = new Snapshots({
+      name,
+      connections,
+      poolSize,
+      clock: clock ?? backgroundClock,
+      readerTimeoutMs,
+    });
     if (notify) this.#notifications = new Notifications(connections, this.hints, table.quoted);
     const [dialect, time] = [this.dialect, this.clock.parameters];
     this.#reader = new Reader({
@@ -256,9 +265,12 @@ export class TableAccess {
     }));
   }
 
-  /** In one snapshot: later commits are not in it. */
+  /**
+   * In one snapshot: later commits are not in it. `STORAGE_UNAVAILABLE` when too many exports are
+   * open, and when its reader waits for too long between two pages.
+   */
   async *export(database: string, part?: ExportPart): AsyncGenerator<RawRow> {
-    const snapshot = await this.#connections.snapshot().catch(this.#fail);
+    const snapshot = await this.#snapshots.begin(database).catch(this.#fail);
     try {
       const run: Session['run'] = (...args) => this.#in({ database }, () => snapshot.session.run(...args));
       if (part === undefined) yield* exportDatabase({ run }, this.dialect, database, this.clock.parameters);

@@ -3,6 +3,7 @@ import {
   CounterStore,
   InjectStore,
   IndexedStore,
+  TenantContext,
   type Entry,
   type IdempotentCall,
   type Page,
@@ -15,9 +16,13 @@ import { Views } from './views.js';
 
 @Injectable()
 export class CatalogueService {
+  /** The tenants whose products are being exported. */
+  readonly #exporting = new Set<string>();
+
   constructor(
     @InjectStore(Product) private readonly products: IndexedStore<Product, typeof productIndexes>,
     @InjectStore(Views) private readonly views: CounterStore,
+    private readonly tenant: TenantContext,
   ) {}
 
   add(product: Product): Promise<Entry<Product>> {
@@ -41,9 +46,19 @@ export class CatalogueService {
     return this.products.index('byPrice').page(request);
   }
 
-  /** All products of one moment, in the order of their sku. It holds a snapshot until it ends. */
+  /**
+   * All products of one moment, in the order of their sku. It holds a snapshot until it ends, so a
+   * tenant has one at a time: `EXPORT_IN_PROGRESS`.
+   */
   async *export(): AsyncGenerator<Product, void> {
-    for await (const { value } of this.products.export()) yield value;
+    const tenant = this.tenant.currentOrThrow();
+    if (this.#exporting.has(tenant)) throw exportInProgress(tenant);
+    this.#exporting.add(tenant);
+    try {
+      for await (const { value } of this.products.export()) yield value;
+    } finally {
+      this.#exporting.delete(tenant);
+    }
   }
 
   replace(product: Product, ifMatch: Precondition): Promise<Entry<Product>> {
@@ -86,6 +101,14 @@ export class CatalogueService {
     });
   }
 }
+
+const exportInProgress = (tenant: string): ShopError =>
+  new ShopError(
+    'EXPORT_IN_PROGRESS',
+    503,
+    'Export in progress',
+    `The products of ${tenant} are being exported. Read that export to its end, or close its connection.`,
+  );
 
 const notSold = (sku: string): ShopError =>
   new ShopError('KEY_NOT_FOUND', 404, 'Key not found', `There is no product ${sku}.`, { key: sku });

@@ -13,6 +13,10 @@ export class ExportController {
   @Get()
   @ApiOperation({ summary: 'All products of one moment, as JSON lines' })
   @ApiResponse({ status: 200, content: { [jsonLinesType]: {} }, description: 'A product in each line.' })
+  @ApiResponse({
+    status: 503,
+    description: '`EXPORT_IN_PROGRESS`: the tenant has one export at a time; with Retry-After.',
+  })
   export(): Promise<StreamableFile> {
     return jsonLines(this.catalogue.export());
   }

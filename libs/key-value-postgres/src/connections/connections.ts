@@ -101,19 +101,19 @@ export class Connections {
     }
   }
 
-  /** A session in one snapshot, until it is ended. */
-  async snapshot(): Promise<HeldSession> {
-    return await this.#hold('begin isolation level repeatable read read only', untilItEnds);
+  /** A session in one snapshot, until it is ended: then `ended` is called, once. */
+  async snapshot(ended: () => void): Promise<HeldSession> {
+    return await this.#hold(['begin isolation level repeatable read read only', untilItEnds], ended);
   }
 
   /** Freezes the table: its writers wait until this session is ended. */
   async freeze(table: string, lockTimeoutMs: number): Promise<HeldSession> {
-    return await this.#hold(
+    return await this.#hold([
       'begin',
       untilItEnds,
       `set local lock_timeout = ${lockTimeoutMs}`,
       `lock table ${table} in exclusive mode`,
-    );
+    ]);
   }
 
   /**
@@ -139,7 +139,7 @@ export class Connections {
   }
 
   /** A transaction on a connection of its own. */
-  async #hold(...statements: readonly string[]): Promise<HeldSession> {
+  async #hold(statements: readonly string[], ended?: () => void): Promise<HeldSession> {
     const connection = await this.#acquire(this.#options.primary);
     try {
       for (const text of statements) await connection.query(text);
@@ -148,11 +148,14 @@ export class Connections {
       throw error;
     }
     let isOver = false;
-    const abandon = (): void => {
+    const release = (broken: boolean): void => {
+      if (isOver) return;
       isOver = true;
       this.#held.delete(abandon);
-      connection.release(true);
+      connection.release(broken);
+      ended?.();
     };
+    const abandon = (): void => release(true);
     this.#held.add(abandon);
     const end = async (): Promise<void> => {
       if (isOver) return;
@@ -161,10 +164,7 @@ export class Connections {
         () => false,
         () => true,
       );
-      if (isOver) return;
-      isOver = true;
-      this.#held.delete(abandon);
-      connection.release(broken);
+      release(broken);
     };
     const session: Session = {
       run: async (...args) => {
