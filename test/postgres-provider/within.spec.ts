@@ -2,8 +2,10 @@
  * States and entities of the application in one transaction of its data source: committed together
  * or not at all, and not visible before.
  */
-import { AsyncLocalStorage } from 'node:async_hooks';
-import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import {
   defineState,
@@ -14,7 +16,8 @@ import {
   type KeyValueStore,
 } from '@kvent/key-value-storage/core';
 import pg from 'pg';
-import { DataSource, EntitySchema, type EntityManager } from 'typeorm';
+import { DataSource, EntitySchema, type EntityManager, type QueryRunner } from 'typeorm';
+import { childProgram } from '../faults/child-program.js';
 import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { until } from '../postgres/until.js';
 import { addressOf, batchOf } from './rows.js';
@@ -122,6 +125,60 @@ describe('states and entities in one transaction', () => {
     // a transaction that has ended holds nothing
     await alone.set('plate', { ...mug, stock: 1 });
     expect([await stock(), await stock('plate'), await stock('cup')]).toEqual([9, 1, 10]);
+  });
+
+  it('and six of them at once are the first that a process does', async () => {
+    const script = childProgram('../postgres-provider/first-transactions-child.ts');
+    const { stdout } = await promisify(execFile)(process.execPath, [script, database.url]);
+    expect(JSON.parse(stdout)).toEqual(Array.from({ length: 6 }, () => 'committed'));
+  });
+
+  describe('and a write of another caller waits for a row of the transaction, not for its caller,', () => {
+    let strict: KeyValueStorage;
+    let runner: QueryRunner;
+    beforeAll(async () => {
+      strict = await openStorage(new PostgresProvider({ dataSource: source, lockTimeoutMs: 100 }));
+    });
+    afterAll(async () => await strict.close());
+    beforeEach(async () => {
+      runner = source.createQueryRunner();
+      await runner.startTransaction();
+    });
+    afterEach(async () => {
+      await runner.rollbackTransaction();
+      await runner.release();
+    });
+    const hold = async (): Promise<unknown> => await inside(runner.manager).set('mug', mug);
+    const write = async (): Promise<unknown> => await strict.store(Product).set('mug', mug);
+    const timedOut = expect.objectContaining({ code: 'STORAGE_UNAVAILABLE', effect: 'none' });
+
+    it('where it began its transaction beside it, in the same context', async () => {
+      const other = source.createQueryRunner();
+      await other.startTransaction();
+      try {
+        await other.query(`set local lock_timeout = '100ms'`);
+        await hold();
+        await expect(inside(other.manager).set('mug', mug)).rejects.toEqual(timedOut);
+      } finally {
+        await other.rollbackTransaction();
+        await other.release();
+      }
+    });
+
+    it('where it is another request of the same connection', async () => {
+      const connection = new AsyncResource('connection');
+      await connection.runInAsyncScope(hold);
+      await expect(connection.runInAsyncScope(write)).rejects.toEqual(timedOut);
+    });
+
+    it('where it used the query runner of the transaction for an earlier one', async () => {
+      await hold();
+      const former = AsyncLocalStorage.snapshot();
+      await runner.commitTransaction();
+      await runner.startTransaction();
+      await outside(hold);
+      await expect(former(write)).rejects.toEqual(timedOut);
+    });
   });
 
   it('and a write by another caller to a row of the transaction fails with effect none and a hint', async () => {

@@ -25,6 +25,7 @@ import {
   type StorageAdministration,
   type StorageProvider,
 } from '@kvent/key-value-storage/provider';
+import type { EntityManager } from 'typeorm';
 import { TableAccess } from './table-access.js';
 import { resolvePostgres, type PostgresProviderOptions, type ResolvedPostgres } from './postgres-options.js';
 import { openDatabase, type DatabaseHandle } from './database-handle.js';
@@ -56,7 +57,7 @@ export class PostgresProvider implements StorageProvider {
   constructor(options: PostgresProviderOptions) {
     this.#options = resolvePostgres(options);
     this.transactions = {
-      open: openTransactions,
+      open: (inside) => openTransactions(inside as EntityManager | undefined),
       ...(this.#options.transactions !== undefined && { current: () => this.#opened?.current?.() }),
     };
     this.clock = this.#options.clock;

@@ -4,6 +4,7 @@
  * that the application made by SQL.
  */
 import type { DataSource, EntitySubscriberInterface, QueryRunner } from 'typeorm';
+import { beginTransaction, trackTransactions } from './open-transactions.js';
 
 interface Waiting {
   /** Of nested transactions: 1 for the outermost. */
@@ -17,10 +18,13 @@ export class TransactionEnds {
   readonly #subscriber: EntitySubscriberInterface;
 
   constructor(source: DataSource) {
+    trackTransactions();
     this.#source = source;
     this.#subscriber = {
       beforeTransactionStart: ({ queryRunner }) => {
-        if (depthOf(queryRunner) === 0) this.#waiting.delete(queryRunner);
+        if (depthOf(queryRunner) > 0) return;
+        this.#waiting.delete(queryRunner);
+        beginTransaction(queryRunner);
       },
       afterTransactionCommit: ({ queryRunner }) => this.#committed(queryRunner),
       afterTransactionRollback: ({ queryRunner }) => this.#rolledBack(queryRunner),

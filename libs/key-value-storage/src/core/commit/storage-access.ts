@@ -218,7 +218,7 @@ export class StorageAccess {
   #lockedByCaller(callers: CallerTransactions, batch: Batch): RowAddress | undefined {
     const own = this.#outside?.transaction;
     if (own !== undefined) recordLocks(own, batch);
-    const others = callers.open().filter((each) => each !== own);
+    const others = callers.open(own).filter((each) => each !== own);
     return others.length === 0 ? undefined : rowLockedBy(others, batch);
   }
 

@@ -397,8 +397,11 @@ export interface StorageAdministration {
 export interface CallerTransactions {
   /** The one that calls join without `within`. Absent where no call does. */
   current?(): object | undefined;
-  /** Those that are known to be open: a call outside them must not wait for their rows. */
-  open(): readonly object[];
+  /**
+   * The open transactions of the current caller that are known to wait for a call inside
+   * `transaction` (`undefined`: inside none): the call must not wait for their rows.
+   */
+  open(transaction: object | undefined): readonly object[];
 }
 
 /**
