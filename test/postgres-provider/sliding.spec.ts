@@ -8,6 +8,7 @@ import { Client } from 'pg';
 import { DataSource } from 'typeorm';
 import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { statementsOf } from '../postgres/statements-of.js';
+import { until } from '../postgres/until.js';
 
 const Cart = defineState<{ items: number }>('cart', { ttlMs: 3_600_000, expiry: 'sliding' });
 
@@ -26,8 +27,12 @@ const ageRows = async (): Promise<void> =>
   });
 const soon = (): number => Date.now() + 10 * 60_000;
 
-function watchedProvider(options: { readonly lockTimeoutMs?: number; readonly poolSize?: number } = {}) {
-  const provider = new PostgresProvider({ url: database.url, poolSize: 4, ...options });
+function watchedProvider(
+  options: { lockTimeoutMs?: number; poolSize?: number } | { dataSource: DataSource } = {},
+) {
+  const provider = new PostgresProvider(
+    'dataSource' in options ? options : { url: database.url, poolSize: 4, ...options },
+  );
   const commit = jest.spyOn(provider, 'commit');
   const renewals = (): number =>
     commit.mock.calls.flatMap(([batches]) => batches).filter(({ changes }) => changes[0]?.kind === 'renew')
@@ -112,29 +117,69 @@ describe('three hundred concurrent readers of one key', () => {
     expect((await carts.getOrThrow('held')).expiresAt?.getTime()).toBeGreaterThan(soon());
     expect(renewals()).toBe(before + 1);
   });
+});
 
-  it('do not wait within a transaction of the application either', async () => {
-    const dataSource = await new DataSource({
+describe('a read within a transaction of the application', () => {
+  let dataSource: DataSource;
+  beforeAll(async () => {
+    dataSource = await new DataSource({
       type: 'postgres',
       url: database.url,
-      extra: { max: 2 },
+      extra: { max: 3 },
     }).initialize();
+  });
+  afterAll(async () => await dataSource.destroy());
+
+  it('locks no row, waits for none, and renews after the commit', async () => {
+    const { provider, renewals } = watchedProvider({ dataSource });
+    await using storage = await openStorage(provider);
+    const carts = storage.store(Cart);
+    await carts.set('within', { items: 1 });
+    await ageRows();
     const client = new Client({ connectionString: database.url });
+    await client.connect();
     try {
-      await using storage = await openStorage(new PostgresProvider({ dataSource }));
-      await storage.store(Cart).set('within', { items: 1 });
-      await ageRows();
-      await client.connect();
-      await client.query(`begin; select from kvent.row where key = 'within' for update`);
       await dataSource.transaction(async (manager) => {
-        const carts = storage.within(manager).store(Cart);
-        expect((await carts.getOrThrow('within')).expiresAt?.getTime()).toBeLessThan(soon());
+        const lock = `begin; select from kvent.row where key = 'within' for update nowait`;
+        expect((await carts.within(manager).getOrThrow('within')).expiresAt?.getTime()).toBeLessThan(soon());
+        await client.query(lock);
+        expect((await carts.within(manager).getOrThrow('within')).value).toEqual({ items: 1 });
         await client.query('rollback');
-        expect((await carts.getOrThrow('within')).expiresAt?.getTime()).toBeGreaterThan(soon());
+        expect(renewals()).toBe(0);
       });
     } finally {
       await client.end();
-      await dataSource.destroy();
     }
+    await until('the row is renewed', async () => {
+      const { expiresAt } = (await carts.getMany(['within']))[0] ?? {};
+      return (expiresAt?.getTime() ?? 0) > soon();
+    });
+    expect(renewals()).toBe(1);
+  });
+
+  it('renews nothing after a rollback, nor what the transaction has changed', async () => {
+    const { provider, renewals } = watchedProvider({ dataSource });
+    await using storage = await openStorage(provider);
+    const carts = storage.store(Cart);
+    for (const key of ['rolled back', 'changed', 'last']) await carts.set(key, { items: 1 });
+    await ageRows();
+    await dataSource
+      .transaction(async (manager) => {
+        await carts.within(manager).getOrThrow('rolled back');
+        throw new Error('rolled back');
+      })
+      .catch((error: unknown) => expect(String(error)).toContain('rolled back'));
+    await dataSource.transaction(async (manager) => {
+      await carts.within(manager).getOrThrow('changed');
+      await carts.within(manager).set('changed', { items: 2 }, { ttlMs: 120_000 });
+    });
+    await dataSource.transaction(async (manager) => void (await carts.within(manager).getOrThrow('last')));
+    const expiries = async (): Promise<readonly boolean[]> =>
+      (await carts.getMany(['rolled back', 'changed', 'last'])).map(
+        (cart) => (cart?.expiresAt?.getTime() ?? 0) > soon(),
+      );
+    await until('the last row is renewed', async () => (await expiries())[2] === true);
+    expect(await expiries()).toEqual([false, false, true]);
+    expect(renewals()).toBe(2);
   });
 });

@@ -176,7 +176,8 @@ export class StateRows<T, K extends Key = Key> implements DefinitionRows<Entry<T
   /**
    * Renews a sliding expiry to the TTL that the row was written with, at most once per tenth of it,
    * and once for all concurrent readers. Returns the expiry afterwards. A renewal that fails, or
-   * finds the row locked, neither fails nor delays the read.
+   * finds the row locked, neither fails nor delays the read. Inside a transaction of the caller, a
+   * read must lock no row: the row is renewed after the commit, and not after a rollback.
    */
   async slide(
     address: Address,
@@ -187,12 +188,18 @@ export class StateRows<T, K extends Key = Key> implements DefinitionRows<Entry<T
     const { expiresAt, ttlMs } = row;
     if (!this.state.sliding || expiresAt === undefined || ttlMs === undefined) return expiresAt;
     if (time + ttlMs - expiresAt < ttlMs / 10) return expiresAt;
+    const { access } = this;
+    if (access.inTransaction) {
+      const outside = new StateRows<T, K>(access.root, this.state, this.database);
+      access.afterCommit(() => void outside.slide(address, row, time, undefined));
+      return expiresAt;
+    }
     const { version } = row;
     const name = lockNameOf(address.database, address);
     // it continues when the reader aborts
     const renew = async (): Promise<Renewed | undefined> =>
-      await this.access.detached(address.database, async () => await this.#renew(address, row, ttlMs));
-    const renewal = this.access.renewals.once(name, version, time, renew);
+      await access.detached(address.database, async () => await this.#renew(address, row, ttlMs));
+    const renewal = access.renewals.once(name, version, time, renew);
     return (await untilAborted('A read', 'none', signal, renewal)) ?? expiresAt;
   }
 
