@@ -58,6 +58,7 @@ interface Product {
   readonly stock: number;
 }
 const Product = defineState<Product>('product');
+const Label = defineState('label', { indexes: { byText: ({ text }: { readonly text: string }) => text } });
 const Sales = defineStream('sales', {
   events: { sold: event<{ sku: string }>() },
   initial: () => 0,
@@ -299,6 +300,27 @@ describe.each<[string, () => Promise<Application>]>([
       ]);
     });
     expect([await stock(), await app.sales.version(stream('s-1')), await invoices()]).toEqual([4, 1, 1]);
+  });
+
+  it('join with an index that is kept, from before the transaction or from within it', async () => {
+    const labels = app.storage.store(Label).forTenant('acme');
+    const before = labels.index('byText');
+    const within = await app.inTransaction(async () => {
+      await labels.set(library, { text: library });
+      const index = labels.index('byText');
+      for (const each of [before, index]) {
+        const entry = await each.get(library);
+        expect(entry).toMatchObject({ key: library });
+        expect([await each.count({ key: library }), (await each.page({ key: library })).items]).toEqual([
+          1,
+          [entry],
+        ]);
+        expect(await outside(async () => await each.get(library))).toBeUndefined();
+      }
+      return index;
+    });
+    expect(await within.get(library)).toMatchObject({ key: library });
+    expect(() => labels.index('byTxt' as 'byText')).toThrow(`no index "byTxt"`);
   });
 
   it('are rolled back with the entities', async () => {

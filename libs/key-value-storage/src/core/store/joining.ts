@@ -4,7 +4,11 @@ import type { StorageAccess } from '../commit/storage-access.js';
 interface Joinable<T> {
   forTenant(tenant: string): T;
   within(transaction: object): T;
+  /** Of a state with indexes. */
+  index?(name: string): object;
 }
+
+type Current = () => object | undefined;
 
 /** They show what is committed, and last longer than a transaction. */
 const watches: readonly PropertyKey[] = ['watch', 'watchMany', 'watchRange'];
@@ -15,31 +19,48 @@ const watches: readonly PropertyKey[] = ['watch', 'watchMany', 'watchRange'];
  */
 export function joinedStore<T extends object & Joinable<T>>(outside: T, access: StorageAccess): T {
   const current = access.currentTransaction;
-  return current === undefined ? outside : joining(outside, current);
+  return current === undefined ? outside : joinedBy(current, outside);
+}
+
+/** What a store gives out, and what callers keep, joins the transaction of each of its calls too. */
+function joinedBy<T extends object & Joinable<T>>(current: Current, outside: T): T {
+  const within = (transaction: object): T => outside.within(transaction);
+  const kept = {
+    forTenant: (tenant: string): T => joinedBy(current, outside.forTenant(tenant)),
+    index: (name: string): object | undefined => {
+      const index = outside.index?.(name);
+      return index && joining(current, index, (transaction) => within(transaction).index?.(name) ?? index);
+    },
+  };
+  return joining(current, outside, within, kept);
 }
 
 /**
  * A proxy, so that no verb can be forgotten. The transaction is looked up when a method is called,
  * so that its retries and pages keep it.
  */
-function joining<T extends object & Joinable<T>>(outside: T, current: () => object | undefined): T {
+function joining<T extends object>(
+  current: Current,
+  outside: T,
+  within: (transaction: object) => T,
+  kept: Readonly<Record<PropertyKey, unknown>> = {},
+): T {
   const inside = new WeakMap<object, T>();
   const here = (): T => {
     const transaction = current();
     if (transaction === undefined) return outside;
-    let store = inside.get(transaction);
-    if (store === undefined) inside.set(transaction, (store = outside.within(transaction)));
-    return store;
+    let joined = inside.get(transaction);
+    if (joined === undefined) inside.set(transaction, (joined = within(transaction)));
+    return joined;
   };
-  const forTenant = (tenant: string): T => joining(outside.forTenant(tenant), current);
   return new Proxy(outside, {
     get: (target, name) => {
-      if (name === 'forTenant') return forTenant;
       const member: unknown = Reflect.get(target, name, target);
       if (typeof member !== 'function') return Reflect.get(here(), name);
+      if (Object.hasOwn(kept, name)) return kept[name];
       return (...given: readonly unknown[]): unknown => {
-        const store = watches.includes(name) ? outside : here();
-        return Reflect.apply(Reflect.get(store, name) as () => unknown, store, given);
+        const joined = watches.includes(name) ? outside : here();
+        return Reflect.apply(Reflect.get(joined, name) as () => unknown, joined, given);
       };
     },
   });
