@@ -324,6 +324,9 @@ describe('the connection to the server', () => {
       `postgres://kvent:${password}@/postgres?host=${directory}&port=${port}`,
       `POSTGRESQL://kvent:${password}@/postgres?host=${directory}&port=${port}&application_name=shop`,
       `postgres://kvent:${password}@${encodeURIComponent(directory)}:${port}/postgres`,
+      `socket:${directory}?db=postgres&user=kvent&password=${password}&port=${port}`,
+      `socket://kvent:${password}@${directory}?db=postgres&port=${port}&options=-c search_path=x`,
+      `pg://kvent:${password}@/postgres?host=${directory}&port=${port}`,
     ]) {
       const warnings: string[] = [];
       const provider = new PostgresProvider({ url, warn: (message) => warnings.push(message) });

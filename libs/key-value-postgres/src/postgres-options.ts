@@ -10,7 +10,8 @@ import { tableName, type TableName, type TableOptions } from './sql/table-name.j
 export interface PostgresConnection {
   /**
    * `postgres://user:password@host:port/database`, or `postgres://user@/database?host=/folder` for
-   * a socket, with the parameters of `pg`.
+   * a socket, with the parameters of `pg`. The other forms of `pg` are taken too:
+   * `socket:/folder?db=database`, `/folder database`, and `pg` for `postgres`.
    */
   readonly url?: string | undefined;
   readonly host?: string | undefined;
@@ -287,7 +288,7 @@ function urlOf(given: unknown): URL {
   const url = parsePostgresUrl(given);
   if (url !== undefined) return url;
   throw invalidOption(
-    'PostgresProvider: url must be postgres://user:password@host:port/database, with %25 for a %; got something else.',
+    'PostgresProvider: url must be postgres://user:password@host:port/database, with %25 for a %, or socket:/folder?db=database; got something else.',
   );
 }
 

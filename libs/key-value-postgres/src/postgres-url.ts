@@ -8,14 +8,29 @@
  */
 const withHost = (url: string): string => url.replace('@/', '@localhost/');
 
-/** The parts of an address of Postgres; `undefined` for anything else. `host`: of a socket too. */
+/**
+ * Host, port, database and parameters of an address that `pg` takes; `undefined` for anything else.
+ * The folder of a socket is the parameter `host`, in whatever form it was given.
+ */
 export function parsePostgresUrl(given: unknown): URL | undefined {
-  if (typeof given !== 'string' || !/^(postgres(ql)?|socket):\/\/./i.test(given)) return undefined;
+  if (typeof given !== 'string') return undefined;
+  const [, folder, database = ''] = /^(\/[^ ]*)(?: ([^ ]+))?$/.exec(given) ?? [];
+  if (folder !== undefined) return socketUrl(folder, database);
+  if (!/^(?:(?:postgres(?:ql)?|pg|socket):\/\/|socket:\/)./i.test(given)) return undefined;
   const url = [given, withHost(given)].find((each) => URL.canParse(each));
   if (url === undefined) return undefined;
   const parsed = new URL(url);
-  const parts = [parsed.username, parsed.password, parsed.pathname, parsed.hostname];
-  return parts.every(isDecodable) ? parsed : undefined;
+  const { protocol, username, password, pathname, hostname, searchParams } = parsed;
+  if (![username, password, pathname, hostname].every(isDecodable)) return undefined;
+  return protocol === 'socket:'
+    ? socketUrl(decodeURIComponent(pathname), searchParams.get('db') ?? '', parsed.search)
+    : parsed;
+}
+
+function socketUrl(folder: string, database: string, parameters = ''): URL {
+  const url = new URL(`postgres://localhost/${encodeURIComponent(database)}${parameters}`);
+  url.searchParams.set('host', folder);
+  return url;
 }
 
 function isDecodable(part: string): boolean {

@@ -25,6 +25,10 @@ describe('a place', () => {
     ],
     ['postgres://u:s3cret@%2Fvar%2Frun/shop', 'postgres://u@%2Fvar%2Frun/shop'],
     ['POSTGRES://u:s3cret@db/shop', 'postgres://u@db/shop'],
+    ['pg://u:s3cret@db/shop', 'pg://u@db/shop'],
+    ['socket:/var/run/postgresql?db=shop&user=u&password=s3cret', 'socket:/var/run/postgresql?db=shop'],
+    ['socket://u:s3cret@/var/run/postgresql?db=shop', 'socket://u@/var/run/postgresql?db=shop'],
+    ['SOCKET:///var/run/postgresql', 'socket:///var/run/postgresql'],
   ])('is a Postgres database, named without its password: %s', (url, name) => {
     expect(parseLocation(url)).toEqual({ kind: 'postgres', url, name });
   });
@@ -34,6 +38,12 @@ describe('a place', () => {
     'mysql://u:s3cret@db/shop',
     'postgres://',
     'postgres:shop',
+    'pg:shop',
+    'socket:',
+    'socket:/',
+    'socket:shop?password=s3cret',
+    '"socket:/var/run?db=shop&password=s3cret"',
+    ' pg://u:s3cret@db/shop',
     'postgres://u:s3cret@db:port/shop',
     'postgres://u:s3cret@',
     'file:',

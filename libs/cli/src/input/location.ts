@@ -12,7 +12,7 @@ export type Location =
 export function parseLocation(given: string): Location {
   const [, scheme, rest = ''] = /^([a-z][a-z0-9+.-]+):(.*)$/is.exec(given) ?? [];
   if (scheme === undefined && given !== '') return directoryAt(given);
-  if (/^postgres(ql)?$/i.test(scheme ?? '') && rest.startsWith('//'))
+  if (/^(postgres(ql)?|pg):\/\/|^socket:\//i.test(given))
     return { kind: 'postgres', url: given, name: withoutPassword(given) };
   if (scheme?.toLowerCase() === 'file' && rest !== '') {
     return directoryAt(rest.startsWith('//') ? localPath(given) : rest);
@@ -45,11 +45,15 @@ function withoutPassword(given: string): string {
   const url = URL.canParse(address) ? new URL(address) : undefined;
   if (url === undefined || (url.host === '' && url.pathname.length <= 1))
     throw new UsageError(
-      'The address of a Postgres database must be postgres://user:password@host:port/database.',
+      'The address of a Postgres database must be postgres://user:password@host:port/database, or socket:/folder?db=database.',
     );
+  const user = url.username === '' ? '' : `${url.username}@`;
   const host = isOfSocket ? '' : url.host;
-  const socket = url.searchParams.get('host');
-  return `${url.protocol}//${url.username === '' ? '' : `${url.username}@`}${host}${url.pathname}${socket === null ? '' : `?host=${socket}`}`;
+  // what else is in the parameters may be a password
+  const shown = url.protocol === 'socket:' ? 'db' : 'host';
+  const value = url.searchParams.get(shown);
+  const slashes = url.protocol === 'socket:' && !given.slice('socket:'.length).startsWith('//') ? '' : '//';
+  return `${url.protocol}${slashes}${user}${host}${url.pathname}${value === null ? '' : `?${shown}=${value}`}`;
 }
 
 /** Dropping or counting a large table takes a while, and no other call waits for it. */
