@@ -4,10 +4,12 @@
  * for a FIFO.
  */
 import { execFile } from 'node:child_process';
+import { constants } from 'node:fs';
 import {
   lstat,
   mkdir,
   mkdtemp,
+  open,
   readdir,
   readFile,
   readlink,
@@ -15,6 +17,7 @@ import {
   rm,
   symlink,
   writeFile,
+  type FileHandle,
 } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,6 +31,7 @@ import {
   salvageJsonFile,
 } from '@kvent/key-value-storage';
 import { KventProcess } from '../cli/kvent.js';
+import { until } from '../postgres/until.js';
 import { build } from '../packaging/build.js';
 
 const Notes = defineState<{ text: string }>('note');
@@ -58,6 +62,16 @@ class StoreFolder implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await rm(this.folder, { recursive: true, force: true });
   }
+}
+
+/** Opens a FIFO when it has a reader. */
+async function writerOf(fifo: string): Promise<FileHandle> {
+  let writer: FileHandle | undefined;
+  await until(`${fifo} has a reader`, async () => {
+    writer = await open(fifo, constants.O_WRONLY | constants.O_NONBLOCK).catch(() => undefined);
+    return writer !== undefined;
+  });
+  return writer as FileHandle;
 }
 
 type Operation = readonly [name: string, run: (store: StoreFolder) => Promise<unknown>];
@@ -120,6 +134,21 @@ describe('A backup', () => {
       store.folder,
     );
     await expect(restoring).rejects.toThrow('must be a plain file');
+  });
+});
+
+describe('An import', () => {
+  it('that waits for a FIFO ends with a signal, also when it has read an entry', async () => {
+    await using store = await StoreFolder.create();
+    const fifo = join(store.folder, 'notes.jsonl');
+    await promisify(execFile)('mkfifo', [fifo]);
+    for (const written of ['', '{"key":"m","value":{"text":"new"}}\n']) {
+      const args = ['import', store.data, 'note', fifo, '--tenant', 'acme', '--write'];
+      await using importing = new KventProcess(args, store.folder);
+      await using writer = await writerOf(fifo);
+      await writer.write(written);
+      expect(await importing.kill('SIGTERM')).toMatchObject({ code: 143, stdout: '' });
+    }
   });
 });
 

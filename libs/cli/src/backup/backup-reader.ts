@@ -16,7 +16,8 @@ import {
   RowDigest,
 } from '@kvent/key-value-storage/internal';
 import { format, type BackupSummary, type Header, type Section } from './format.js';
-import { linesOf, LineTooLong, NotPlainFile } from './lines.js';
+import { NotPlainFile } from '../input/plain-file.js';
+import { linesOf, LineTooLong } from './lines.js';
 
 type Line = { readonly [name: string]: unknown };
 

@@ -2,21 +2,17 @@
  * The lines of a file, compressed or not, as bytes. Only a line feed ends a line: JSON may contain
  * other characters that readers of text treat as line breaks.
  */
-import { constants, type ReadStream } from 'node:fs';
-import { open, type FileHandle } from 'node:fs/promises';
+import type { ReadStream } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { limits } from '@kvent/key-value-storage/core';
+import { openPlainFile } from '../input/plain-file.js';
 
 const lineFeed = 0x0a;
-/** Opening a FIFO would block until it has a writer. Windows has no O_NONBLOCK. */
-const { O_RDONLY = 0, O_NONBLOCK = 0 } = constants as Partial<typeof constants>;
 
 /** A line that is longer than any line of a backup. */
 export class LineTooLong extends Error {}
-
-/** A directory, a FIFO, a socket or a device. */
-export class NotPlainFile extends Error {}
 
 /**
  * Yields lines without their line feeds; data after the last line feed is a line, too. Rejects with
@@ -25,7 +21,7 @@ export class NotPlainFile extends Error {}
  * any length. The file is closed when the last line was read, and when the reader stops or fails.
  */
 export async function* linesOf(path: string): AsyncGenerator<Buffer, undefined> {
-  const { file, compressed } = await openPlainFile(path);
+  const { file, compressed } = await openFile(path);
   try {
     // errors reach the reader of the last stream
     return yield* linesIn(compressed ? pipeline(file, createGunzip(), () => undefined) : file);
@@ -61,12 +57,9 @@ function assertLength(bytes: number): void {
     throw new LineTooLong(`the line is over the limit backupLineBytesMax of ${backupLineBytesMax} bytes`);
 }
 
-async function openPlainFile(
-  path: string,
-): Promise<{ readonly file: ReadStream; readonly compressed: boolean }> {
-  const handle = await open(path, O_RDONLY | O_NONBLOCK);
+async function openFile(path: string): Promise<{ readonly file: ReadStream; readonly compressed: boolean }> {
+  const handle = await openPlainFile(path);
   try {
-    if (!(await handle.stat()).isFile()) throw new NotPlainFile();
     const compressed = await startsCompressed(handle);
     return { file: handle.createReadStream({ start: 0, highWaterMark: 256 * 1_024 }), compressed };
   } catch (error) {

@@ -1,3 +1,4 @@
+import { execFile, execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
@@ -113,6 +114,32 @@ describe('kvent export and import', () => {
     const piped = folder.path('piped');
     await fromStdin(stdout, () => kventJson('import', piped, 'product', '--tenant', 'acme', '--write'));
     expect(await entries('piped')).toEqual(values);
+  });
+
+  it('read a FIFO until its writer has closed it', async () => {
+    const fifo = folder.path('fifo');
+    execFileSync('mkfifo', [fifo]);
+    const writer = execFile('cp', [fileOf('{"key":"mug","value":1}\n{"key":"pen","value":1}\n'), fifo]);
+    try {
+      const args = ['import', data, 'product', fifo, '--tenant', 'acme', '--write'];
+      expect(await kventJson(...args)).toMatchObject({ loaded: 2 });
+    } finally {
+      writer.kill();
+    }
+    expect(await entries()).toEqual([
+      ['mug', 1],
+      ['pen', 1],
+    ]);
+  });
+
+  it('refuse a FIFO and a directory as a module', async () => {
+    const fifo = folder.path('fifo');
+    execFileSync('mkfifo', [fifo]);
+    for (const module of [fifo, folder.path('.')])
+      expect(await importing('', '--module', module)).toMatchObject({
+        exitCode: 2,
+        stderr: expect.stringContaining('it is not a file'),
+      });
   });
 
   it('keep the time when an entry expires, and leave out what has expired', async () => {

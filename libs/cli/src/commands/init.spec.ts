@@ -1,4 +1,5 @@
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, rmSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -57,6 +58,21 @@ const statement = `import {
 } from '@kvent/key-value-storage';`;
 
 describe('kvent init', () => {
+  it.each(['package.json', 'nest-cli.json', 'src/app.module.ts', 'src/main.ts', '.gitignore', 'yarn.lock'])(
+    'refuses a FIFO as %s, and changes nothing',
+    async (name) => {
+      const app = application();
+      const path = join(app, name);
+      rmSync(path, { force: true });
+      execFileSync('mkfifo', [path]);
+      expect(await kvent(['init', app])).toMatchObject({
+        exitCode: 2,
+        stderr: `kvent: ${path} must be a plain file.\n`,
+      });
+      if (name !== 'src/app.module.ts') expect(read('src/app.module.ts')).toBe(moduleOf('imports: [],'));
+    },
+  );
+
   it('adds the package, the root module and the shutdown hooks, and a second run changes nothing', async () => {
     const app = application({ '.gitignore': 'node_modules' });
     expect(await kventJson('init', app)).toEqual({

@@ -4,6 +4,7 @@ import {
   encodeValue,
   parseStored,
   reviveFrozen,
+  untilAborted,
   type Row,
   type TimeToLive,
 } from '@kvent/key-value-storage/internal/rows';
@@ -24,19 +25,23 @@ interface Options extends ValueOptions {
 
 export async function put(options: Options, context: CommandContext): Promise<Report> {
   assertWrite('put', options);
-  const value = valueFrom(options.value === '-' ? await textOfStream(process.stdin) : options.value);
+  const text =
+    options.value === '-'
+      ? await untilAborted('The reading of stdin', 'none', context.signal, textOfStream(process.stdin))
+      : options.value;
+  const value = valueFrom(text);
   return await withStorage('existing', options, context, async (provider) => {
     const address = await valueAddress(provider, options);
     const {
       rows: [before],
     } = await provider.read([address], { signal: context.signal });
     const schemaVersion = options.schemaVersion ?? schemaVersionOf(before);
-    const { text } = fromArgument('The value', () =>
+    const encoded = fromArgument('The value', () =>
       encodeValue(value, () => options.state, { schemaVersion }),
     );
     const ttl: TimeToLive = options.ttl ?? { keepElse: 'never' };
     const etag = await commitOne(provider, address, {
-      change: { kind: 'put', address, value: { kind: 'json', text }, ttl },
+      change: { kind: 'put', address, value: { kind: 'json', text: encoded.text }, ttl },
       before,
       options,
       signal: context.signal,

@@ -1,6 +1,6 @@
 /** What `kvent init` reads of a Nest application. */
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { NotPlainFile, openPlainFile } from '../input/plain-file.js';
 import { UsageError } from '../input/usage-error.js';
 
 export interface Application {
@@ -81,11 +81,13 @@ export function parsed<T>(name: string, text: string): T {
   }
 }
 
-/** The text of a file; `undefined` if there is none. */
+/** The text of a file; `undefined` if there is none. `UsageError` for a FIFO or a directory. */
 export async function textOf(path: string): Promise<string | undefined> {
   try {
-    return await readFile(path, 'utf8');
+    await using file = await openPlainFile(path);
+    return await file.readFile('utf8');
   } catch (error) {
+    if (error instanceof NotPlainFile) throw new UsageError(`${path} must be a plain file.`, error);
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }

@@ -1,4 +1,5 @@
 /** The states that a module of the application exports: `--module ./dist/states.js`. */
+import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { statesIn } from '@kvent/key-value-storage/internal';
@@ -6,9 +7,10 @@ import { UsageError } from './usage-error.js';
 
 export type ExportedState = ReturnType<typeof statesIn>[number];
 
-/** `UsageError` where it cannot be loaded. */
+/** `UsageError` where it cannot be loaded. Node would wait for the writer of a FIFO. */
 export async function exportedStates(path: string): Promise<readonly ExportedState[]> {
   try {
+    if ((await stat(path).catch(() => undefined))?.isFile() === false) throw new Error('it is not a file');
     return statesIn((await import(pathToFileURL(resolve(path)).href)) as object);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
