@@ -254,7 +254,7 @@ describe('the feed', () => {
       (message) => warnings.push(message),
     );
     expect(warnings).toEqual([expect.stringContaining('Positions that are too large')]);
-    const [, repair = ''] = /```sql\n(begin;\nlock table[^`]*)```/.exec(guide) ?? [];
+    const [, repair = ''] = /```text\n(begin;\nlock table[^`]*)```/.exec(guide) ?? [];
     await asAdmin(database.url, async (client) => {
       await client.query(repair.replaceAll('kvent.', 'tampered.'));
     });

@@ -183,7 +183,8 @@ const tooLarge = (name: string): string =>
 /**
  * Returns the base of the table's feed. A dump that was restored into a server with lower ids of
  * transactions raises it. Rows at positions that no provider gives do not: behind them there would
- * be none left, so they cause a warning. In a table that is older than the feed, events get their positions first.
+ * be none left, so they cause a warning. In a table that is older than the feed, events get their
+ * positions first.
  */
 export async function prepareFeed(preparation: FeedPreparation): Promise<string> {
   const { dialect, name, run } = preparation;

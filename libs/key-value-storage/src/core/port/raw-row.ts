@@ -32,9 +32,9 @@ const loneSurrogate = /\p{Surrogate}/u;
 /**
  * Refuses a row that could not be read back. `STORAGE_CORRUPT` names the row, and what is wrong
  * with it: an address that is no encoding or is over a limit, a version that is none, a time that
- * is no whole number of milliseconds, a position in the feed that no provider gives, a number beyond 64 bits, text that is no JSON, or that is
- * nested deeper than `limits.valueLevelsMax`, a value over `limits.valueBytesMax`. `INVALID_OPTION`
- * for a value that was left out.
+ * is no whole number of milliseconds, a position in the feed that no provider gives, a number
+ * beyond 64 bits, text that is no JSON, or that is nested deeper than `limits.valueLevelsMax`, a
+ * value over `limits.valueBytesMax`. `INVALID_OPTION` for a value that was left out.
  */
 function assertRawRow(database: string, raw: RawRow): void {
   const fault = faultOfDatabase(database) ?? faultOfRow(raw);
