@@ -356,4 +356,27 @@ describe('the connection to the server', () => {
     expect(warnings.length).toBe(count);
     for (const warning of warnings) expect(warning).toContain('not encrypted');
   });
+
+  it('to a replica on another machine, not encrypted, causes one warning at its first use', async () => {
+    const { url } = database;
+    const source = await new DataSource({
+      type: 'postgres',
+      replication: { master: { url }, slaves: [{ url }, { url }] },
+      extra: { max: 2 },
+    }).initialize();
+    sources.push(source);
+    const { slaves } = source.driver as unknown as { readonly slaves: readonly [pg.Pool, pg.Pool] };
+    slaves[0].on('acquire', (client: unknown) => {
+      const { stream } = (client as { readonly connection: { readonly stream: object } }).connection;
+      Object.defineProperty(stream, 'remoteAddress', { configurable: true, value: '203.0.113.5' });
+    });
+    const warnings: string[] = [];
+    const provider = new PostgresProvider({ dataSource: source, warn: (message) => warnings.push(message) });
+    await opened(provider, async () => {
+      expect(warnings).toEqual([]);
+      for (let reads = 0; reads < 4; reads += 1)
+        await provider.read([addressOf('key')], { consistency: 'stale' });
+    });
+    expect(warnings).toEqual([expect.stringContaining('not encrypted')]);
+  });
 });

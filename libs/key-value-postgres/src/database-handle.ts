@@ -52,6 +52,7 @@ export async function openDatabase(options: ResolvedPostgres, name: string): Pro
     plans,
     acquireTimeoutMs,
     requestTimeoutMs,
+    openToReaders: () => options.warn(unencrypted(name)),
     ended: pools.ended,
   });
   const close = async (): Promise<void> => {
@@ -60,7 +61,6 @@ export async function openDatabase(options: ResolvedPostgres, name: string): Pro
   };
   try {
     const durable = await connections.with(async (connection) => {
-      if (connection.isOpenToReaders) options.warn(unencrypted(name));
       await assertUnicode(connection, name);
       const secured = { ...table, rowLevelSecurity: options.rowLevelSecurity };
       if (options.rowLevelSecurity) await assertBound(connection, name);
@@ -104,7 +104,7 @@ async function endWithin(withinMs: number, ended: Promise<void>, cut: () => void
 }
 
 const unencrypted = (name: string): string =>
-  `${name} is on another machine, and the connection is not encrypted: others may read passwords and data in transit. Set ssl, or sslmode=verify-full in the url.`;
+  `${name} or a replica of it is on another machine, and the connection is not encrypted: others may read passwords and data in transit. Set ssl, or sslmode=verify-full in the url.`;
 
 async function migrateOnOpen(connection: Connection, table: SecuredTable, name: string): Promise<void> {
   try {

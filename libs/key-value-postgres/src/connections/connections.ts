@@ -31,6 +31,8 @@ interface ConnectionsOptions {
   readonly requestTimeoutMs: number;
   /** Whether the table's rows are under row-level security. */
   readonly isSecured: () => boolean;
+  /** Called for a pool whose first connection can be read on the network. */
+  readonly openToReaders: () => void;
   /** Why the pools have ended, where the application has ended them. */
   readonly ended?: () => string | undefined;
 }
@@ -62,6 +64,8 @@ export class Connections {
   readonly #connections = new Map<Client, Connection>();
   /** Calls that wait for a connection. */
   readonly #waiting = new Set<Waiting>();
+  /** Pools whose connections may still be readable on the network. */
+  readonly #unchecked: Set<Pool>;
   /** Each ends one held session. */
   readonly #held = new Set<() => void>();
   #nextReplica = 0;
@@ -69,6 +73,7 @@ export class Connections {
   constructor(options: ConnectionsOptions) {
     this.#options = options;
     this.#pools = [options.primary, ...options.replicas];
+    this.#unchecked = new Set(this.#pools);
     for (const pool of this.#pools) {
       pool.on('connect', this.#watch);
       pool.on('remove', this.#forget);
@@ -208,7 +213,9 @@ export class Connections {
 
   async #acquire(pool: Pool): Promise<Connection> {
     try {
-      return this.#watch(await this.#connect(pool));
+      const connection = this.#watch(await this.#connect(pool));
+      if (this.#unchecked.delete(pool) && connection.isOpenToReaders) this.#options.openToReaders();
+      return connection;
     } catch (error) {
       if (error instanceof NotConnected) throw error;
       const { name, ended } = this.#options;
