@@ -97,7 +97,8 @@ export interface PostgresProviderOptions extends PostgresConnection, TableOption
   /**
    * Whether processes wake each other's watches by NOTIFY, after each commit; they must all have
    * it. It takes one connection of the pool once there is a watch, and does not work behind a
-   * pooler that shares connections between transactions. Without it watches see the writes of other
+   * pooler that shares connections between transactions. A notification names no row, so watches
+   * look for changes at most once in 200 ms. Without it watches see the writes of other
    * processes after 200 ms to 1 s. @default false
    */
   readonly notify?: boolean | undefined;

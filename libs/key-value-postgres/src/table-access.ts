@@ -377,7 +377,7 @@ export class TableAccess {
       if (outcome !== 'committed' && outcome !== 'failed') continue;
       const addresses = changes.map(({ address }) => address);
       this.hints.changed(database, addresses);
-      this.#notifications?.publish(database, addresses);
+      this.#notifications?.publish();
     }
   }
 

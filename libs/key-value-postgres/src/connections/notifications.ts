@@ -3,34 +3,36 @@
  * that is lost costs the time until the next poll. A notification is a statement of its own after
  * the commit, at most one in flight: within the commit it would make all commits of the server wait
  * for one lock.
+ *
+ * Every role that may connect to the database can listen to a channel and notify it, without a
+ * grant. So a notification says only that something was committed, and by which process. It names
+ * no row, and one that is forged has no more effect than another: the watches look whether their
+ * rows have changed, at most once in `wakeEveryMs`.
  */
 import { randomUUID } from 'node:crypto';
 import { backgroundClock } from '@kvent/key-value-storage/internal';
-import type { HintSource, RowAddress } from '@kvent/key-value-storage/provider';
+import type { HintSource } from '@kvent/key-value-storage/provider';
 import type { Connections } from './connections.js';
 
-/** The server's limit is 8,000 bytes. */
-const payloadBytesMax = 7_900;
 /** A connection that is cut without a word is found by a statement. */
 const checkEveryMs = 10_000;
 const reconnectMs = 1_000;
-
-type ChangedRow = readonly [database: string, container: string, entity: string, key: string];
-
-/** Without `rows`, anything may have changed. */
-interface Message {
-  readonly from: string;
-  readonly rows?: readonly ChangedRow[];
-}
+/** As the fastest poll: a flood of notifications costs no more reads than that. */
+const wakeEveryMs = 200;
 
 export class Notifications {
   readonly #connections: Connections;
   readonly #hints: HintSource;
   readonly #channel: string;
-  readonly #id = randomUUID();
+  /** JSON, because processes of older versions parse it. */
+  readonly #payload = JSON.stringify({ from: randomUUID() });
   readonly #closing = new AbortController();
-  readonly #changed = new Map<string, ChangedRow>();
+  /** Whether there were commits since the last notification was sent. */
+  #hasCommitted = false;
   #isSending = false;
+  /** Whether there were notifications since the watches were woken. */
+  #wasNotified = false;
+  #isWaking = false;
   #listening: Promise<void> | undefined;
 
   constructor(connections: Connections, hints: HintSource, table: string) {
@@ -45,10 +47,9 @@ export class Notifications {
     this.#listening ??= this.#listen();
   }
 
-  /** Notifies other processes of rows that were committed here. */
-  publish(database: string, addresses: readonly RowAddress[]): void {
-    for (const { container, entity, key } of addresses)
-      this.#changed.set([database, container, entity, key].join('\0'), [database, container, entity, key]);
+  /** Notifies other processes that rows were committed here. */
+  publish(): void {
+    this.#hasCommitted = true;
     if (!this.#isSending) void this.#send();
   }
 
@@ -60,22 +61,15 @@ export class Notifications {
   async #send(): Promise<void> {
     this.#isSending = true;
     // a failure is a lost wake-up
-    while (this.#changed.size > 0 && !this.#closing.signal.aborted) {
-      const rows = [...this.#changed.values()];
-      this.#changed.clear();
-      const parameters = [this.#channel, this.#payloadOf(rows)];
+    while (this.#hasCommitted && !this.#closing.signal.aborted) {
+      this.#hasCommitted = false;
       await this.#connections
-        .with((connection) => connection.query('select pg_catalog.pg_notify($1, $2)', parameters))
+        .with((connection) =>
+          connection.query('select pg_catalog.pg_notify($1, $2)', [this.#channel, this.#payload]),
+        )
         .catch(() => undefined);
     }
     this.#isSending = false;
-  }
-
-  #payloadOf(rows: readonly ChangedRow[]): string {
-    const payload = JSON.stringify({ from: this.#id, rows } satisfies Message);
-    return Buffer.byteLength(payload) <= payloadBytesMax
-      ? payload
-      : JSON.stringify({ from: this.#id } satisfies Message);
   }
 
   /** Listens until it is closed, on another connection after each that is lost. */
@@ -91,11 +85,22 @@ export class Notifications {
     }
   }
 
+  /** The payload is any text, of anybody. */
   readonly #received = (payload: string): void => {
-    const { from, rows } = JSON.parse(payload) as Message;
-    if (from === this.#id) return;
-    if (rows === undefined) return this.#hints.changedAll();
-    for (const [database, container, entity, key] of rows)
-      this.#hints.changed(database, [{ container, entity, key }]);
+    if (payload === this.#payload) return;
+    this.#wasNotified = true;
+    if (!this.#isWaking) void this.#wake();
   };
+
+  /** Wakes the watches at once, and again later if there were more notifications. */
+  async #wake(): Promise<void> {
+    const { signal } = this.#closing;
+    this.#isWaking = true;
+    while (this.#wasNotified && !signal.aborted) {
+      this.#wasNotified = false;
+      this.#hints.changedAll();
+      await backgroundClock.wait(wakeEveryMs, signal).catch(() => undefined);
+    }
+    this.#isWaking = false;
+  }
 }

@@ -6,6 +6,7 @@ import { endWatches, openStorage } from '../store/open-storage.js';
 import { defineState } from '../store/state-definition.js';
 import { storageError } from '../base/errors.js';
 import type { ProviderReadOptions, Address, StorageProvider } from '../port/storage-provider.js';
+import { HintSource } from '../providers/hint-source.js';
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';
 import { delegating } from '../../testing/kit/broken-providers.js';
 import { ManualClock } from '../../testing/kit/manual-clock.js';
@@ -21,7 +22,7 @@ afterEach(async () => {
 });
 
 /** A storage in memory. `isPolled`: as an engine that other processes write to, without hints. */
-async function openMemory({ isPolled = false } = {}) {
+async function openMemory({ isPolled = false, hinted }: { isPolled?: boolean; hinted?: HintSource } = {}) {
   const clock = new ManualClock();
   const memory = new MemoryProvider({ clock });
   const reads: { readonly addresses: readonly Address[]; readonly values: string }[] = [];
@@ -33,6 +34,7 @@ async function openMemory({ isPolled = false } = {}) {
   const provider: StorageProvider = {
     ...delegated,
     ...(!isPolled && hints !== undefined && { hints }),
+    ...(hinted !== undefined && { hints: (targets, signal) => hinted.listen(targets, signal) }),
     features: { ...memory.features, shared: isPolled },
     read: async (addresses, options: ProviderReadOptions = {}) => {
       reads.push({ addresses, values: options.values ?? 'include' });
@@ -128,6 +130,25 @@ describe('polling', () => {
     expect(reads.slice(before).filter(({ values }) => values === 'include')).toHaveLength(1);
     expect(numbers(watches[7]?.items ?? [])).toEqual([undefined, 7]);
     expect(watches.filter(({ items }) => items.length === 2)).toHaveLength(1);
+  });
+
+  test('a hint that anything has changed is one read of versions for all watches', async () => {
+    const hinted = new HintSource();
+    const { store, reads } = await openMemory({ isPolled: true, hinted });
+    const watches = Array.from({ length: 1_000 }, (_, n) => collectItems(store.watch(`k${n}`)));
+    await rounds();
+    let before = reads.length;
+    hinted.changedAll();
+    await rounds();
+    expect(reads.slice(before).map(({ addresses, values }) => [addresses.length, values])).toEqual([
+      [1_000, 'omit'],
+    ]);
+    await store.set('k7', { n: 7 });
+    before = reads.length;
+    hinted.changedAll();
+    await rounds();
+    expect(reads.slice(before).map(({ values }) => values)).toEqual(['omit', 'include']);
+    expect(numbers(watches[7]?.items ?? [])).toEqual([undefined, 7]);
   });
 
   test('comes each 200 ms after a change, and each second after some without one', async () => {

@@ -45,6 +45,9 @@ export class Watches implements WatchRoom {
   readonly #feeds = new Set<FeedWatcher<unknown>>();
   /** Reads of single rows that began in this microtask: watchers of one row share one. */
   readonly #reads = new Map<string, Promise<ReadResult>>();
+  /** Watches of which any row may have changed, until their rows are polled. */
+  readonly #hinted = new Set<RowsWatcher<unknown>>();
+  #hintedPoll: Promise<unknown> = Promise.resolve();
   #polling: AbortController | undefined;
   #isEnded = false;
 
@@ -110,7 +113,9 @@ export class Watches implements WatchRoom {
 
   async #follow(watcher: StartedWatcher, hints: ReturnType<NonNullable<StorageProvider['hints']>>) {
     try {
-      for await (const hint of hints) watcher.observe(hint);
+      for await (const hint of hints)
+        if (hint.key === undefined && this.#polls && watcher instanceof RowsWatcher) this.#pollSoon(watcher);
+        else watcher.observe(hint);
       if (!watcher.ended.aborted) watcher.observe(undefined);
     } catch (error) {
       if (!this.#polls) watcher.fail(error);
@@ -131,6 +136,21 @@ export class Watches implements WatchRoom {
     }
   }
 
+  /**
+   * A hint that any row may have changed is given to all watches: one poll of their versions costs
+   * less than a read of the values by each.
+   */
+  #pollSoon(watcher: RowsWatcher<unknown>): void {
+    this.#hinted.add(watcher);
+    if (this.#hinted.size > 1) return;
+    this.#hintedPoll = this.#hintedPoll.then(async () => {
+      const rows = new Map<string, Map<string, PolledRow>>();
+      for (const each of this.#hinted) if (this.#active.has(each) && !each.isMarked) addRows(rows, each);
+      this.#hinted.clear();
+      await this.#source.detached(undefined, () => Promise.all(this.#pollsOf(rows)));
+    });
+  }
+
   /** Marks the watches whose rows have changed; returns whether there are any. */
   async #poll(): Promise<boolean> {
     const polls: Promise<boolean>[] = [];
@@ -139,11 +159,7 @@ export class Watches implements WatchRoom {
       if (watcher instanceof RangeWatcher) {
         if (!watcher.isMarked) polls.push(failing([watcher], watcher.compare()));
       } else if (watcher instanceof RowsWatcher && !watcher.isMarked) addRows(rows, watcher);
-    for (const polled of rows.values()) {
-      const all = [...polled.values()];
-      for (let from = 0; from < all.length; from += limits.readAddressesMax)
-        polls.push(this.#pollRows(all.slice(from, from + limits.readAddressesMax)));
-    }
+    polls.push(...this.#pollsOf(rows));
     const feeds = [...this.#feeds].filter(({ isMarked }) => !isMarked);
     if (feeds.length > 0) polls.push(failing(feeds, this.#pollFeed(feeds)));
     return (await Promise.all(polls)).includes(true);
@@ -155,6 +171,16 @@ export class Watches implements WatchRoom {
     const { entries } = await this.#source.feed({ after, limit: 1 });
     const last = entries.at(-1)?.position;
     return feeds.map((watcher) => watcher.compare(last)).includes(true);
+  }
+
+  #pollsOf(rows: ReadonlyMap<string, ReadonlyMap<string, PolledRow>>): Promise<boolean>[] {
+    const polls: Promise<boolean>[] = [];
+    for (const polled of rows.values()) {
+      const all = [...polled.values()];
+      for (let from = 0; from < all.length; from += limits.readAddressesMax)
+        polls.push(this.#pollRows(all.slice(from, from + limits.readAddressesMax)));
+    }
+    return polls;
   }
 
   #pollRows(polled: readonly PolledRow[]): Promise<boolean> {
