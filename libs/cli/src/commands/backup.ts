@@ -2,9 +2,9 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { looksLikeAddress } from '@kvent/key-value-storage/internal/rows';
 import { writeBackup } from '../backup/write-backup.js';
 import { counted, inSeconds, table, type Report } from '../output/report.js';
+import { assertTargetFile } from '../input/assert-target-file.js';
 import { parseLocation } from '../input/location.js';
 import { UsageError } from '../input/usage-error.js';
 import { chosenDatabases, type TenantOptions } from '../input/database.js';
@@ -17,10 +17,10 @@ export interface BackupCommandOptions extends StorageOptions, TenantOptions {
 }
 
 export async function backup(options: BackupCommandOptions, context: CommandContext): Promise<Report> {
-  const { from, to, schema, table: rows, replace } = options;
+  const { from, to, schema, table: rows } = options;
   const source = parseLocation(from);
   assertTables([source], { schema, table: rows });
-  const path = fileFor(to, replace === true);
+  const path = fileFor(to, options);
   await using opened = await openLocation(source, 'source', options, context);
   const begun = performance.now();
   const written = await writeBackup(opened.provider, path, {
@@ -52,16 +52,11 @@ export async function backup(options: BackupCommandOptions, context: CommandCont
 }
 
 /** In a directory, the name of a backup is the time. */
-function fileFor(to: string, replace: boolean): string {
-  if (looksLikeAddress(to))
-    throw new UsageError(
-      'The name of a backup must not contain an address, or start or end with a quote or blank.',
-    );
-  if (to.endsWith('/') && !existsSync(to)) throw new UsageError(`There is no directory ${to}.`);
+function fileFor(to: string, options: BackupCommandOptions): string {
   const isDirectory = existsSync(to) && statSync(to).isDirectory();
-  if (!isDirectory && existsSync(to) && !replace)
-    throw new UsageError(`${to} exists. To overwrite it: --replace.`);
-  return isDirectory
-    ? join(to, `kvent-${new Date().toISOString().replaceAll(/[-:]|\.\d+/g, '')}.jsonl.gz`)
-    : to;
+  const time = new Date().toISOString().replaceAll(/[-:]|\.\d+/g, '');
+  const path = isDirectory ? join(to, `kvent-${time}.jsonl.gz`) : to;
+  assertTargetFile(path, options);
+  if (path.endsWith('/')) throw new UsageError(`There is no directory ${to}.`);
+  return path;
 }

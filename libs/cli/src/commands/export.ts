@@ -1,6 +1,6 @@
 /** `kvent export`: writes the entries of a state, of one moment, as JSON lines or CSV. */
 import { randomBytes } from 'node:crypto';
-import { createWriteStream, existsSync } from 'node:fs';
+import { createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { throwIfAborted } from '@kvent/key-value-storage/provider';
@@ -13,6 +13,7 @@ import {
   type StorageProvider,
 } from '@kvent/key-value-storage/internal/rows';
 import { putInPlace } from '../backup/write-backup.js';
+import { assertTargetFile } from '../input/assert-target-file.js';
 import { assertCsvOptions } from '../input/record-options.js';
 import { chosenDatabase, type TenantOptions } from '../input/database.js';
 import { rangeFrom } from '../input/key.js';
@@ -40,8 +41,7 @@ export async function exportEntries(options: Options, context: CommandContext): 
   const file = options.file === '-' ? undefined : options.file;
   if (file === undefined && options.json === true)
     throw new UsageError('--json needs a file: without one the entries are the result.');
-  if (file !== undefined && existsSync(file) && options.replace !== true)
-    throw new UsageError(`${file} exists. To overwrite it: --replace.`);
+  if (file !== undefined) assertTargetFile(file, options);
   const bounds = rangeFrom(options.prefix);
   return await withStorage('source', options, context, async (provider) => {
     const { state } = options;
