@@ -13,8 +13,8 @@ const external = ['pg', 'typeorm', '@nestjs/*', '@nestjs-cls/*'];
 const bundles = new Map<string, string>();
 
 /**
- * The path of a bundle of this file; its path is relative to `test/faults`. The first call in a process makes it; other
- * processes may replace it by their own.
+ * The path of a bundle of this file, which is named relative to `test/faults`. The first call in a
+ * process makes it; other processes may replace it by their own.
  */
 export function childProgram(script: string): string {
   const known = bundles.get(script);

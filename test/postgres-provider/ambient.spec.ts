@@ -323,6 +323,23 @@ describe.each<[string, () => Promise<Application>]>([
     expect(() => labels.index('byTxt' as 'byText')).toThrow(`no index "byTxt"`);
   });
 
+  it('join with a list that is kept when its reading begins, and so do events', async () => {
+    const countOf = async (list: AsyncIterable<unknown>): Promise<number> => {
+      let count = 0;
+      for await (const _ of list) count += 1;
+      return count;
+    };
+    const [list, events] = [app.products.list(), app.sales.read(stream('s-0'))];
+    const [listWithin, eventsWithin] = await app.inTransaction(async () => {
+      await app.products.add('mug', { stock: 5 });
+      await app.sales.append(stream('s-0'), [sold], { expectedVersion: 'absent' });
+      expect([await countOf(list), await countOf(events)]).toEqual([1, 1]);
+      expect(await outside(async () => [await countOf(list), await countOf(events)])).toEqual([0, 0]);
+      return [app.products.list(), app.sales.read(stream('s-0'))] as const;
+    });
+    expect([await countOf(listWithin), await countOf(eventsWithin)]).toEqual([1, 1]);
+  });
+
   it('are rolled back with the entities', async () => {
     await app.products.set('cup', { stock: 1 });
     const work = app.inTransaction(async (manager) => {

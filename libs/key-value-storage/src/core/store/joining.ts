@@ -22,7 +22,7 @@ export function joinedStore<T extends object & Joinable<T>>(outside: T, access: 
   return current === undefined ? outside : joinedBy(current, outside);
 }
 
-/** What a store gives out, and what callers keep, joins the transaction of each of its calls too. */
+/** What a store gives out and callers keep joins the transaction of each of its calls too. */
 function joinedBy<T extends object & Joinable<T>>(current: Current, outside: T): T {
   const within = (transaction: object): T => outside.within(transaction);
   const kept = {
@@ -37,7 +37,7 @@ function joinedBy<T extends object & Joinable<T>>(current: Current, outside: T):
 
 /**
  * A proxy, so that no verb can be forgotten. The transaction is looked up when a method is called,
- * so that its retries and pages keep it.
+ * and when the reading of a list begins, so that retries and pages keep it.
  */
 function joining<T extends object>(
   current: Current,
@@ -59,9 +59,18 @@ function joining<T extends object>(
       if (typeof member !== 'function') return Reflect.get(here(), name);
       if (Object.hasOwn(kept, name)) return kept[name];
       return (...given: readonly unknown[]): unknown => {
-        const joined = watches.includes(name) ? outside : here();
-        return Reflect.apply(Reflect.get(joined, name) as () => unknown, joined, given);
+        const call = (joined: T): unknown =>
+          Reflect.apply(Reflect.get(joined, name) as () => unknown, joined, given);
+        if (watches.includes(name)) return call(outside);
+        const transaction = current();
+        const result = call(here());
+        if (!isAsyncIterable(result)) return result;
+        const read = () => (current() === transaction ? result : (call(here()) as typeof result));
+        return { [Symbol.asyncIterator]: () => read()[Symbol.asyncIterator]() };
       };
     },
   });
 }
+
+const isAsyncIterable = (result: unknown): result is AsyncIterable<unknown> =>
+  typeof result === 'object' && result !== null && Symbol.asyncIterator in result;
