@@ -1,6 +1,6 @@
 /** Errors as RFC 9457 problem details. Statuses come from the table in `core/base/errors.ts`. */
 import { STATUS_CODES } from 'node:http';
-import { titleOf, type StorageError } from '../../core/base/errors.js';
+import { isStorageError, titleOf, type StorageError } from '../../core/base/errors.js';
 import { isBytes, isDate, isError } from '../../core/base/kinds.js';
 
 /** The body of `application/problem+json`. `type` identifies the kind of error; it is not a URL. */
@@ -55,6 +55,12 @@ export function storageProblem(error: StorageError): Problem {
     retryable,
   };
   return { body, headers: retryAfter(error, status) };
+}
+
+/** The problem of any error. */
+export function problemOf(error: unknown): Problem {
+  if (!isStorageError(error)) return httpProblem(error);
+  return error.code === 'ABORTED' ? abortedProblem(error) : storageProblem(error);
 }
 
 /** 412 when a check of the caller failed, which is a precondition of the request. */
@@ -114,7 +120,7 @@ function retryAfter(
 /**
  * The problem of an aborted call, for a client that is still connected. It has no `ABORTED` code.
  */
-export function abortedProblem({ effect }: StorageError): Problem {
+function abortedProblem({ effect }: StorageError): Problem {
   return plainProblem(
     effect === 'none' ? 503 : 504,
     'The request was aborted before its end.',

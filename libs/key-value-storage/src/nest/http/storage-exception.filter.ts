@@ -2,7 +2,7 @@ import { Catch, Inject, Optional, type ArgumentsHost, type ExceptionFilter } fro
 import { throwError } from 'rxjs';
 import { isStorageError, type StorageError } from '../../core/base/errors.js';
 import { sendProblem, emitException, logFault, type ProblemOptions } from './send-problem.js';
-import { abortedProblem, messageOf, storageProblem } from './problem-details.js';
+import { messageOf, problemOf, storageProblem } from './problem-details.js';
 
 export const problemOptionsToken = Symbol('kvent.problem-options');
 
@@ -40,12 +40,7 @@ export class StorageExceptionFilter implements ExceptionFilter<StorageError> {
 export function sendStorageError(error: StorageError, host: ArgumentsHost, options: ProblemOptions): unknown {
   switch (host.getType<string>()) {
     case 'http':
-      return sendProblem(
-        error,
-        error.code === 'ABORTED' ? abortedProblem(error) : storageProblem(error),
-        host,
-        options,
-      );
+      return sendProblem(error, problemOf(error), host, options);
     case 'rpc':
       return throwError(() => ({ code: error.code, message: messageOf(error) }));
     case 'ws':

@@ -1,4 +1,7 @@
 import 'reflect-metadata';
+import { once } from 'node:events';
+import { request as connect, type ClientRequest, type IncomingMessage, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import {
   Body,
@@ -21,14 +24,19 @@ import { Test } from '@nestjs/testing';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import request from 'supertest';
 import type { App } from 'supertest/types.js';
+import { storageError } from '../../core/base/errors.js';
+import { defineState } from '../../core/store/state-definition.js';
 import { KeyValueStorage } from '../../core/store/key-value-store.js';
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';
 import { ManualClock } from '../../testing/kit/manual-clock.js';
 import { KeyValueStorageModule } from '../key-value-storage.module.js';
 import { TenantInterceptor } from '../tenancy/tenant.interceptor.js';
 import { IdempotencyInterceptor } from './idempotency.interceptor.js';
+import { rawOf, type AnyResponse } from '../http/http-exchange.js';
 import { httpAdapters, startOn } from '../http/spec-support.js';
 import { StorageExceptionFilter } from '../http/storage-exception.filter.js';
+
+const conflictOf = (check: 'caller' | 'own') => ({ key: 'k', expected: '1', actual: '2', check });
 
 interface Reply {
   header(name: string, value: string): unknown;
@@ -41,6 +49,13 @@ function count(id: string): number {
   const run = (runs.get(id) ?? 0) + 1;
   runs.set(id, run);
   return run;
+}
+
+/** Sends its first part at once, and does not end. */
+function endless(run: number): StreamableFile {
+  const source = new Readable({ read: () => undefined });
+  source.push(`run ${run}`);
+  return new StreamableFile(source);
 }
 
 /** As authentication would. */
@@ -83,6 +98,30 @@ class Payments {
   @Post(':id/failing/:status') fail(@Param('id') id: string, @Param('status') status: string): never {
     throw new HttpException({ message: `run ${count(id)}` }, Number(status));
   }
+  @Post(':id/endless') endless(@Param('id') id: string): StreamableFile {
+    return endless(count(id));
+  }
+  /** Ends when the client is gone. */
+  @Post(':id/abandoned/:result') async abandoned(
+    @Param('id') id: string,
+    @Param('result') result: string,
+    @Res({ passthrough: true }) response: AnyResponse,
+  ): Promise<StreamableFile | object> {
+    const run = count(id);
+    const raw = rawOf(response);
+    gates.get(id)?.reached();
+    if (run === 1 && !raw.destroyed) await once(raw, 'close');
+    if (result === 'stream') return endless(run);
+    if (result === 'missing') throw storageError('KEY_NOT_FOUND', `run ${run}`, { key: id });
+    if (result === 'fault') throw storageError('STORAGE_UNAVAILABLE', `run ${run}`, {});
+    return { run };
+  }
+  @Post(':id/conflict') conflict(@Param('id') id: string): never {
+    throw storageError('STORAGE_CONFLICT', `run ${count(id)}`, conflictOf('own'));
+  }
+  @Post(':id/failed-check') failedCheck(@Param('id') id: string): never {
+    throw storageError('STORAGE_CONFLICT', `run ${count(id)}`, conflictOf('caller'), { retryable: false });
+  }
   @Post(':id/later') later(@Param('id') id: string, @Res({ passthrough: true }) response: Reply): never {
     response.header('Retry-After', '1');
     throw new ConflictException(`run ${count(id)}`);
@@ -104,6 +143,16 @@ class Optional {
   }
 }
 
+const briefLeaseMs = 60;
+
+@Controller('brief')
+@UseInterceptors(TenantInterceptor, IdempotencyInterceptor.with({ leaseMs: briefLeaseMs }))
+class Brief {
+  @Post(':id') endless(@Param('id') id: string): StreamableFile {
+    return endless(count(id));
+  }
+}
+
 const day = 24 * 60 * 60 * 1_000;
 
 describe.each(httpAdapters)('IdempotencyInterceptor on %s', (adapter) => {
@@ -118,11 +167,12 @@ describe.each(httpAdapters)('IdempotencyInterceptor on %s', (adapter) => {
           sweepEveryMs: 'never',
         }),
       ],
-      controllers: [Payments, Optional],
+      controllers: [Payments, Optional, Brief],
     }).compile();
     app = await startOn(adapter, module, (each) => {
       each.useGlobalFilters(new StorageExceptionFilter());
     });
+    await app.listen(0, '127.0.0.1');
   });
   afterAll(async () => await app.close());
 
@@ -181,6 +231,81 @@ describe.each(httpAdapters)('IdempotencyInterceptor on %s', (adapter) => {
         expect(runs.get(id(name))).toBe(run);
       }
     }
+  });
+
+  it('runs a request again after a conflict that may succeed later, and not after a failed check', async () => {
+    const send = (path: string) => post(`/payments/${id(path)}/${path}`, `k-${path}`);
+    for (const run of [1, 2, 3]) {
+      expect(await send('conflict')).toMatchObject({ status: 409, body: { retryable: true } });
+      expect(runs.get(id('conflict'))).toBe(run);
+      expect(await send('failed-check')).toMatchObject({ status: 412, body: { detail: 'run 1' } });
+    }
+  });
+
+  /** Sends a request, and destroys its connection once `until` has happened. */
+  const abandon = async (path: string, key: string, until: (sent: ClientRequest) => Promise<unknown>) => {
+    const { port } = (app.getHttpServer() as Server).address() as AddressInfo;
+    const headers = { 'X-Tenant-Id': 'acme', 'Idempotency-Key': key, 'Content-Type': 'application/json' };
+    const sent = connect({ port, path, method: 'POST', headers });
+    sent.on('error', () => undefined).end('{}');
+    await until(sent);
+    sent.destroy();
+  };
+  /** Repeats a request until the first one has ended. */
+  const repeat = async (path: string, key: string) => {
+    for (;;) {
+      const response = await post(path, key);
+      if ((response.body as { code?: string }).code !== 'IDEMPOTENCY_IN_PROGRESS') return response;
+    }
+  };
+  const notKept = (firstStatus: number) => ({
+    status: 409,
+    body: { code: 'IDEMPOTENCY_RESPONSE_TOO_LARGE', firstStatus },
+  });
+
+  it('does not run a request again whose client left within the response', async () => {
+    const path = `/payments/${id('endless')}/endless`;
+    await abandon(path, 'k-endless', async (sent) => {
+      const [response] = (await once(sent, 'response')) as [IncomingMessage];
+      await once(response, 'data');
+    });
+    expect(await repeat(path, 'k-endless')).toMatchObject(notKept(201));
+    expect(runs.get(id('endless'))).toBe(1);
+  });
+
+  it.each([
+    ['a stream', 'stream', 1, notKept(201)],
+    ['an object, whose response is kept', 'object', 1, { status: 201, body: { run: 1 } }],
+    ['an error of the client', 'missing', 1, notKept(404)],
+    ['an error of the server, and runs it again', 'fault', 2, { status: 503 }],
+  ])('does not run a request again whose client left before %s', async (_, result, times, expected) => {
+    const path = `/payments/${id(`left-${result}`)}/abandoned/${result}`;
+    await abandon(
+      path,
+      `k-left-${result}`,
+      async () =>
+        await new Promise<void>((reached) => {
+          gates.set(id(`left-${result}`), { reached, open: Promise.resolve() });
+        }),
+    );
+    expect(await repeat(path, `k-left-${result}`)).toMatchObject(expected);
+    expect(runs.get(id(`left-${result}`))).toBe(times);
+  });
+
+  it('keeps its claim until a response in parts has ended', async () => {
+    const path = `/brief/${id('brief')}`;
+    const responses = app.get(KeyValueStorage).store(defineState('idempotent-response')).forTenant('acme');
+    const expiry = async () => (await responses.get([false, 'k-brief']))?.expiresAt?.getTime() ?? 0;
+    await abandon(path, 'k-brief', async (sent) => {
+      const [response] = (await once(sent, 'response')) as [IncomingMessage];
+      await once(response, 'data');
+      const before = await expiry();
+      await clock.advance(briefLeaseMs - 1);
+      while ((await expiry()) === before) await new Promise(setImmediate);
+      await clock.advance(1);
+      expect((await post(path, 'k-brief')).body).toMatchObject({ code: 'IDEMPOTENCY_IN_PROGRESS' });
+    });
+    expect(await repeat(path, 'k-brief')).toMatchObject(notKept(201));
   });
 
   it('refuses a repeat while the first request runs, and keeps its response after the end', async () => {

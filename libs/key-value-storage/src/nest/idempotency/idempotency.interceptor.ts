@@ -5,7 +5,7 @@ import {
   type ExecutionContext,
   type NestInterceptor,
 } from '@nestjs/common';
-import { finalize, of, type Observable } from 'rxjs';
+import { of, tap, type Observable } from 'rxjs';
 import { isStorageError, storageError } from '../../core/base/errors.js';
 import { inspect } from '../../core/base/inspect.js';
 import { isError } from '../../core/base/kinds.js';
@@ -27,6 +27,7 @@ import {
   type IdempotencyKeyOptions,
   type IdempotentRequest,
 } from '../http/idempotency-key.decorator.js';
+import { problemOf, type ProblemDetails } from '../http/problem-details.js';
 import { captureResponse, replaceResponse, type CapturedResponse } from './response-capture.js';
 
 export interface IdempotencyInterceptorOptions extends IdempotencyKeyOptions {
@@ -36,8 +37,9 @@ export interface IdempotencyInterceptorOptions extends IdempotencyKeyOptions {
    */
   readonly headers?: readonly string[];
   /**
-   * The bytes of a body that is kept. A repeat of a request with a larger response is
-   * `IDEMPOTENCY_RESPONSE_TOO_LARGE`. At most 600,000. @default 65_536
+   * The bytes of a body that is kept. A repeat of a request with a larger response, or with one
+   * whose client left before its end, is `IDEMPOTENCY_RESPONSE_TOO_LARGE`. At most 600,000.
+   * @default 65_536
    */
   readonly bodyBytesMax?: number;
   /** Milliseconds that a response is kept. @default 86_400_000 */
@@ -54,7 +56,7 @@ interface KeptResponse {
   readonly digest: string;
   readonly status?: number;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Left out where it was too large. */
+  /** Left out where it was too large, or was not sent to its end. */
   readonly body?: Uint8Array;
 }
 /** By the principal (`false`: none) and the idempotency key. */
@@ -83,8 +85,10 @@ type Found =
  * While the first request runs, a repeat is 409 `IDEMPOTENCY_IN_PROGRESS` with `Retry-After`.
  * Another request with the same key is 422 `IDEMPOTENCY_CONFLICT`, a missing header 400
  * `IDEMPOTENCY_KEY_REQUIRED`. Keys belong to the tenant and the principal. Responses from 500 on,
- * and those with `Retry-After`, are not kept: the same request runs again. Streams and stores do
- * single work once with `@IdempotencyKey()`, which needs no stored response.
+ * those with `Retry-After`, and those of an error that is `retryable`, are not kept: the same
+ * request runs again. Of a response that the client did not receive to its end, only the status is
+ * kept: a repeat is 409 `IDEMPOTENCY_RESPONSE_TOO_LARGE`. Streams and stores do single work once
+ * with `@IdempotencyKey()`, which needs no stored response.
  */
 @Injectable()
 export class IdempotencyInterceptor implements NestInterceptor {
@@ -133,8 +137,23 @@ export class IdempotencyInterceptor implements NestInterceptor {
     }
     const stop = this.#renew(store, found.claim);
     const { bodyBytesMax = defaults.bodyBytesMax } = this.options;
-    captureResponse(raw, bodyBytesMax, async (captured) => await this.#keep(store, found.claim, captured));
-    return next.handle().pipe(finalize(stop));
+    let problem: ProblemDetails | undefined;
+    const handled = captureResponse(raw, bodyBytesMax, async (captured) => {
+      stop();
+      await this.#keep(store, found.claim, captured, problem);
+    });
+    return next.handle().pipe(
+      tap({
+        next: () => handled(),
+        complete: () => handled(),
+        error: (error: unknown) => {
+          problem = problemOf(error).body;
+          handled(problem.status);
+        },
+        // by an interceptor around this one, which sends something else
+        unsubscribe: stop,
+      }),
+    );
   }
 
   async #claim(store: ResponseStore, call: IdempotentCall): Promise<Found> {
@@ -161,13 +180,13 @@ export class IdempotencyInterceptor implements NestInterceptor {
     if (value.body === undefined)
       throw storageError(
         'IDEMPOTENCY_RESPONSE_TOO_LARGE',
-        `The request with the idempotency key ${inspect(call.key)} was done with status ${value.status}; its response was too large to be kept.`,
+        `The request with the idempotency key ${inspect(call.key)} was done with status ${value.status}; its response was not kept, because it was too large, or was not sent to its end.`,
         { idempotencyKey, firstStatus: value.status },
       );
     return { outcome: 'kept', kept: value };
   }
 
-  /** Renews the lease while the handler runs. A failure is no failure of the request. */
+  /** Renews the lease until the response has ended. A failure is no failure of the request. */
   #renew(store: ResponseStore, { key }: Entry<KeptResponse, RequestKey>): () => void {
     const { leaseMs = defaults.leaseMs } = this.options;
     const renew = (): void => void store.touch(key, { ttlMs: leaseMs }).catch(() => undefined);
@@ -180,10 +199,12 @@ export class IdempotencyInterceptor implements NestInterceptor {
     store: ResponseStore,
     claim: Entry<KeptResponse, RequestKey>,
     { status, headers, body }: CapturedResponse,
+    problem: ProblemDetails | undefined,
   ): Promise<void> {
     const { retentionMs = defaults.retentionMs, headers: names = defaults.headers } = this.options;
     try {
-      if (status >= 500 || headers['retry-after'] !== undefined) {
+      const isRetryable = status >= 400 && problem?.retryable === true;
+      if (status >= 500 || headers['retry-after'] !== undefined || isRetryable) {
         await store.delete(claim.key, { ifMatch: claim });
         return;
       }

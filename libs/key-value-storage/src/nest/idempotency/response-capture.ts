@@ -9,7 +9,7 @@ export interface CapturedResponse {
   readonly status: number;
   /** By lower-case names. */
   readonly headers: Readonly<OutgoingHttpHeaders>;
-  /** `undefined` where it has more bytes than the limit. */
+  /** `undefined` where it has more bytes than the limit, or was not sent to its end. */
   readonly body: Uint8Array | undefined;
 }
 
@@ -24,19 +24,29 @@ interface ReplacingResponse {
 const bodyHeaders = ['content-type', 'content-length', 'content-encoding', 'transfer-encoding', 'etag'];
 
 /**
- * Calls `onEnd` with the response before its end is sent, and sends the end when `onEnd` has ended.
- * A body that is written in parts is sent as it is written.
+ * Calls `onEnd` once: with the response before its end is sent, which is sent when `onEnd` has
+ * ended; or without a body, when the handler has ended and the client is gone, so that no end will
+ * be sent. A body that is written in parts is sent as it is written. The returned function is to be
+ * called when the handler has ended, with the status of its error.
  */
 export function captureResponse(
   response: ServerResponse,
   bodyBytesMax: number,
   onEnd: (captured: CapturedResponse) => Promise<void>,
-): void {
+): (failedWith?: number) => void {
   const { write, end } = response;
   const written = new WrittenHead(response);
   let parts: Uint8Array[] | undefined = [];
   let bytes = 0;
   let ending = false;
+  let closed = response.destroyed;
+  /** Set when the handler has ended. */
+  let handled: { readonly status: number; readonly failed: boolean } | undefined;
+  const withoutBody = (status: number): CapturedResponse => ({
+    status,
+    headers: written.headers,
+    body: undefined,
+  });
   const add = (chunk: unknown, encoding: unknown): void => {
     const part = bytesOf(chunk, encoding);
     if (part === undefined || parts === undefined) return;
@@ -52,14 +62,34 @@ export function captureResponse(
     if (ending) return response;
     ending = true;
     add(given[0], given[1]);
+    const { statusCode } = response;
     const body = parts && new Uint8Array(Buffer.concat(parts));
-    const captured = { status: response.statusCode, headers: written.headers, body };
+    // Fastify makes an error of a result that it cannot send any more
+    const captured =
+      closed && handled?.failed === false && handled.status !== statusCode
+        ? withoutBody(handled.status)
+        : { status: statusCode, headers: written.headers, body };
     void onEnd(captured).finally(() => {
       Object.assign(response, { write, end });
       Reflect.apply(end, response, given);
     });
     return response;
   }) as typeof end;
+  const giveUp = (): void => {
+    if (ending || handled === undefined) return;
+    ending = true;
+    Object.assign(response, { write, end });
+    void onEnd(withoutBody(response.headersSent ? response.statusCode : handled.status));
+  };
+  response.once('close', () => {
+    closed = true;
+    giveUp();
+  });
+  return (failedWith) => {
+    handled = { status: failedWith ?? response.statusCode, failed: failedWith !== undefined };
+    // after the framework has sent the result: a body in one part has an end also without a client
+    if (closed) setImmediate(giveUp);
+  };
 }
 
 /** Sends a response in place of the one that the framework is about to send. */
