@@ -1,6 +1,15 @@
 /** Which part of the feed is read: tenants, stream types, providers; and what is refused. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { MemoryProvider, type KeyValueStorage, type StorageProvider } from '@kvent/key-value-storage';
+import {
+  JsonFileProvider,
+  MemoryProvider,
+  type KeyValueStorage,
+  type StorageProvider,
+} from '@kvent/key-value-storage';
+import { ManualClock } from '@kvent/key-value-storage/testing';
 import type { RawRow } from '@kvent/key-value-storage/provider';
 import { openKeyValueStorage } from '@kvent/key-value-storage/internal';
 import { EventStore } from '../event-store.js';
@@ -164,3 +173,21 @@ async function eventRow(): Promise<RawRow> {
     if (raw.container === 'event:note') return raw;
   throw new Error('There is no event.');
 }
+
+it('the feed ends with the error of every other call when the lock of the JSON file is lost', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'kvent-feed-'));
+  try {
+    const clock = new ManualClock();
+    await using file = await openKeyValueStorage({ provider: new JsonFileProvider({ directory, clock }) });
+    const store = new EventStore(file);
+    await store.stream(Notes).append('n', noted('one'), { expectedVersion: 0 });
+    const feed = store.feed({ streams: [Notes] })[Symbol.asyncIterator]();
+    expect((await feed.next()).value).toMatchObject({ data: { text: 'one' } });
+    const next = feed.next();
+    rmSync(join(directory, '.lock.json'));
+    await clock.advance(2_500);
+    await expect(next).rejects.toMatchObject({ code: 'STORAGE_LOCKED', effect: 'none' });
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});

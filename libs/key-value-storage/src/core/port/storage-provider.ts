@@ -470,8 +470,9 @@ export interface StorageProvider {
   /**
    * Hints that something in these targets may have changed, from the call on. A hint may repeat,
    * may come early, and may name another row of the space. A provider that is not `shared` loses
-   * none: each change is hinted at once it can be read, so that watches need not poll. Of other
-   * providers hints may be lost. Ends with the signal and with `close`.
+   * none: each change is hinted at once it can be read, so that watches need not poll; it ends its
+   * hints, those of no targets too, when its rows can be read no longer, so that watches read again
+   * and get the error. Of other providers hints may be lost. Ends with the signal and with `close`.
    */
   hints?(targets: readonly HintTarget[], signal: AbortSignal): AsyncIterable<Hint>;
 

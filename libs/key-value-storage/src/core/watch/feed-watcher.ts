@@ -18,7 +18,10 @@ interface WatchedFeed<Item> {
 }
 
 export class FeedWatcher<Item> extends Watcher<Item> {
-  /** Hints name spaces, and the feed is of all of them: commits mark it instead. */
+  /**
+   * Hints name spaces, and the feed is of all of them: commits mark it instead, and the end of the
+   * hints.
+   */
   readonly targets = [];
   readonly #page: WatchedFeed<Item>['page'];
   #next: FeedPosition | undefined;

@@ -66,7 +66,7 @@ export class Watches implements WatchRoom {
     this.#active.add(watcher);
     if (watcher instanceof FeedWatcher) this.#feeds.add(watcher);
     const { provider } = this.#source;
-    if (provider.hints !== undefined && watcher.targets.length > 0)
+    if (provider.hints !== undefined && (watcher.targets.length > 0 || !this.#polls))
       void this.#follow(watcher, provider.hints(watcher.targets, watcher.ended));
     if (this.#polls && this.#polling === undefined) this.#startPolling();
   }

@@ -57,10 +57,14 @@ export class FileStore {
     return this.#context.hints;
   }
 
-  /** Refuses every further call: the rows in memory may be outdated. */
+  /**
+   * Refuses every further call: the rows in memory may be outdated. Hints end, so that watches read
+   * again and get this error.
+   */
   onLockLost(error: StorageError): void {
     this.#lost ??= error;
     for (const database of this.#databases.values()) database.closeForWriting(this.#lost);
+    this.hints.end();
   }
 
   noteOnDisk(): void {

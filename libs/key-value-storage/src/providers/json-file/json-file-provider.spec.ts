@@ -2,6 +2,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import type { Change, CommitResult } from '../../core/port/storage-provider.js';
+import { openStorage } from '../../core/store/open-storage.js';
+import { defineState } from '../../core/store/state-definition.js';
 import { ManualClock } from '../../testing/kit/manual-clock.js';
 import { JsonFileProvider, type JsonFileProviderOptions } from './json-file-provider.js';
 import {
@@ -200,6 +202,38 @@ describe('a disk that fails', () => {
       effect: 'none',
     });
   });
+
+  it.each([{ recover: false }, { recover: true }])(
+    'that is lost ends open watches with the error of every other call: %p',
+    async (options) => {
+      const clock = new ManualClock();
+      await using storage = await openStorage(new JsonFileProvider({ directory: bench.root, clock }));
+      const things = storage.store(defineState<number>('thing'));
+      await things.set('a', 1);
+      let isRead = 0;
+      const endOf = async (watch: AsyncIterable<unknown>, lastRead: number): Promise<unknown> => {
+        let count = 0;
+        try {
+          for await (const _ of watch) if ((count += 1) === lastRead) isRead += 1;
+        } catch (error) {
+          return error;
+        }
+        return 'ended';
+      };
+      const ends = Promise.all([
+        endOf(things.watch('a', options), 1),
+        endOf(things.watchMany(['a', 'b'], options), 1),
+        // the entry, and that all are listed
+        endOf(things.watchRange({}, options), 2),
+      ]);
+      while (isRead < 3) await new Promise((resolve) => setImmediate(resolve));
+      rmSync(join(bench.root, '.lock.json'));
+      await clock.advance(2_500);
+      const locked = expect.objectContaining({ code: 'STORAGE_LOCKED', effect: 'none' });
+      expect(await ends).toEqual([locked, locked, locked]);
+      await expect(things.get('a')).rejects.toEqual(locked);
+    },
+  );
 
   it('makes a process that was suspended verify its lock before a read', async () => {
     const clock = new ManualClock();
