@@ -5,6 +5,7 @@
  * compaction or a restored backup, and it outlives a move to another provider. Each database counts
  * by itself, so that no tenant can count the writes of another by the etags of its own.
  */
+import { RecentMap } from '../base/recent-map.js';
 import type { Version } from './storage-provider.js';
 
 const versionMax = 2n ** 63n - 1n;
@@ -42,15 +43,12 @@ const databasesMax = 1_000;
 
 /** Versions for the databases of one storage: a source for each. */
 export function databaseVersions(source: () => () => Version = versionSource): (database: string) => Version {
-  // in the order of their last use
-  const sources = new Map<string, () => Version>();
+  const sources = new RecentMap<string, () => Version>(databasesMax);
   let last: { readonly database: string; readonly next: () => Version } | undefined;
   return (database) => {
     if (last?.database === database) return last.next();
     const next = sources.get(database) ?? source();
-    sources.delete(database);
     sources.set(database, next);
-    if (sources.size > databasesMax) sources.delete(sources.keys().next().value as string);
     last = { database, next };
     return next();
   };

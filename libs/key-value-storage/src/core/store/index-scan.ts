@@ -1,4 +1,4 @@
-/** Scans of an index that is ready before and after. */
+/** Scans of an index that is ready before and after, or of one of a state without entries. */
 import { conflictOf } from '../commit/commit.js';
 import type { StorageAccess } from '../commit/storage-access.js';
 import type { ResolvedIndex } from './index-definition.js';
@@ -30,6 +30,9 @@ export class IndexScan {
     const [first] = ranges;
     if (first === undefined) return [] as unknown as { readonly [I in keyof R]: ScanPage };
     for (let attempt = 1; attempt <= attemptsMax; attempt += 1) {
+      const empty = await this.#emptyPage(first, options);
+      if (empty !== undefined)
+        return ranges.map(() => empty) as unknown as { readonly [I in keyof R]: ScanPage };
       const ready = await this.#indexed.statuses.ready(this.#index, first.database, options?.signal);
       const pages = await this.#access.scan<readonly ScanRange[]>(ranges, options);
       const isReady = ready.isStillReady();
@@ -46,6 +49,22 @@ export class IndexScan {
       const last = page.rows.at(-1);
       next = page.more && last !== undefined ? { ...range, after: last.key } : undefined;
     }
+  }
+
+  /**
+   * A page without rows, where the index has no status and the state has no entry: to claim the
+   * index would let a database begin to exist because it was read.
+   */
+  async #emptyPage(
+    { database, consistency }: ScanRange,
+    options: ScanOptions | undefined,
+  ): Promise<ScanPage | undefined> {
+    const { state, statuses } = this.#indexed;
+    if (await statuses.isClaimed(this.#index, database)) return undefined;
+    const { container, entity } = state;
+    const entries = { database, container, entity, limit: 1, values: 'omit' } as const;
+    const [page] = await this.#access.scan([{ ...entries, ...(consistency && { consistency }) }], options);
+    return page.rows.length === 0 ? page : undefined;
   }
 
   #unsettled(range: ScanRange): Error {

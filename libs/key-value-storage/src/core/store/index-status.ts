@@ -2,8 +2,9 @@
  * Whether an index may be read, and by which definition its rows are made. Each database has one
  * status row for each index. The protocol (decision 18):
  *
- * - The first process with a definition claims the index, and builds it. It is read once it is
- *   ready.
+ * - The first process with a definition that writes, or finds entries, claims the index, and builds
+ *   it. It is read once it is ready. Without a status and without entries it is empty, which each
+ *   read finds out anew: so what only reads writes nothing.
  * - Processes rely on a status for `leaseMs` after they have read it. Who changes a status so that
  *   an index must not be read any more waits `leaveMs` before the first write that the index would
  *   miss. By then no reader relies on the old status.
@@ -13,6 +14,7 @@
 import { throwIfAborted } from '../base/abort.js';
 import type { Clock } from '../base/clock.js';
 import { isStorageError, storageError } from '../base/errors.js';
+import { RecentMap } from '../base/recent-map.js';
 import type { StorageAccess } from '../commit/storage-access.js';
 import { buildIndex } from './index-build.js';
 import type { ResolvedIndex } from './index-definition.js';
@@ -26,12 +28,15 @@ const leaseMs = 500;
 const leaveMs = 2 * leaseMs;
 /** After its last write, how long a process with another definition keeps an index unready. */
 const otherWriterTtlMs = 10_000;
+/** Databases whose statuses are kept; those of another one are read again. */
+const databasesMax = 1_000;
 /** How long a read waits for a build. */
 const buildWaitMs = 5_000;
 const attemptsMax = 20;
 
 /** What was read of all indexes of a state, and until when it may be relied on. */
 interface Known {
+  /** An index that is not claimed has none. */
   readonly statuses: ReadonlyMap<ResolvedIndex, ReadStatus>;
   readonly until: number;
 }
@@ -42,11 +47,13 @@ export class IndexStatuses<T> {
   readonly #state: ResolvedState<T>;
   readonly #indexes: readonly ResolvedIndex[];
   readonly #codec: ValueCodec<T>;
-  readonly #known = new Map<string, Known>();
+  readonly #known = new RecentMap<string, Known>(databasesMax);
   readonly #reading = new Map<string, Promise<Known>>();
   readonly #building = new Map<string, Promise<void>>();
-  /** A definition claims once in a process, so that two definitions do not alternate. */
-  readonly #claimed = new Set<string>();
+  /**
+   * By database. A definition claims once in a process, so that two definitions do not alternate.
+   */
+  readonly #claimed = new RecentMap<string, Set<ResolvedIndex>>(databasesMax);
 
   /** `access`: outside of any transaction. */
   constructor(
@@ -81,6 +88,17 @@ export class IndexStatuses<T> {
     if (this.#clock.monotonic() - begun < leaseMs) return undefined;
     this.#known.delete(database);
     return this.#prepareWrite(database, undefined);
+  }
+
+  /** Whether the index has a status. Without one, it is known only of a state without entries. */
+  async isClaimed(index: ResolvedIndex, database: string): Promise<boolean> {
+    return (await this.#current(database, 'any')).statuses.has(index);
+  }
+
+  /** Forgets what is known of a database that was dropped. */
+  forget(database: string): void {
+    this.#known.delete(database);
+    this.#claimed.delete(database);
   }
 
   /**
@@ -137,50 +155,59 @@ export class IndexStatuses<T> {
     return { status: statuses.get(index) as ReadStatus, until };
   }
 
-  async #current(database: string): Promise<Known> {
+  /** `needed`: 'claimed' claims each index that has no status. */
+  async #current(database: string, needed: 'any' | 'claimed' = 'claimed'): Promise<Known> {
     const known = this.#known.get(database);
-    if (known !== undefined && known.until > this.#clock.monotonic()) return known;
-    let reading = this.#reading.get(database);
+    if (known !== undefined && known.until > this.#clock.monotonic() && this.#suffices(known, needed))
+      return known;
+    const name = `${needed}\0${database}`;
+    let reading = this.#reading.get(name);
     if (reading === undefined) {
       reading = this.#access
-        .detached(database, async () => await this.#read(database))
-        .finally(() => this.#reading.delete(database));
-      this.#reading.set(database, reading);
+        .detached(database, async () => await this.#read(database, needed))
+        .finally(() => this.#reading.delete(name));
+      this.#reading.set(name, reading);
     }
     return await reading;
   }
 
-  async #read(database: string): Promise<Known> {
-    for (let attempt = 1; ; attempt += 1) {
+  #suffices({ statuses }: Known, needed: 'any' | 'claimed'): boolean {
+    return needed === 'any' || statuses.size === this.#indexes.length;
+  }
+
+  async #read(database: string, needed: 'any' | 'claimed'): Promise<Known> {
+    for (let attempt = 1; attempt <= attemptsMax; attempt += 1) {
       const begun = this.#clock.monotonic();
       const addresses = this.#indexes.map(({ statusRow }) => ({ database, ...statusRow }));
       const { rows, time } = await this.#access.read(addresses);
       const statuses = new Map<ResolvedIndex, ReadStatus>();
+      let isChanged = false;
       for (const [position, index] of this.#indexes.entries()) {
         const read = readStatus({ database, ...index.statusRow }, rows[position], time);
-        if (read !== undefined && !(await this.#claimsAfter(index, database, read)))
-          statuses.set(index, read);
-        else if (read === undefined) await this.#claim(index, database, undefined);
+        if (read === undefined) {
+          if (needed === 'any') continue;
+          await this.#claim(index, database, undefined);
+          isChanged = true;
+        } else if (await this.#claimsAfter(index, database, read)) isChanged = true;
+        else statuses.set(index, read);
       }
-      if (statuses.size < this.#indexes.length && attempt < attemptsMax) continue;
-      if (statuses.size < this.#indexes.length)
-        throw storageError(
-          'STORAGE_UNAVAILABLE',
-          `The statuses of the indexes of '${this.#state.name}' kept changing.`,
-          {},
-        );
+      if (isChanged) continue;
       const known = { statuses, until: begun + leaseMs };
       this.#known.set(database, known);
       return known;
     }
+    throw storageError(
+      'STORAGE_UNAVAILABLE',
+      `The statuses of the indexes of '${this.#state.name}' kept changing.`,
+      {},
+    );
   }
 
   /** Whether the status was changed, so that it must be read again. */
   async #claimsAfter(index: ResolvedIndex, database: string, read: ReadStatus): Promise<boolean> {
-    const name = claimName(index, database);
-    const isFirst = !this.#claimed.has(name);
+    const isFirst = this.#claimed.get(database)?.has(index) !== true;
     if (read.hash === index.hash) {
-      this.#claimed.add(name);
+      this.#addClaim(index, database);
       // the data may have been corrected: each process tries once
       const isAgain = read.status === 'failed' && isFirst;
       if (read.status !== 'claimed' && !isAgain) return false;
@@ -195,9 +222,14 @@ export class IndexStatuses<T> {
     return true;
   }
 
+  #addClaim(index: ResolvedIndex, database: string): void {
+    const claimed = this.#claimed.get(database) ?? new Set<ResolvedIndex>();
+    this.#claimed.set(database, claimed.add(index));
+  }
+
   async #claim(index: ResolvedIndex, database: string, read: ReadStatus | undefined): Promise<void> {
-    this.#claimed.add(claimName(index, database));
-    // no process reads an index without a status, and an engine of one process has no other reader
+    this.#addClaim(index, database);
+    // no process relies on an index without a status, and an engine of one process has no other
     const isRead = read !== undefined && this.#access.provider.features.shared;
     const old = oldOf(index, read);
     const status = { hash: index.hash, status: isRead ? 'claimed' : 'building', old } as const;
@@ -227,6 +259,7 @@ export class IndexStatuses<T> {
   }
 
   #mayWrite({ statuses }: Known): boolean {
+    if (statuses.size < this.#indexes.length) return false;
     for (const [index, status] of statuses)
       if (!isMine(index, status) || (index.unique && status.status === 'building')) return false;
     return true;
@@ -317,7 +350,7 @@ export class IndexStatuses<T> {
 
   /** One build of an index at a time; other processes may build the same. */
   async #build(index: ResolvedIndex, database: string): Promise<void> {
-    const name = claimName(index, database);
+    const name = buildName(index, database);
     let build = this.#building.get(name);
     if (build === undefined) {
       const parts = { access: this.#access, state: this.#state, codec: this.#codec, index, database };
@@ -346,7 +379,7 @@ export class IndexStatuses<T> {
 }
 
 const isMine = (index: ResolvedIndex, { hash }: ReadStatus): boolean => hash === index.hash;
-const claimName = ({ name }: ResolvedIndex, database: string): string => `${database}\0${name}`;
+const buildName = ({ name }: ResolvedIndex, database: string): string => `${database}\0${name}`;
 
 /** The definitions whose rows are to be deleted, the current one included where it is another. */
 function oldOf(index: ResolvedIndex, read: ReadStatus | undefined): readonly string[] {
@@ -356,6 +389,11 @@ function oldOf(index: ResolvedIndex, read: ReadStatus | undefined): readonly str
 
 /** One for each state and storage access, shared by its stores, also those in transactions. */
 const statusesOf = new WeakMap<StorageAccess, Map<ResolvedState, IndexStatuses<never>>>();
+
+/** Forgets what is known of the indexes of a database that was dropped. */
+export function forgetIndexes({ root }: StorageAccess, database: string): void {
+  for (const statuses of statusesOf.get(root)?.values() ?? []) statuses.forget(database);
+}
 
 export function indexStatuses<T>(
   access: StorageAccess,

@@ -60,14 +60,23 @@ interface Attempt {
   readonly readHere: ReadonlySet<string>;
   readonly claims: ReadonlyMap<string, Claim>;
   readonly renewed: ReadonlySet<string>;
+  /** What the caller expects of entries that are absent. */
+  readonly refused: ReadonlyMap<string, Expected>;
 }
 
+/**
+ * No row has it: versions begin above 10^9. A batch that has to conflict is sent with it, because
+ * the indexes are not prepared for its writes.
+ */
+const noVersion = '1';
 const attemptsInTransaction = 3;
 
 export class IndexedCommit {
   readonly #context: CommitContext;
   /** Index rows that another program has left with another version than their entry has. */
   readonly #strayRows = new Set<string>();
+  /** The states whose indexes the attempt changes. */
+  readonly #prepared = new Set<IndexedState>();
   #known: ReadonlyMap<string, Row> | undefined;
   #attempt: Attempt | undefined;
 
@@ -95,7 +104,8 @@ export class IndexedCommit {
         await this.#observeEnd(begun);
         return result;
       }
-      if (!(await this.#isRepeated(result))) return result;
+      const refusal = await this.#refusalOf(result);
+      if (refusal !== undefined) return refusal;
       const error = conflictError(result, 'own');
       repeated.add(error);
       throw error;
@@ -114,20 +124,23 @@ export class IndexedCommit {
 
   /** The commit has its effect: a failure here is one of the index alone, and not reported. */
   async #observeEnd(begun: number): Promise<void> {
-    const { own, database, indexedState } = this.#context;
-    for (const state of new Set(own.changes.map(({ address }) => indexedState(address))))
-      await state?.statuses.afterWrite(database, begun)?.catch(() => undefined);
+    const { database } = this.#context;
+    for (const state of this.#prepared)
+      await state.statuses.afterWrite(database, begun)?.catch(() => undefined);
   }
 
-  async #isRepeated(conflict: ConflictedBatch): Promise<boolean> {
-    if (!this.concerns(conflict)) return false;
+  /** The conflict as the caller gets it; undefined where another attempt may commit. */
+  async #refusalOf(conflict: ConflictedBatch): Promise<ConflictedBatch | undefined> {
+    if (!this.concerns(conflict)) return conflict;
     const name = rowNameOf(conflict.address);
-    const { claims, renewed } = this.#attempt as Attempt;
+    const { claims, renewed, refused } = this.#attempt as Attempt;
+    const expected = refused.get(name);
+    if (expected !== undefined && conflict.actual === undefined) return { ...conflict, expected };
     const claim = claims.get(name);
     if (claim !== undefined) await this.#judgeClaim(claim);
     else if (renewed.has(name)) this.#strayRows.add(name);
     else this.#known = undefined;
-    return true;
+    return undefined;
   }
 
   /** `UNIQUE_TAKEN`, unless the row is gone. */
@@ -140,23 +153,35 @@ export class IndexedCommit {
   async #prepare(): Promise<Contribution> {
     const { own, access, database, signal, indexedState } = this.#context;
     const states = own.changes.map(({ address }) => indexedState(address));
-    for (const each of new Set(states)) {
-      const pending = each?.statuses.beforeWrite(database, signal);
-      if (pending !== undefined) await pending;
-    }
-    const batch = new BatchOfIndexes(this.#strayRows);
     const expected = new Map(own.checks.map((check) => [rowNameOf(check.address), check.expected]));
     const before = await this.#rowsBefore(states, expected);
-    const old = await rowsOfEntries(access, database, storedEntries(own.changes, states, before), signal);
-    const readHere = new Map<string, Check>();
-    for (const [position, change] of own.changes.entries()) {
-      const state = states[position];
-      if (state === undefined) continue;
+    const changes = own.changes.map((change, position) => {
       const name = rowNameOf(change.address);
-      const row = before.get(name);
-      const given = expected.get(name);
-      if (given === undefined || (given === 'present' && row !== undefined))
-        readHere.set(name, { address: change.address, expected: versionOrAbsent(row) });
+      const [state, row, given] = [states[position], before.get(name), expected.get(name)];
+      const isMissing = state !== undefined && row === undefined && given !== 'absent';
+      return { change, name, state, row, given, refused: isMissing ? given : undefined };
+    });
+    // a change of what is not there changes no index, and must not let a database begin to exist
+    this.#prepared.clear();
+    if (changes.every(({ refused }) => refused === undefined))
+      await this.#prepareStates(
+        changes.map(({ change, state, row }) => (change.kind === 'put' || row ? state : undefined)),
+      );
+    const batch = new BatchOfIndexes(this.#strayRows);
+    const stored = changes.flatMap(({ state, row, change: { address } }) =>
+      state && row ? [{ state, address, row }] : [],
+    );
+    const old = await rowsOfEntries(access, database, stored, signal);
+    const readHere = new Map<string, Check>();
+    const refusals = new Map<string, Expected>();
+    for (const { change, name, state, row, given, refused } of changes) {
+      if (state === undefined) continue;
+      const { address } = change;
+      if (refused !== undefined) {
+        refusals.set(name, refused);
+        readHere.set(name, { address, expected: { version: noVersion } });
+      } else if (given === undefined || given === 'present')
+        readHere.set(name, { address, expected: versionOrAbsent(row) });
       await batch.add(database, state, change, row, old.get(name) ?? []);
     }
     const checks = own.checks.map((check) => readHere.get(rowNameOf(check.address)) ?? check);
@@ -172,8 +197,19 @@ export class IndexedCommit {
       readHere: new Set(readHere.keys()),
       claims: batch.claims,
       renewed: batch.renewed,
+      refused: refusals,
     };
     return contribution;
+  }
+
+  async #prepareStates(states: readonly (IndexedState | undefined)[]): Promise<void> {
+    const { database, signal } = this.#context;
+    for (const state of new Set(states)) {
+      if (state === undefined || this.#prepared.has(state)) continue;
+      const pending = state.statuses.beforeWrite(database, signal);
+      if (pending !== undefined) await pending;
+      this.#prepared.add(state);
+    }
   }
 
   /** The entries before the commit. One that must be absent is not read. */
@@ -196,17 +232,6 @@ export class IndexedCommit {
     return before;
   }
 }
-
-const storedEntries = (
-  changes: readonly Change[],
-  states: readonly (IndexedState | undefined)[],
-  before: ReadonlyMap<string, Row>,
-) =>
-  changes.flatMap(({ address }, position) => {
-    const state = states[position];
-    const row = before.get(rowNameOf(address));
-    return state === undefined || row === undefined ? [] : [{ state, address, row }];
-  });
 
 /** Each row is checked by its version, so they need not be of one moment. */
 async function readAll(

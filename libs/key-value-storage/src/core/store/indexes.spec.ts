@@ -7,7 +7,9 @@ import {
   MemoryProvider,
   openStorage,
   StateMigration,
+  type IndexedStore,
   type IndexRange,
+  type KeyValueStorage,
   type StorageError,
 } from '../../core.js';
 import { storageError, type ProviderFeatures, type StorageProvider } from '../../provider.js';
@@ -278,6 +280,111 @@ describe('Processes with different definitions', () => {
       assert.equal(await store.index('byKey').count({ key: ['new'] }), 90);
     }
     for (const storage of processes) await storage.close();
+  });
+});
+
+describe('Tenants without entries', () => {
+  const slot: Slot = { doctor: 'x', day: 1, note: 'n' };
+  type TenantSlots = IndexedStore<Slot, typeof indexes, string>;
+
+  test.each<[string, (slots: TenantSlots, storage: KeyValueStorage) => Promise<unknown>]>([
+    ['list of an index', async (slots) => await collect(slots.index('byDoctor').list())],
+    ['page of an index', (slots) => slots.index('byDoctor').page({})],
+    ['count of an index', (slots) => slots.index('byNote').count()],
+    ['get of an index', (slots) => slots.index('byNote').get('n')],
+    ['delete', (slots) => slots.delete('a')],
+    ['delete in a batch', (slots, storage) => storage.atomic().delete(slots, 'a').commit()],
+    ['deleteKeys', (slots) => slots.deleteKeys(['a', 'b'])],
+    ['deleteMany', (slots) => slots.deleteMany({ end: 'b' })],
+    ['clear', (slots) => slots.clear()],
+    ['take', (slots) => slots.take('a')],
+  ])('do not begin to exist by %s', async (_, work) => {
+    await using storage = await openStorage(new MemoryProvider());
+    const slots = storage.store(Slots).forTenant('acme');
+    await work(slots, storage);
+    assert.deepEqual(await storage.tenants(), []);
+    await slots.add('a', slot);
+    assert.equal((await slots.index('byNote').get('n'))?.key, 'a');
+  });
+
+  test.each<[string, (slots: TenantSlots) => Promise<unknown>, object]>([
+    ['update', (slots) => slots.update('a', (each) => each), { code: 'KEY_NOT_FOUND' }],
+    ['replace', (slots) => slots.replace('a', slot), { code: 'KEY_NOT_FOUND' }],
+    [
+      'replace with an idempotency key',
+      (slots) => slots.replace('a', slot, { idempotencyKey: 'k' }),
+      { code: 'KEY_NOT_FOUND' },
+    ],
+    [
+      'set with ifMatch',
+      (slots) => slots.set('a', slot, { ifMatch: '*' }),
+      { code: 'STORAGE_CONFLICT', expected: 'present', actual: undefined },
+    ],
+  ])('do not begin to exist by %s of an entry that is not there', async (_, work, error) => {
+    await using storage = await openStorage(new MemoryProvider());
+    const slots = storage.store(Slots).forTenant('acme');
+    await assert.rejects(work(slots), error);
+    assert.deepEqual(await storage.tenants(), []);
+  });
+
+  test('have an empty index until another process writes the first entry, whatever its definition', async () => {
+    const other = { byKey: (each: Slot) => [each.doctor] as const };
+    const Other = defineState<Slot, string, typeof other>('slot', { indexes: other });
+    const byDay = { byKey: (each: Slot) => [each.day] as const };
+    const ByDay = defineState<Slot, string, typeof byDay>('slot', { indexes: byDay });
+    for (const Written of [ByDay, Other, defineState<Slot, string>('slot')] as const) {
+      const shared = new SharedProvider();
+      await shared.open();
+      await using one = await openStorage(shared.process());
+      await using two = await openStorage(shared.process());
+      const index = one.store(ByDay).index('byKey');
+      assert.equal(await index.count(), 0);
+      await shared.passing(two.store<Slot, string>(Written).set('a', slot));
+      assert.equal(await shared.passing(index.count({ key: [1] })), 1);
+    }
+  });
+
+  test('get an entry that is created while another call expects one', async () => {
+    const shared = new SharedProvider();
+    await shared.open();
+    const process = shared.process();
+    await using one = await openStorage(shared.process());
+    let isFirst = true;
+    const read: StorageProvider['read'] = async (addresses, options) => {
+      const result = await process.read(addresses, options);
+      if (isFirst && addresses.some(({ key }) => key === 'a')) {
+        isFirst = false;
+        await one.store(Slots).add('a', slot);
+      }
+      return result;
+    };
+    await using two = await openStorage({ ...process, read });
+    const slots = two.store(Slots);
+    await slots.replace('a', { ...slot, note: 'other' });
+    assert.equal(isFirst, false);
+    assert.deepEqual(
+      (await collect(slots.index('byNote').list())).map(({ value }) => value.note),
+      ['other'],
+    );
+  });
+
+  test('and others take no memory: what is known of 1,000 is kept, and of none that was dropped', async () => {
+    const shared = new SharedProvider();
+    await shared.open();
+    await using storage = await openStorage(shared.process());
+    const slots = storage.store(Slots);
+    const callsOf = async (tenant: string): Promise<readonly string[]> => {
+      shared.calls.length = 0;
+      await slots.forTenant(tenant).index('byDoctor').count();
+      return [...shared.calls];
+    };
+    assert.deepEqual(await callsOf('acme'), ['read', 'scan']);
+    assert.deepEqual(await callsOf('acme'), ['scan']);
+    for (let n = 0; n < 1_000; n += 1) await callsOf(`tenant-${n}`);
+    assert.deepEqual(await callsOf('tenant-1'), ['scan']);
+    assert.deepEqual(await callsOf('acme'), ['read', 'scan']);
+    await storage.dropTenant('acme');
+    assert.deepEqual(await callsOf('acme'), ['read', 'scan']);
   });
 });
 

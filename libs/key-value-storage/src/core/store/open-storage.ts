@@ -25,6 +25,7 @@ import { TypedCounterStore } from './typed-counter-store.js';
 import { TypedShardedCounter } from './typed-sharded-counter.js';
 import { TypedStore } from './typed-store.js';
 import { databaseVersions } from '../port/version.js';
+import { forgetIndexes } from './index-status.js';
 
 /** What asks for the location of its rows: a state, or a stream of another package. */
 interface LocationRequest {
@@ -222,6 +223,7 @@ class OpenStorage extends KeyValueStorage {
     const database = databaseOf(name);
     const dropped: boolean[] = [];
     for (const { administration } of this.#providers) dropped.push(await administration.drop(database));
+    for (const access of this.#accesses) forgetIndexes(access, database);
     return dropped.includes(true);
   }
 
