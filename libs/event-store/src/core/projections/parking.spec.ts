@@ -40,6 +40,54 @@ async function sellSome(shop: Shop): Promise<void> {
 const acme = { tenant: 'acme' };
 const corrected = { monday: { orders: 7, cents: 59 } };
 
+describe('erasing', () => {
+  it('keeps the message of a parked event, whose stream was deleted, until it is retried or discarded', async () => {
+    await using shop = await openShop();
+    const secret = 'Ada-Lovelace';
+    const projection = defineProjection('careful', {
+      streams: [Orders],
+      into: DaySales,
+      key: () => 'day',
+      initial: () => ({ orders: 0, cents: 0 }),
+      evolve: () => {
+        throw new Error(`no day of ${secret}`);
+      },
+    });
+    const runner = await shop.run(projection, options);
+    for (const id of ['o-1', 'o-2']) await shop.sell('acme', id, 'monday', 1);
+    await shop.until(runner.whenCaughtUp());
+    for (const id of ['o-1', 'o-2']) await shop.orders.forTenant('acme').delete(id);
+    expect((await runner.parked(acme)).map(({ reason }) => reason)).toEqual(
+      ['o-1', 'o-2'].map(() => `no day of ${secret}`),
+    );
+    const [first] = await runner.parked(acme);
+    expect(await runner.discardParked(String(first?.id), acme)).toBe(true);
+    expect(await runner.parked(acme)).toHaveLength(1);
+    expect(await shop.until(runner.retryParked(acme))).toEqual([]);
+  });
+
+  it('keeps the name of a dropped tenant that is stopped, until it is retried or the runner starts again', async () => {
+    await using shop = await openShop();
+    const { projection } = carefully();
+    const runner = await shop.run(projection, { retry: { attempts: 2 } });
+    const stopped = () =>
+      runner.health().partitions.flatMap(({ behind }) => behind.map(({ tenant }) => tenant));
+    await shop.sell('acme', 'o-1', 'monday', -1);
+    await shop.sell('globex', 'o-1', 'monday', -1);
+    await expect(shop.until(runner.whenCaughtUp(acme))).rejects.toMatchObject({ code: 'PROJECTION_STOPPED' });
+    await shop.storage.dropTenant('acme');
+    expect(stopped()).toContain('acme');
+    runner.retry(acme);
+    await shop.until(runner.whenCaughtUp(acme));
+    expect(stopped()).not.toContain('acme');
+    await shop.storage.dropTenant('globex');
+    await shop.until(runner.stop());
+    const again = await shop.run(projection, { retry: { attempts: 2 } });
+    await shop.until(again.whenCaughtUp());
+    expect(again.health()).toMatchObject({ status: 'up' });
+  });
+});
+
 describe('a stream that is parked', () => {
   it('waits with what follows of it, and everything else goes on, also after a restart', async () => {
     await using shop = await openShop();

@@ -233,7 +233,7 @@ export class Atomic extends AtomicBatch {
       address,
       idempotency,
       retentionMs: defaultIdempotencyRetentionMs,
-      result: () => this.#recorded,
+      result: () => this.#recorded('none'),
     });
     return this.#resultOf(await this.#commit(record, options?.signal));
   }
@@ -300,7 +300,7 @@ export class Atomic extends AtomicBatch {
     // records of earlier releases hold no result: it was made of the keys of the repeat
     const { keys, deleted, values } =
       (record === undefined ? null : (idempotencyRecordIn(record).result as RecordedChanges | null)) ??
-      this.#recorded;
+      this.#recorded('unknown');
     const deletions = new Set(deleted);
     const changes = keys.map((key, index) => ({
       key: decodeKey(key) ?? key,
@@ -318,7 +318,8 @@ export class Atomic extends AtomicBatch {
       if (counted !== undefined) counted.number = rows[rows.length - this.#changesSent + index]?.number;
   }
 
-  get #recorded(): RecordedChanges {
+  /** `effect`: of an error, 'none' before the commit is sent. */
+  #recorded(effect: 'none' | 'unknown'): RecordedChanges {
     const changed = [...this.#operations.values()].filter(({ change }) => change !== undefined);
     const keys = changed.map(({ address }) => address.key);
     const deleted = changed.flatMap(({ deletes }, index) => (deletes ? [index] : []));
@@ -326,7 +327,7 @@ export class Atomic extends AtomicBatch {
     const values = changed.map(({ counted }) =>
       counted?.number === undefined
         ? null
-        : counted.rows.valueOf(counted.change.address, counted.number, 'unknown'),
+        : counted.rows.valueOf(counted.change.address, counted.number, effect),
     );
     return { keys, deleted, values };
   }

@@ -127,6 +127,21 @@ describe('a store of counters', () => {
   });
 });
 
+describe('a counter of numbers at a row that is larger', () => {
+  it('is changed by no commit with an idempotency key, whose error has the effect none', async () => {
+    await using storage = await openStorage(new MemoryProvider());
+    const [big, views] = [storage.store(defineBigCounter('views')), storage.store(Views)];
+    await big.increment('mug', 2n ** 60n);
+    const idempotencyKey = 'k-1';
+    const refused = { code: 'COUNTER_OUT_OF_RANGE', effect: 'none' };
+    await expect(storage.atomic().decrement(views, 'mug').commit({ idempotencyKey })).rejects.toMatchObject(
+      refused,
+    );
+    await expect(views.decrement('mug', 1, { idempotencyKey })).rejects.toMatchObject(refused);
+    expect(await big.get('mug')).toBe(2n ** 60n);
+  });
+});
+
 describe('a sharded counter', () => {
   it('writes another row with each change, and the rows of a lower number of shards too', async () => {
     const provider = new MemoryProvider();
