@@ -8,15 +8,8 @@ import {
   type Type,
 } from '@nestjs/common';
 import { TenantContext } from '@kvent/key-value-storage';
-import { throwIfAborted } from '@kvent/key-value-storage/provider';
-import {
-  assertOptions,
-  callSiteOf,
-  inspect,
-  located,
-  outOfRange,
-  timerMsMax,
-} from '@kvent/key-value-storage/internal';
+import { invalidOption, throwIfAborted } from '@kvent/key-value-storage/provider';
+import { assertOptions, callSiteOf, inspect, located, timerMsMax } from '@kvent/key-value-storage/internal';
 import {
   headerOf,
   httpDescription,
@@ -42,7 +35,7 @@ export interface AwaitProjectionOptions {
  * does not wait. Waits for the current tenant only. 503 `PROJECTION_BEHIND` with `Retry-After`
  * after the timeout, 400 `INVALID_POSITION`, 500 `PROJECTION_STOPPED`. For a method or a
  * controller, whose module imports `ProjectionsModule.forFeature` with the projection.
- * `INVALID_OPTION`, `OUT_OF_RANGE`.
+ * `INVALID_OPTION`.
  */
 export function AwaitProjection(
   projection: AnyProjection,
@@ -56,7 +49,7 @@ function interceptorFor(projection: AnyProjection, options: AwaitProjectionOptio
   assertOptions('AwaitProjection', options, ['timeoutMs']);
   const { timeoutMs = 5_000 } = options;
   if (!Number.isInteger(timeoutMs) || timeoutMs < 1 || timeoutMs > timerMsMax)
-    throw outOfRange(
+    throw invalidOption(
       `AwaitProjection: timeoutMs must be a whole number of milliseconds from 1, below 2^31; got ${inspect(timeoutMs)}.`,
     );
   const { provider, scope } = readStreamOf(projection);

@@ -1,7 +1,8 @@
 /** The health of all runners of a kind, without tenants and reasons. */
 import type { ModulesContainer } from '@nestjs/core';
 import { isStorageError } from '@kvent/key-value-storage';
-import { assertOptions, inspect, outOfRange, timerMsMax } from '@kvent/key-value-storage/internal';
+import { assertOptions, inspect, timerMsMax } from '@kvent/key-value-storage/internal';
+import { invalidOption } from '@kvent/key-value-storage/provider';
 import { onceForApplication } from '@kvent/key-value-storage/internal/nest';
 import type { PartitionHealth, ProjectionLag } from '../core/projections/projection-health.js';
 
@@ -41,7 +42,7 @@ export function runnersOfApplication<R>(what: string): (modules: ModulesContaine
   return (modules) => onceForApplication(modules, key, () => new Set<R>());
 }
 
-/** `named`: what is shown of each, beside its check. `INVALID_OPTION`, `OUT_OF_RANGE`. */
+/** `named`: what is shown of each, beside its check. `INVALID_OPTION`. */
 export async function checkRunners<H extends Health, Named extends object>(
   runners: Iterable<CheckedRunner<H>>,
   named: (health: H) => Named,
@@ -63,7 +64,7 @@ export async function checkRunners<H extends Health, Named extends object>(
 
 function assertMs(name: string, value: number, min: number): void {
   if (!Number.isInteger(value) || value < min || value > timerMsMax)
-    throw outOfRange(
+    throw invalidOption(
       `isHealthy: ${name} must be a whole number of milliseconds from ${min}, below 2^31; got ${inspect(value)}.`,
     );
 }

@@ -186,7 +186,7 @@ describe('The health of projections', () => {
       'maxLagMs must be a whole number of milliseconds from 0, below 2^31; got -1.',
     );
     await expect(indicator.isHealthy('projections', { timeoutMs: 1.5 })).rejects.toMatchObject({
-      code: 'OUT_OF_RANGE',
+      code: 'INVALID_OPTION',
     });
     await module.close();
     const closed = await indicator.isHealthy('projections');

@@ -26,7 +26,7 @@ export abstract class RunnersHealthIndicator<Kind extends string, H extends Heal
   /**
    * 'degraded': the lag is above `maxLagMs`, a tenant is stopped at an event, or a stream is
    * parked. 'down': a partition cannot be read, its runner has ended, or the lag cannot be read
-   * within `timeoutMs`. Never rejects for one of these. `INVALID_OPTION`, `OUT_OF_RANGE`.
+   * within `timeoutMs`. Never rejects for one of these. `INVALID_OPTION`.
    */
   async isHealthy<Key extends string>(
     key: Key,

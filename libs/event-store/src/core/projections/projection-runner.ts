@@ -9,13 +9,17 @@ import {
   type StateClass,
   type StateDefinition,
 } from '@kvent/key-value-storage/core';
-import { invalidState, type Clock, type FeedPosition } from '@kvent/key-value-storage/provider';
 import {
-  assertOptions,
-  inspect,
-  outOfRange,
+  type Clock,
+  type FeedPosition,
+  invalidOption,
+  invalidState,
+} from '@kvent/key-value-storage/provider';
+import {
   PendingWork,
   SerialQueue,
+  assertOptions,
+  inspect,
   timerMsMax,
 } from '@kvent/key-value-storage/internal';
 import { streamError } from '../definition/stream-errors.js';
@@ -78,7 +82,7 @@ export class ProjectionRunner {
     assertOptions('ProjectionRunner', options, ['retry', 'leaseTtlMs', 'onError', 'keepOldMs']);
     const { keepOldMs = 60_000, ...others } = options;
     if (!Number.isInteger(keepOldMs) || keepOldMs < leaveMs || keepOldMs > timerMsMax)
-      throw outOfRange(
+      throw invalidOption(
         `ProjectionRunner: keepOldMs must be a whole number of milliseconds from ${leaveMs}, below 2^31; got ${inspect(keepOldMs)}.`,
       );
     this.#projection = projectionDefinitionOf(projection);

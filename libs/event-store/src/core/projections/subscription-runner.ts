@@ -10,11 +10,10 @@ import {
   type FeedPosition,
 } from '@kvent/key-value-storage/provider';
 import {
+  PendingWork,
   assertOptions,
   databaseOf,
   inspect,
-  outOfRange,
-  PendingWork,
   sharedDatabase,
 } from '@kvent/key-value-storage/internal';
 import { streamError } from '../definition/stream-errors.js';
@@ -140,7 +139,7 @@ export abstract class SubscriptionRunner {
     this.#storage = storage;
     this.#retry = resolveOptions(`${owner}: retry`, retry, kind.retry);
     if (!Number.isInteger(leaseTtlMs) || leaseTtlMs < 100)
-      throw outOfRange(`${owner}: leaseTtlMs must be a whole number from 100; got ${leaseTtlMs}.`);
+      throw invalidOption(`${owner}: leaseTtlMs must be a whole number from 100; got ${leaseTtlMs}.`);
     this.#leaseTtlMs = leaseTtlMs;
     const { streams } = subscription;
     this.#source = new FeedSource(owner, storage, { streams, tenants: 'all' });

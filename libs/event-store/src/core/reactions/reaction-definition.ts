@@ -3,14 +3,7 @@
  * events have been committed. A class of handlers is the same thing to the code that runs it.
  */
 import { invalidOption } from '@kvent/key-value-storage/provider';
-import {
-  assertOptions,
-  callSiteOf,
-  inspect,
-  located,
-  outOfRange,
-  timerMsMax,
-} from '@kvent/key-value-storage/internal';
+import { assertOptions, callSiteOf, inspect, located, timerMsMax } from '@kvent/key-value-storage/internal';
 import type { AnyStream, EventOf } from '../definition/stream-definition.js';
 import type { FeedEvent } from '../feed/event-feed.js';
 import type { UntypedStream } from '../feed/read-feed.js';
@@ -87,7 +80,7 @@ export function defineReaction<D extends AnyStream>(
   });
 }
 
-/** `INVALID_OPTION`, `OUT_OF_RANGE`; `owner` is the first word of their messages. */
+/** `INVALID_OPTION`; `owner` is the first word of their messages. */
 export function resolveReaction(
   owner: string,
   name: string,
@@ -124,7 +117,7 @@ function handlersIn(
 
 function assertWhole(owner: string, name: string, value: unknown, max: number): void {
   if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= max) return;
-  throw outOfRange(`${owner}: ${name} must be a whole number from 1 to ${max}; got ${inspect(value)}.`);
+  throw invalidOption(`${owner}: ${name} must be a whole number from 1 to ${max}; got ${inspect(value)}.`);
 }
 
 /** `INVALID_OPTION` for anything that neither `defineReaction` nor `reactionFrom` returned. */

@@ -1,6 +1,7 @@
 /** Runs one reaction in this process, beside those of other processes. */
 import type { KeyValueStorage } from '@kvent/key-value-storage/core';
-import { assertOptions, inspect, outOfRange, Semaphore, timerMsMax } from '@kvent/key-value-storage/internal';
+import { Semaphore, assertOptions, inspect, timerMsMax } from '@kvent/key-value-storage/internal';
+import { invalidOption } from '@kvent/key-value-storage/provider';
 import type { ProjectionRetry } from '../projections/partition-reader.js';
 import type { ProjectionHealth } from '../projections/projection-health.js';
 import {
@@ -59,7 +60,7 @@ export class ReactionRunner extends SubscriptionRunner {
     assertOptions(owner, options, ['retry', 'leaseTtlMs', 'onError', 'stopTimeoutMs']);
     const { stopTimeoutMs = 10_000 } = options;
     if (!Number.isInteger(stopTimeoutMs) || stopTimeoutMs < 0 || stopTimeoutMs > timerMsMax)
-      throw outOfRange(
+      throw invalidOption(
         `${owner}: stopTimeoutMs must be a whole number of milliseconds from 0, below 2^31; got ${inspect(stopTimeoutMs)}.`,
       );
     const resolved = reactionDefinitionOf(reaction);

@@ -8,7 +8,7 @@ import { inspect } from '../base/inspect.js';
 import type { Key } from '../base/key.js';
 import { isPromise } from '../base/kinds.js';
 import { limits } from '../base/limits.js';
-import { assertOptions, invalidOption, outOfRange } from '../base/options.js';
+import { assertOptions, invalidOption } from '../base/options.js';
 import { untilSignal } from '../base/until-signal.js';
 import { conflictError, keyOf } from '../commit/commit.js';
 import type { Address, Change, Check } from '../port/storage-provider.js';
@@ -237,5 +237,5 @@ function sharesKey(one: Chunk, other: Chunk): boolean {
 
 function assertCount(name: string, given: unknown, max: number): void {
   if (Number.isInteger(given) && (given as number) >= 1 && (given as number) <= max) return;
-  throw outOfRange(`loadFrom: ${name} must be a whole number from 1 to ${max}; got ${inspect(given)}.`);
+  throw invalidOption(`loadFrom: ${name} must be a whole number from 1 to ${max}; got ${inspect(given)}.`);
 }

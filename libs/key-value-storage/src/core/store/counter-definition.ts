@@ -191,20 +191,25 @@ function resolveCounter(
 }
 
 function boundOf(what: string, given: unknown, range: NumberRange): bigint | undefined {
-  return given === undefined ? undefined : integerOf(what, given, range);
+  return given === undefined ? undefined : integerOf(what, given, range, invalidOption);
 }
 
 /**
- * `INVALID_OPTION` for another type than that of the counter, `OUT_OF_RANGE` for what is no whole
- * number of its range.
+ * `INVALID_OPTION` for another type than that of the counter, `OUT_OF_RANGE` (or `refused`) for
+ * what is no whole number of its range.
  */
-export function integerOf(what: string, given: unknown, { isBig, min, max }: NumberRange): bigint {
+export function integerOf(
+  what: string,
+  given: unknown,
+  { isBig, min, max }: NumberRange,
+  refused: (message: string) => Error = outOfRange,
+): bigint {
   const type = isBig ? 'bigint' : 'number';
   if (typeof given !== type) throw invalidOption(`${what} must be a ${type}; got ${inspect(given)}.`);
   const integer =
     typeof given === 'bigint' ? given : Number.isSafeInteger(given) ? BigInt(given as number) : undefined;
   if (integer === undefined || integer < min || integer > max)
-    throw outOfRange(`${what} must be a whole number from ${min} to ${max}; got ${inspect(given)}.`);
+    throw refused(`${what} must be a whole number from ${min} to ${max}; got ${inspect(given)}.`);
   return integer;
 }
 

@@ -119,7 +119,7 @@ describe('a migration', () => {
     for (const make of migrations) expect(make).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
     for (const options of [{ concurrency: 0 }, { pageRows: 1_001 }, { rowsPerSecond: 0 }, { pageRows: 1.5 }])
       expect(() => new StateMigration(prices, options)).toThrow(
-        expect.objectContaining({ code: 'OUT_OF_RANGE' }),
+        expect.objectContaining({ code: 'INVALID_OPTION' }),
       );
     await expect(new StateMigration(prices, { to: storage.store(Present) }).run()).rejects.toMatchObject({
       code: 'INVALID_OPTION',

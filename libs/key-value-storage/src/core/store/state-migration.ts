@@ -8,7 +8,7 @@ import { isStorageError, storageError } from '../base/errors.js';
 import { inspect } from '../base/inspect.js';
 import type { Key } from '../base/key.js';
 import { limits } from '../base/limits.js';
-import { assertOptions, invalidOption, outOfRange } from '../base/options.js';
+import { assertOptions, invalidOption } from '../base/options.js';
 import type { ConflictedBatch } from '../commit/commit.js';
 import { parseStored } from '../encoding/codec.js';
 import { decodeKey } from '../encoding/key-encoding.js';
@@ -134,7 +134,7 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
     if (!['stop', 'continue'].includes(onError))
       throw invalidOption(`StateMigration: onError must be 'stop' or 'continue'; got ${inspect(onError)}.`);
     if (rowsPerSecond !== undefined && !(typeof rowsPerSecond === 'number' && rowsPerSecond > 0))
-      throw outOfRange(
+      throw invalidOption(
         `StateMigration: rowsPerSecond must be a number above 0; got ${inspect(rowsPerSecond)}.`,
       );
     this.#concurrency = countOf('concurrency', concurrency);
@@ -359,7 +359,7 @@ function rowsOf<T, K extends Key>(name: string, store: unknown): StateRows<T, K>
 function countOf(name: string, given: unknown): number {
   if (typeof given === 'number' && Number.isInteger(given) && given >= 1 && given <= limits.pageItemsMax)
     return given;
-  throw outOfRange(
+  throw invalidOption(
     `StateMigration: ${name} must be a whole number from 1 to ${limits.pageItemsMax}; got ${inspect(given)}.`,
   );
 }

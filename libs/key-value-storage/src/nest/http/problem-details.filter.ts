@@ -27,7 +27,7 @@ export class ProblemDetailsFilter implements ExceptionFilter {
       case 'rpc':
         return throwError(() => rpcErrorOf(error));
       case 'ws':
-        return emitException(host, { message: 'Internal server error' });
+        return emitException(host, socketErrorOf(error));
       case 'graphql':
         throw graphqlErrorOf(error);
       default:
@@ -47,7 +47,16 @@ function graphqlErrorOf(error: unknown): unknown {
   return new Error('Internal server error');
 }
 
-/** The content of an `RpcException`; no details of any other error. */
+/** That of an `RpcException`, in the form of the filter of Nest. */
+function socketErrorOf(error: unknown): { readonly message: string } {
+  const sent = rpcErrorOf(error);
+  return typeof sent === 'string' ? { message: sent } : (sent as { readonly message: string });
+}
+
+/**
+ * The content of an `RpcException` or a `WsException`; no details of any other error, which is
+ * logged.
+ */
 function rpcErrorOf(error: unknown): string | object {
   const { getError } = (typeof error === 'object' && error !== null ? error : {}) as {
     readonly getError?: () => string | object;

@@ -13,9 +13,9 @@ import {
   type ArgumentsHost,
 } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { firstValueFrom, type Observable } from 'rxjs';
+import { firstValueFrom, isObservable, type Observable } from 'rxjs';
 import request from 'supertest';
 import type { App } from 'supertest/types.js';
 import { z } from 'zod';
@@ -350,6 +350,50 @@ describe('Beyond HTTP', () => {
     );
     expect(emitted).toEqual([
       ['exception', { status: 'error', code: 'KEY_NOT_FOUND', message: 'No such key' }],
+    ]);
+  });
+
+  it.each(['rpc', 'ws', 'graphql'])(
+    'an error from 500 on is logged once, and no other (%s)',
+    async (type) => {
+      const logged = jest.spyOn(Logger.prototype, 'error').mockImplementation(() => undefined);
+      const context = host(type, { emit: () => undefined });
+      const send = async (each: unknown) => {
+        logged.mockClear();
+        for (const filter of [new StorageExceptionFilter(), new ProblemDetailsFilter()]) {
+          if (!isStorageError(each) && filter instanceof StorageExceptionFilter) continue;
+          try {
+            const result = filter.catch(each as StorageError, context);
+            if (isObservable(result)) await firstValueFrom(result);
+          } catch {
+            // it is what the client gets
+          }
+        }
+        return logged.mock.calls.map(([message]) => message as unknown);
+      };
+      const mistake = storageError('INVALID_OPTION', 'set has no option ttlMS', {});
+      const line = expect.stringContaining('set has no option ttlMS [INVALID_OPTION');
+      expect(await send(mistake)).toEqual([line, line]);
+      expect(await send(error)).toEqual([]);
+      expect(await send(new Error('unexpected'))).toEqual(['unexpected']);
+      logged.mockRestore();
+    },
+  );
+
+  it('a socket gets the content of a WsException, and no details of any other error', () => {
+    Logger.overrideLogger(false);
+    const emitted: unknown[] = [];
+    const context = host('ws', { emit: (...args: unknown[]) => emitted.push(args) });
+    const refused = Object.assign(new Error('Forbidden'), { getError: () => 'Forbidden' });
+    const detailed = Object.assign(new Error('Sold out'), {
+      getError: () => ({ message: 'Sold out', sku: 'mug' }),
+    });
+    for (const each of [refused, detailed, new Error('password=hunter2')])
+      new ProblemDetailsFilter().catch(each, context);
+    expect(emitted).toEqual([
+      ['exception', { status: 'error', message: 'Forbidden' }],
+      ['exception', { status: 'error', message: 'Sold out', sku: 'mug' }],
+      ['exception', { status: 'error', message: 'Internal server error' }],
     ]);
   });
 

@@ -20,8 +20,9 @@ abstract class AnyStorageError {
 /**
  * Sends storage errors. Over HTTP: problem details (RFC 9457) with the status of the error table,
  * 412 when a check of the caller failed, and `Retry-After` when the same request may succeed later.
- * They contain keys, never values, and from 500 on no message. Microservices get `{ code, message
- * }`, gateways the `exception` event, GraphQL an error with `extensions.code`. The application
+ * They contain keys, never values, and from 500 on no message, which is logged instead, whatever the
+ * transport. Microservices get `{ code, message }`, gateways the `exception` event, GraphQL an error
+ * with `extensions.code`. The application
  * registers it: `app.useGlobalFilters(new StorageExceptionFilter())`.
  */
 @Catch(AnyStorageError)
@@ -38,7 +39,10 @@ export class StorageExceptionFilter implements ExceptionFilter<StorageError> {
 }
 
 export function sendStorageError(error: StorageError, host: ArgumentsHost, options: ProblemOptions): unknown {
-  switch (host.getType<string>()) {
+  const type = host.getType<string>();
+  // sendProblem logs by the status that it sends
+  if (error.status >= 500 && type !== 'http') logFault(error);
+  switch (type) {
     case 'http':
       return sendProblem(error, problemOf(error), host, options);
     case 'rpc':
@@ -62,13 +66,10 @@ class StorageGraphQLError extends Error {
   }
 }
 
-/** The fields of the problem; from 500 on the code alone, and the error is logged. */
+/** The fields of the problem; from 500 on the code alone. */
 function graphqlErrorOf(error: StorageError): Error {
   const { code, retryable } = error;
-  if (error.status >= 500) {
-    logFault(error);
-    return new StorageGraphQLError(messageOf(error), { code, retryable }, undefined);
-  }
+  if (error.status >= 500) return new StorageGraphQLError(messageOf(error), { code, retryable }, undefined);
   const { type: _, title: _title, status: _status, detail: _detail, ...fields } = storageProblem(error).body;
   return new StorageGraphQLError(messageOf(error), fields, error);
 }

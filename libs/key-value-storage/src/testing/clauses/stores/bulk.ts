@@ -104,7 +104,7 @@ export const bulkClauses: readonly StoreClause[] = [
       for (const none of [undefined, null, 'text', {}])
         await assertRejects('INVALID_OPTION', 'loadFrom', () => things.loadFrom(none as never));
       for (const bad of [{ chunk: 0 }, { chunk: 901 }, { concurrency: 17 }, { concurrency: 1.5 }])
-        await assertRejects('OUT_OF_RANGE', JSON.stringify(bad), () => things.loadFrom([], bad));
+        await assertRejects('INVALID_OPTION', JSON.stringify(bad), () => things.loadFrom([], bad));
       await assertRejects('INVALID_OPTION', 'onError', () =>
         things.loadFrom([], { onError: 'ignore' as never }),
       );
