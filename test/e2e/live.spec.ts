@@ -171,7 +171,7 @@ onEachStorage('Live products and sales', (shop) => {
       const declined = await client.post(`/orders/${id}/payment`, { card: 'declined' });
       expect(declined.status).toBe(402);
       const positions = [ordered, declined].map((answer) => positionOf(answer)['Kvent-Position']);
-      expect(positions).toEqual([...new Set(positions)].toSorted());
+      expect(new Set(positions).size).toBe(2);
     });
 
     it('are those of a range of days, in pages', async () => {

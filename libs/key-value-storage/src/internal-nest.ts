@@ -10,6 +10,7 @@ export {
   type AnyRequest,
   type AnyResponse,
 } from './nest/http/http-exchange.js';
+export { outsideRequests } from './nest/host/outside-requests.js';
 export { httpDescription, type HttpDescription } from './nest/swagger/http-description.js';
 export { partOf } from './nest/part-of.js';
 export {

@@ -22,6 +22,7 @@ import type { Observable } from 'rxjs';
 import type { ProjectionRunner } from '../core/projections/projection-runner.js';
 import type { CaughtUpOptions } from '../core/projections/subscription-runner.js';
 import { getProjectionToken, readStreamOf, type AnyProjection } from './projections.module.js';
+import { PositionSeal } from './position-seal.js';
 import { positionHeader, RequestPositions } from './request-positions.js';
 
 export interface AwaitProjectionOptions {
@@ -62,19 +63,23 @@ function interceptorFor(projection: AnyProjection, options: AwaitProjectionOptio
     };
     readonly #runner: ProjectionRunner;
     readonly #tenants: TenantContext;
+    readonly #seal: PositionSeal;
 
     constructor(
       @Inject(getProjectionToken(projection)) runner: ProjectionRunner,
       @Inject(TenantContext) tenants: TenantContext,
+      @Inject(PositionSeal) seal: PositionSeal,
     ) {
       this.#runner = runner;
       this.#tenants = tenants;
+      this.#seal = seal;
     }
 
     async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
       if (context.getType() !== 'http') return next.handle();
       const header = headerOf(context.switchToHttp().getRequest<AnyRequest>(), positionHeader);
-      const position = header === undefined ? undefined : RequestPositions.parse(header).of(provider);
+      if (header === undefined) return next.handle();
+      const position = (await RequestPositions.openedWith(this.#seal, header)).of(provider);
       if (position === undefined) return next.handle();
       // events of shared streams belong to no tenant
       const tenant = scope === 'shared' ? undefined : this.#tenants.current();

@@ -21,6 +21,7 @@ import {
   KeyValueStorageModule,
   KeyValueStore,
   MemoryProvider,
+  openStorage,
   StorageExceptionFilter,
   TenantInterceptor,
 } from '@kvent/key-value-storage';
@@ -39,6 +40,7 @@ import { InjectStream } from './inject-stream.decorator.js';
 import { getProjectionToken, ProjectionsModule } from './projections.module.js';
 import { AwaitProjection } from './await-projection.decorator.js';
 import { PositionInterceptor } from './position.interceptor.js';
+import { PositionSeal } from './position-seal.js';
 import { RequestPositions } from './request-positions.js';
 import { httpAdapters, listen } from './spec-support.js';
 
@@ -92,6 +94,7 @@ class TillsController {
     @InjectStream(Tills) private readonly tills: EventStream<typeof Tills>,
     @InjectStream(Audits) private readonly audits: EventStream<typeof Audits>,
     @InjectStore(Totals) private readonly totals: KeyValueStore<{ readonly cents: number }>,
+    private readonly seal: PositionSeal,
   ) {}
 
   @Post()
@@ -101,12 +104,13 @@ class TillsController {
     @IdempotencyKey({ required: false }) idempotencyKey: IdempotentCall | undefined,
   ) {
     const { position } = await this.tills.append(id, paid(cents), { ...any, idempotencyKey });
-    return { position };
+    return { position: await this.seal.seal(position as string) };
   }
   @Post('twice')
   async payTwice(@Param('id') id: string) {
     await Promise.all([this.tills.append(id, paid(1), any), this.tills.append(`${id}-other`, paid(1), any)]);
-    return await this.tills.transact(id, () => paid(1));
+    const { position } = await this.tills.transact(id, () => paid(1));
+    return { position: await this.seal.seal(position as string) };
   }
   @Post('refused')
   async refuse(@Param('id') id: string) {
@@ -206,11 +210,19 @@ describe.each(httpAdapters)('On %s', (_name, adapter) => {
   it('an error after the append has it too, and so has a repeat', async () => {
     expect(await send('POST', 'error/refused')).toMatchObject({
       status: 403,
-      position: expect.stringMatching(/^[0-9a-f]{32}$/),
+      position: expect.stringMatching(/^[\w-]{43}$/),
     });
     const key = { 'Idempotency-Key': 'k1' };
     const first = await send('POST', 'repeated', key, { cents: 1 });
     expect(await send('POST', 'repeated', key, { cents: 1 })).toEqual(first);
+  });
+
+  it('an append has none, and succeeds, while the secret of the seal cannot be read', async () => {
+    const seal = jest.spyOn(app.get(PositionSeal, { strict: false }), 'seal');
+    seal.mockRejectedValueOnce(new Error('The storage is down.'));
+    expect(await send('POST', 'unsealed/refused')).toMatchObject({ status: 403, position: null });
+    seal.mockRestore();
+    expect((await send('POST', 'unsealed/refused')).position).not.toBeNull();
   });
 
   it('a request that appends nothing has none', async () => {
@@ -221,7 +233,7 @@ describe.each(httpAdapters)('On %s', (_name, adapter) => {
   it('positions of two providers are in one header, and each projection awaits its own', async () => {
     const open = closeGate();
     const { position } = await send('POST', 'both/audited');
-    expect(position).toMatch(/^audits=[0-9a-f]{32}, [0-9a-f]{32}$/);
+    expect(position).toMatch(/^audits=[\w-]{43}, [\w-]{43}$/);
     const [ofAudits = '', ofTills = ''] = position?.split(', ') ?? [];
     expect((await send('GET', 'both', after(ofTills))).body).toEqual({ cents: 1 });
     expect((await send('GET', 'both/audited', after(ofTills))).body).toBe('done');
@@ -233,6 +245,8 @@ describe.each(httpAdapters)('On %s', (_name, adapter) => {
     '',
     'yesterday',
     '1',
+    feedPositionOf(0, 1),
+    'A'.repeat(43),
     `${feedPositionOf(0, 1)},`,
     `a%=${feedPositionOf(0, 1)}`,
     `a=b=${feedPositionOf(0, 1)}`,
@@ -249,11 +263,13 @@ describe.each(httpAdapters)('On %s', (_name, adapter) => {
   it('a projection that is behind is a 503 after the timeout, and ends no later than its client', async () => {
     const open = closeGate();
     const { position } = await send('POST', 'slow', {}, { cents: 1 });
-    expect(await send('GET', 'slow/gated', after(position))).toMatchObject({
+    const behind = await send('GET', 'slow/gated', after(position));
+    expect(behind).toMatchObject({
       status: 503,
       retryAfter: '1',
       body: { code: 'PROJECTION_BEHIND', retryable: true },
     });
+    expect(behind.body).not.toHaveProperty('position');
     const runner = app.get<ProjectionRunner>(getProjectionToken(Gated), { strict: false });
     const wait = runner.whenCaughtUp.bind(runner);
     const client = new AbortController();
@@ -273,7 +289,8 @@ describe.each(httpAdapters)('On %s', (_name, adapter) => {
 
   it('a position of another tenant, and one that does not exist, show nothing', async () => {
     const { position } = await send('POST', 'secret', {}, { cents: 1 });
-    for (const sent of [position, feedPositionOf(9, 9)])
+    const never = await app.get(PositionSeal, { strict: false }).seal(feedPositionOf(9, 9));
+    for (const sent of [position, never])
       expect(await send('GET', 'secret', { 'X-Tenant-Id': 'globex', ...after(sent) })).toMatchObject({
         status: 200,
         body: { cents: 0 },
@@ -298,10 +315,14 @@ describe.each(httpAdapters)('On %s', (_name, adapter) => {
 });
 
 describe('A header of positions', () => {
-  it('has the largest position of each provider, also of a list that a proxy or a client has joined', () => {
+  it('has the largest position of each provider, also of a list that a proxy or a client has joined', async () => {
+    await using storage = await openStorage(new MemoryProvider());
+    const seal = new PositionSeal(storage);
     const [one, two] = [feedPositionOf(0, 1), feedPositionOf(0, 2)];
-    const positions = RequestPositions.parse(`${two}, ${one},a%2Cb=${one}`);
-    expect(positions.toString()).toBe(`${two}, a%2Cb=${one}`);
+    const [sealedOne, sealedTwo] = [await seal.seal(one), await seal.seal(two)];
+    const header = `${sealedTwo}, ${sealedOne},a%2Cb=${sealedOne}`;
+    const positions = await RequestPositions.openedWith(seal, header);
+    expect(await positions.sealedWith(seal)).toBe(`${sealedTwo}, a%2Cb=${sealedOne}`);
     expect([positions.of(undefined), positions.of('a,b'), positions.of('c')]).toEqual([two, one, undefined]);
   });
 });

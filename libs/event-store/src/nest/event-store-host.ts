@@ -8,6 +8,7 @@ import { KeyValueStorage, KeyValueStorageModule } from '@kvent/key-value-storage
 import { onceForApplication } from '@kvent/key-value-storage/internal/nest';
 import { EventStore, type EventStoreOptions } from '../core/event-store.js';
 import { CommittedHub } from './committed-hub.js';
+import { PositionSeal } from './position-seal.js';
 import { requestPositionsObserver } from './request-positions.js';
 import { noStorageError } from './start-up-checks.js';
 import { StreamLogger } from './stream-logger.js';
@@ -23,18 +24,24 @@ const eventStoreOverrideToken = Symbol.for('kvent.event-store-override');
     { provide: eventStoreOverrideToken, useValue: null },
     { provide: CommittedHub, inject: [ModulesContainer], useFactory: hubOf },
     {
+      provide: PositionSeal,
+      inject: [{ token: KeyValueStorage, optional: true }, ModulesContainer],
+      useFactory: sealOf,
+    },
+    {
       provide: EventStore,
       inject: [
         { token: KeyValueStorage, optional: true },
         { token: eventStoreOptionsToken, optional: true },
         eventStoreOverrideToken,
         CommittedHub,
+        PositionSeal,
         ModulesContainer,
       ],
       useFactory: storeOf,
     },
   ],
-  exports: [EventStore, CommittedHub],
+  exports: [EventStore, CommittedHub, PositionSeal],
 })
 export class EventStoreHost implements BeforeApplicationShutdown, OnApplicationShutdown {
   readonly #store: EventStore;
@@ -62,16 +69,25 @@ function hubOf(modules: ModulesContainer): CommittedHub {
   return onceForApplication(modules, CommittedHub, () => new CommittedHub(modules));
 }
 
+async function sealOf(
+  storage: KeyValueStorage | undefined,
+  modules: ModulesContainer,
+): Promise<PositionSeal> {
+  const present = await presentStorage(storage, modules);
+  return onceForApplication(modules, PositionSeal, () => new PositionSeal(present));
+}
+
 async function storeOf(
   storage: KeyValueStorage | undefined,
   options: EventStoreOptions | undefined,
   override: EventStoreOptions | null,
   hub: CommittedHub,
+  seal: PositionSeal,
   modules: ModulesContainer,
 ): Promise<EventStore> {
   const present = await presentStorage(storage, modules);
   return await onceForApplication(modules, EventStore, () =>
-    createStore(present, { ...options, ...override }, hub),
+    createStore(present, { ...options, ...override }, hub, seal),
   );
 }
 
@@ -95,10 +111,11 @@ async function createStore(
   storage: KeyValueStorage,
   options: EventStoreOptions,
   hub: CommittedHub,
+  seal: PositionSeal,
 ): Promise<EventStore> {
   const observer = combineObservers(
     combineObservers(options.observer ?? new StreamLogger(), await streamTelemetry()),
-    requestPositionsObserver,
+    requestPositionsObserver(seal),
   );
   return new EventStore(storage, { ...options, observer, committed: hub.combineWith(options.committed) });
 }

@@ -130,7 +130,7 @@ export class RunnersFeature<D extends object, R extends Runner> {
             ),
         },
       ],
-      exports: [...tokens, indicator],
+      exports: [...tokens, indicator, EventStoreHost],
     };
   }
 }

@@ -35,6 +35,8 @@ const omittedFields = new Set([
   'help',
   'attempts',
   'check',
+  // of the feed, which counts what all tenants write
+  'position',
 ]);
 const retryAfterS = 1;
 

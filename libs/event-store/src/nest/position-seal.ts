@@ -1,0 +1,69 @@
+/**
+ * Seals the positions that leave an application. A position has the number of its transaction, so
+ * from two of them a client could count what others write. Sealed ones have no order and no numbers
+ * that a client can read, and only the application can make them.
+ */
+import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto';
+import { defineState, type KeyValueStorage, type KeyValueStore } from '@kvent/key-value-storage';
+import { outsideRequests } from '@kvent/key-value-storage/internal/nest';
+import { isFeedPosition, type FeedPosition } from '@kvent/key-value-storage/provider';
+
+/** Random, in the shared database: one for all processes, also after a restart or a move. */
+const Secret = defineState<string>('secret', { container: 'kvent.positions', scope: 'shared' });
+const secretKey = 'current';
+
+const keyBytes = 32;
+const tagBytes = 16;
+const cipher = 'aes-256-ctr';
+
+export class PositionSeal {
+  readonly #secrets: KeyValueStore<string>;
+  #secret: Promise<Buffer> | undefined;
+
+  constructor(storage: KeyValueStorage) {
+    this.#secrets = storage.store(Secret);
+  }
+
+  /** The same text for the same position. Rejects where the secret cannot be read or stored. */
+  async seal(position: FeedPosition): Promise<string> {
+    return sealed(await this.#loaded(), position);
+  }
+
+  /** `undefined` for what `seal` has not returned. Rejects as `seal` does. */
+  async open(text: string): Promise<FeedPosition | undefined> {
+    const secret = await this.#loaded();
+    const bytes = Buffer.from(text, 'base64url');
+    if (bytes.length !== 2 * tagBytes) return undefined;
+    const tag = bytes.subarray(0, tagBytes);
+    const decipher = createDecipheriv(cipher, keyFor('encrypt', secret), tag);
+    const position = decipher.update(bytes.subarray(tagBytes)).toString('hex');
+    return isFeedPosition(position) && sealed(secret, position) === text ? position : undefined;
+  }
+
+  /** Read once, and not in a transaction of the request, which may be rolled back. */
+  #loaded(): Promise<Buffer> {
+    if (this.#secret !== undefined) return this.#secret;
+    const make = (): string => randomBytes(keyBytes).toString('base64url');
+    const secret = outsideRequests(async () => await this.#secrets.getOrAdd(secretKey, make)).then(
+      ({ entry }) => Buffer.from(entry.value, 'base64url'),
+    );
+    this.#secret = secret;
+    // the next call tries again
+    secret.catch(() => (this.#secret = undefined));
+    return secret;
+  }
+}
+
+/**
+ * Encryption whose initialisation vector is the tag of the text, as in SIV (RFC 5297): the vectors
+ * of two positions differ without a counter or random values, and what was changed has another tag.
+ */
+function sealed(secret: Buffer, position: FeedPosition): string {
+  const bytes = Buffer.from(position, 'hex');
+  const tag = createHmac('sha256', keyFor('tag', secret)).update(bytes).digest().subarray(0, tagBytes);
+  const encrypted = createCipheriv(cipher, keyFor('encrypt', secret), tag).update(bytes);
+  return Buffer.concat([tag, encrypted]).toString('base64url');
+}
+
+const keyFor = (purpose: 'tag' | 'encrypt', secret: Buffer): Buffer =>
+  createHmac('sha256', secret).update(purpose).digest();
