@@ -60,10 +60,20 @@ export class IndexReader<T, K extends Key> extends StoreIndex<T, K> {
     const { cursor, ...range } = list;
     const scope = new CursorPage(this.#scope(range), cursor, isRowKey).range;
     const read = async function* (this: IndexReader<T, K>): AsyncGenerator<Entry<T, K>> {
-      for await (const { rows } of boundedPages(this.#scan, { ...scope, limit: listPageItems }, options)) {
+      let begun: number | undefined;
+      /** Of the listed entries those that were written since, by their keys. */
+      const written = new Set<string>();
+      const pages = boundedPages(this.#scan, { ...scope, limit: listPageItems }, options);
+      for await (const { time, rows } of pages) {
+        begun ??= time;
         for (const row of rows) {
           throwIfAborted('A list', options?.signal);
-          yield await this.#entry(scope, row);
+          const indexed = this.#indexed(scope, row);
+          const { own, updatedAt } = indexed;
+          // a reader that moves what it reads forward would follow it for ever
+          if (written.has(own)) continue;
+          if (updatedAt >= begun) written.add(own);
+          yield await this.#entry(scope, row, indexed);
         }
       }
     };
@@ -117,16 +127,24 @@ export class IndexReader<T, K extends Key> extends StoreIndex<T, K> {
     };
   }
 
-  async #entry({ database }: CursorScope, { key, row }: ScannedRow): Promise<Entry<T, K>> {
+  #indexed({ database }: CursorScope, { key, row }: ScannedRow): ReturnType<typeof readIndexRow> {
+    return readIndexRow({ database, ...this.#index.space, key }, row);
+  }
+
+  async #entry(
+    scope: CursorScope,
+    scanned: ScannedRow,
+    { own, version, updatedAt, value } = this.#indexed(scope, scanned),
+  ): Promise<Entry<T, K>> {
+    const { database } = scope;
     const { container, entity } = this.#rows.state;
-    const at = { database, ...this.#index.space, key };
-    const { own, version, updatedAt, value } = readIndexRow(at, row);
     const ownKey = decodeKey(own);
     if (ownKey === undefined) {
-      const place = `${database}/${at.container}/${at.entity}/${key}`;
+      const { space } = this.#index;
+      const place = `${database}/${space.container}/${space.entity}/${scanned.key}`;
       throw storageError('STORAGE_CORRUPT', `The row at ${place} has no key of an entry.`, { place });
     }
-    const entry = { ...row, version, updatedAt, value };
+    const entry = { ...scanned.row, version, updatedAt, value };
     return await this.#rows.entry({ database, container, entity, key: own }, frozenKey(ownKey) as K, entry);
   }
 }

@@ -72,6 +72,25 @@ describe('Indexes', () => {
   });
 });
 
+test('a list of an index ends when its reader moves each entry forward, and returns none more than twice', async () => {
+  const clock = new ManualClock();
+  await using storage = await openStorage(new MemoryProvider({ clock }));
+  const indexes = { byDay: ({ day }: Slot) => [day] as const };
+  const slots = storage.store(defineState<Slot, string, typeof indexes>('slot', { indexes }));
+  const items = Array.from({ length: 450 }, (_, day) => ({ key: `k-${day}`, value: { doctor: 'x', day } }));
+  await slots.loadFrom(items);
+  const times = new Map<string, number>();
+  let moved = 0;
+  for await (const { key, value } of slots.index('byDay').list()) {
+    const seen = (times.get(key) ?? 0) + 1;
+    assert.ok(seen <= 2, `${key} is listed ${seen} times`);
+    times.set(key, seen);
+    await clock.advance(1);
+    if (value.day < 449) await slots.set(key, { doctor: 'x', day: 448 + (moved += 1) * 1e-7 });
+  }
+  assert.equal(times.size, 450);
+});
+
 /** One provider as several processes see it: each opens and closes it. */
 class SharedProvider {
   readonly calls: string[] = [];

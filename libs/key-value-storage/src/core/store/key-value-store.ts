@@ -294,7 +294,8 @@ export abstract class KeyValueStore<in out T, in out K extends Key = Key, in I =
 export abstract class StoreIndex<out T, out K extends Key = Key, in X extends Key = Key> {
   /**
    * Entries in order, read page by page. Not a snapshot: an entry whose key in the index changes
-   * while it is read may be missed or repeated.
+   * while it is read may be missed, or repeated once: so a list ends, also when its reader moves
+   * each entry forward. It ends at the key of the index that was the last at the start.
    */
   abstract list(range?: IndexListRange<X>, options?: ReadOptions): AsyncIterable<Entry<T, K>>;
   /** One page, as `page` of the store. Its entries are of one moment. */
