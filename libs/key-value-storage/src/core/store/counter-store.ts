@@ -32,7 +32,9 @@ export interface CounterEntry<N extends number | bigint = number, K extends Key 
  * with `STORAGE_UNAVAILABLE`, `STORAGE_OUTCOME_UNKNOWN`, `STORAGE_CORRUPT` or `STORAGE_NOT_OPEN` as
  * the storage is. A change beyond `floor` or `ceiling`, or beyond the numbers of the counter, is
  * `COUNTER_OUT_OF_RANGE` and changes nothing. A number that is outside the bounds already may only
- * move towards them.
+ * move towards them. If it is still larger than a `number` holds then, because a big counter wrote
+ * it, the change is made, and the error has the effect 'unknown'; with an idempotency key nothing
+ * is changed.
  *
  * `N`: `number`, exact to ±(2^53 − 1), or `bigint` of 64 bits; `K`: the keys.
  */

@@ -128,7 +128,7 @@ describe('a store of counters', () => {
 });
 
 describe('a counter of numbers at a row that is larger', () => {
-  it('is changed by no commit with an idempotency key, whose error has the effect none', async () => {
+  it('is changed by no commit with an idempotency key, whose error has the effect none, and by others towards its bounds', async () => {
     await using storage = await openStorage(new MemoryProvider());
     const [big, views] = [storage.store(defineBigCounter('views')), storage.store(Views)];
     await big.increment('mug', 2n ** 60n);
@@ -139,6 +139,8 @@ describe('a counter of numbers at a row that is larger', () => {
     );
     await expect(views.decrement('mug', 1, { idempotencyKey })).rejects.toMatchObject(refused);
     expect(await big.get('mug')).toBe(2n ** 60n);
+    await expect(views.decrement('mug')).rejects.toMatchObject({ ...refused, effect: 'unknown' });
+    expect(await big.get('mug')).toBe(2n ** 60n - 1n);
   });
 });
 
