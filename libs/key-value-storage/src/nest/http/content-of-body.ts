@@ -25,7 +25,9 @@ interface ContentOfBody {
   readonly files?: readonly object[];
 }
 
-/** `INVALID_OPTION` where a body was sent that nothing has parsed, or a file that cannot be read. */
+/**
+ * `INVALID_OPTION` where a body was sent that nothing has parsed, or a file that cannot be read.
+ */
 export async function contentOfBody(request: RequestWithBody): Promise<ContentOfBody> {
   const files = [...filesIn(request.file), ...filesIn(request.files)];
   if (files.length === 0 && hasBody(request) && !isParsed(request)) throw notParsed(request);
