@@ -124,7 +124,9 @@ describe('the status table of docs/guides/http.md', () => {
     const sent = errorTable
       .filter(({ code }) => code !== 'ABORTED')
       .map(({ status, code }) => `${status} ${code}`);
-    expect(stated.sort()).toEqual([...sent, '412 STORAGE_CONFLICT', '412 STREAM_VERSION_MISMATCH'].sort());
+    expect(stated.sort()).toEqual(
+      [...sent, '412 STORAGE_CONFLICT', '412 STREAM_VERSION_MISMATCH', '500 INVALID_VALUE'].sort(),
+    );
   });
 });
 

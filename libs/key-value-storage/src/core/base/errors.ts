@@ -137,7 +137,7 @@ export class StorageError<Code extends string = string> extends Error {
   readonly code: Code;
   readonly effect: 'none' | 'unknown';
   readonly retryable: boolean;
-  /** The HTTP status of the code. */
+  /** The HTTP status of the code; 500 for an `INVALID_VALUE` that only the program can cause. */
   readonly status: number;
   /** The address of the section that explains the code. */
   readonly help: string;
@@ -171,6 +171,10 @@ export function storageError<Code extends OwnErrorCode>(
 ): StorageError<Code> & Details<Code> {
   return new StorageError(code, message, kinds[code], details, init) as StorageError<Code> & Details<Code>;
 }
+
+/** An `INVALID_VALUE` that only the program can have caused, never its client: 500 over HTTP. */
+export const unstorableValue = (message: string, details: StorageErrorDetails['INVALID_VALUE']) =>
+  new StorageError('INVALID_VALUE', message, { ...kinds.INVALID_VALUE, status: 500 }, details);
 
 /** Whether this is an error of Kvent, of this code if one is given; narrows to its fields. */
 export function isStorageError(error: unknown): error is StorageError;

@@ -9,7 +9,7 @@
  * prototype comes back as an ordinary one.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { storageError } from '../base/errors.js';
+import { storageError, unstorableValue } from '../base/errors.js';
 import { builtInKind, isBare, isObjectPrototype } from '../base/kinds.js';
 import { isDeeperThan } from './json-levels.js';
 import { limits } from '../base/limits.js';
@@ -31,6 +31,13 @@ const escaped = /^\$\$+(undefined|number|bigint|date|map|set|bytes|v|value)$/;
 /** Why, and where in the value; the path is put together while the recursion unwinds. */
 class Unstorable extends Error {
   readonly path: PropertyKey[] = [];
+  /** Whether a client may have sent it, as JSON or as what a program makes of a text. */
+  readonly mayBeSent: boolean;
+
+  constructor(message: string, { mayBeSent = false } = {}) {
+    super(message);
+    this.mayBeSent = mayBeSent;
+  }
 }
 
 // ─── encoding
@@ -44,7 +51,8 @@ export interface EncodedValue extends Decoded {
 }
 
 /**
- * Encodes a value, schema version included; `INVALID_VALUE` with the path of what cannot be kept.
+ * Encodes a value, schema version included; `INVALID_VALUE` with the path of what cannot be kept,
+ * with status 500 where no client can have sent it.
  * `prototype`: the one class allowed at the top.
  */
 export function encodeValue(
@@ -56,15 +64,16 @@ export function encodeValue(
   const copy = plainCopy(value, prototype, 0);
   if (copy !== notPlain) return new PlainValue(copy as Json, schemaVersion);
   try {
-    if (value === undefined) throw new Unstorable('it is undefined (is a return missing?)');
+    // a request may have no body
+    if (value === undefined) throw new Unstorable(isUndefined, { mayBeSent: true });
     const text = textOf(toJson(value, new Set(), prototype), schemaVersion);
     // tags are levels too, and an envelope may be one more
-    if (isDeeperThan(text, depthMax)) throw new Unstorable(tooDeep);
+    if (isDeeperThan(text, depthMax)) throw new Unstorable(tooDeep, { mayBeSent: true });
     return { text, ...reviveFrozen(parseStored(text).json, true) };
   } catch (error) {
-    if (error instanceof Unstorable)
-      throw invalidValue(what(), [{ message: error.message, path: error.path }]);
-    throw error;
+    if (!(error instanceof Unstorable)) throw error;
+    const { message, path, mayBeSent } = error;
+    throw (mayBeSent ? invalidValue : valueOfProgram)(what(), [{ message, path }]);
   }
 }
 
@@ -79,6 +88,7 @@ export const jsonOf = ({ text, value }: Pick<EncodedValue, 'text' | 'value'>): u
 const notPlain = Symbol('not plain');
 /** Deeper ones are refused: whether they can be written and read back would depend on the stack. */
 const depthMax = limits.valueLevelsMax;
+const isUndefined = 'it is undefined (is a return missing?)';
 const tooDeep = `it is nested deeper than ${depthMax} levels`;
 /** Deeper values, and cycles, take the general path. */
 const plainDepthMax = 100;
@@ -193,7 +203,7 @@ function toJson(value: unknown, above: Set<object>, prototype: object | undefine
 
 function objectToJson(value: object, above: Set<object>, prototype: object | undefined): Json {
   if (above.has(value)) throw new Unstorable('it contains itself');
-  if (above.size === depthMax) throw new Unstorable(tooDeep);
+  if (above.size === depthMax) throw new Unstorable(tooDeep, { mayBeSent: true });
   above.add(value);
   const json = Array.isArray(value)
     ? arrayToJson(value, above)
@@ -234,7 +244,8 @@ function specialToJson(value: object, above: Set<object>): Json | undefined {
 }
 
 function dateToJson(date: Date): Json {
-  if (Number.isNaN(date.getTime())) throw new Unstorable('an invalid date cannot be stored');
+  if (Number.isNaN(date.getTime()))
+    throw new Unstorable('an invalid date cannot be stored', { mayBeSent: true });
   return { $date: date.toISOString() };
 }
 
@@ -428,6 +439,12 @@ export const invalidValue = (what: string, issues: readonly StandardSchemaV1.Iss
   storageError('INVALID_VALUE', `${what} cannot be stored: ${describeIssues(issues, 'the value')}.`, {
     issues,
   });
+
+const valueOfProgram = (what: string, issues: readonly StandardSchemaV1.Issue[]) =>
+  unstorableValue(`${what} cannot be stored: ${describeIssues(issues, 'the value')}.`, { issues });
+
+/** `INVALID_VALUE` with status 500: a function of the program returned nothing. */
+export const returnedUndefined = (what: string) => valueOfProgram(what, [{ message: isUndefined, path: [] }]);
 
 /** The first issues of a schema, in words. `whole`: what an issue without a path is about. */
 export function describeIssues(issues: readonly StandardSchemaV1.Issue[], whole: string): string {

@@ -109,7 +109,7 @@ export class EntryWrites<T, K extends Key, I> {
           kept: () => ({ ...keptRow(row), changed: false }),
           result: async () => ({ entry: await rows.entry(address, ownKey, row), added: false }),
         };
-      const encoded = await rows.codec.encode(ownKey, await make());
+      const encoded = await rows.codec.encodeReturned(ownKey, await make());
       return {
         change: { kind: 'put', address, value: encoded.stored, ttl },
         kept: () => ({ ...keptValue(encoded), ...keptExpiry(ttl, undefined), changed: true }),
@@ -155,7 +155,7 @@ export class EntryWrites<T, K extends Key, I> {
       if (row === undefined && options?.initial === undefined) throw this.#notFound(ownKey);
       const before =
         row === undefined
-          ? (await rows.codec.encode(ownKey, options?.initial?.())).value
+          ? (await rows.codec.encodeReturned(ownKey, options?.initial?.())).value
           : await rows.codec.decode(address, row.value);
       const after = await change(before);
       if (row !== undefined && after === before && options?.ttlMs === undefined)
@@ -164,7 +164,7 @@ export class EntryWrites<T, K extends Key, I> {
           kept: () => keptRow(row),
           result: () => rows.entry(address, ownKey, row),
         };
-      const encoded = await rows.codec.encode(ownKey, after);
+      const encoded = await rows.codec.encodeReturned(ownKey, after);
       return {
         change: { kind: 'put', address, value: encoded.stored, ttl },
         kept: () => ({ ...keptValue(encoded), ...keptExpiry(ttl, row) }),

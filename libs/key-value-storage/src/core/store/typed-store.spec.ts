@@ -6,7 +6,7 @@ import { MemoryProvider } from '../../providers/memory/memory-provider.js';
 import { systemClock } from '../base/clock.js';
 import { openStorage } from './open-storage.js';
 import { retryOnConflict } from '../contention/retry-on-conflict.js';
-import { isStorageError } from '../base/errors.js';
+import { isStorageError, type StorageError } from '../base/errors.js';
 import type { KeyValueStorage } from './key-value-store.js';
 import { defineState, State } from './state-definition.js';
 import type { Batch, CommitResult } from '../port/storage-provider.js';
@@ -221,6 +221,33 @@ describe('update', () => {
       return { n: n + 1 };
     });
     expect(updated.value.n).toBe(11);
+  });
+
+  it('has status 500 for what only the program can make, and 422 for what a client can send', async () => {
+    const store = (await storageOn(new ContendedProvider())).store(counters);
+    class Money {
+      cents = 1;
+    }
+    const deep = JSON.parse(`${'['.repeat(2_000)}${']'.repeat(2_000)}`) as unknown;
+    const statusOf = async (call: Promise<unknown>) =>
+      await call.then(
+        () => 'stored',
+        ({ code, status }: StorageError) => `${code} ${status}`,
+      );
+    const set = (value: unknown) => statusOf(store.set('a', value as never));
+    await store.set('there', { n: 1 });
+    const nothing = () => undefined as never;
+    for (const value of [() => 1, { n: Symbol('n') }, { n: new Money() }, { n: Buffer.from('a') }])
+      expect(await set(value)).toBe('INVALID_VALUE 500');
+    for (const call of [
+      store.update('there', nothing),
+      store.update('new', nothing, { initial: () => ({ n: 1 }) }),
+      store.update('new', (value) => value, { initial: nothing }),
+      store.getOrAdd('new', nothing),
+    ])
+      expect(await statusOf(call)).toBe('INVALID_VALUE 500');
+    for (const value of [undefined, { at: new Date(Number.NaN) }, deep])
+      expect(await set(value)).toBe('INVALID_VALUE 422');
   });
 
   it('writes nothing when its function returns the same reference, and refuses undefined', async () => {

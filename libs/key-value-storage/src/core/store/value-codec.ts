@@ -8,6 +8,7 @@ import {
   invalidValue,
   mayHoldTags,
   parseStored,
+  returnedUndefined,
   reviveFrozen,
 } from '../encoding/codec.js';
 import { EncodedJson } from '../encoding/encoded-json.js';
@@ -54,6 +55,12 @@ export class ValueCodec<T> {
     return Promise.resolve(validate(schema, copy, name)).then((checked) =>
       this.#encodeChecked(key, this.#valueOf(key, checked)),
     );
+  }
+
+  /** The same for what a function of the program returned: `undefined` is its mistake. */
+  encodeReturned(key: Key, value: unknown): Encoded<T> | Promise<Encoded<T>> {
+    if (value === undefined) throw returnedUndefined(this.#name(key));
+    return this.encode(key, value);
   }
 
   /**

@@ -20,10 +20,10 @@ abstract class AnyStorageError {
 /**
  * Sends storage errors. Over HTTP: problem details (RFC 9457) with the status of the error table,
  * 412 when a check of the caller failed, and `Retry-After` when the same request may succeed later.
- * They contain keys, never values, and from 500 on no message, which is logged instead, whatever the
- * transport. Microservices get `{ code, message }`, gateways the `exception` event, GraphQL an error
- * with `extensions.code`. The application
- * registers it: `app.useGlobalFilters(new StorageExceptionFilter())`.
+ * They contain keys, never values, and from 500 on no message, which is logged instead, over every
+ * transport. Microservices get `{ code, message }`, gateways the `exception` event, GraphQL an
+ * error with `extensions.code`. The application registers it: `app.useGlobalFilters(new
+ * StorageExceptionFilter())`.
  */
 @Catch(AnyStorageError)
 export class StorageExceptionFilter implements ExceptionFilter<StorageError> {
