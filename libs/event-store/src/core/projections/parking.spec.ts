@@ -40,6 +40,25 @@ async function sellSome(shop: Shop): Promise<void> {
 const acme = { tenant: 'acme' };
 const corrected = { monday: { orders: 7, cents: 59 } };
 
+it('an event whose error has a long message is parked with the beginning of it, on one line', async () => {
+  await using shop = await openShop();
+  const projection = defineProjection('careful', {
+    streams: [Orders],
+    into: DaySales,
+    key: () => 'day',
+    initial: () => ({ orders: 0, cents: 0 }),
+    evolve: () => {
+      throw new Error(`quoted\n\ud800${'😀'.repeat(1_000_000)}`);
+    },
+  });
+  const runner = await shop.run(projection, options);
+  await shop.sell('acme', 'o-1', 'monday', 1);
+  await shop.until(runner.whenCaughtUp());
+  const [parked] = await runner.parked(acme);
+  expect(parked?.reason).toMatch(/^quoted\\n\\ud800(😀)+…$/u);
+  expect(parked?.reason.length).toBeLessThanOrEqual(1_000);
+});
+
 describe('erasing', () => {
   it('keeps the message of a parked event, whose stream was deleted, until it is retried or discarded', async () => {
     await using shop = await openShop();

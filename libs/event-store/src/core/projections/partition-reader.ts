@@ -4,11 +4,12 @@
  * its checkpoint, and holds up no other tenant.
  */
 import type { FeedEntry, FeedPage, FeedPosition } from '@kvent/key-value-storage/provider';
-import { backoffMs, FeedWatcher, messageOf, PendingWork, tenantIn } from '@kvent/key-value-storage/internal';
+import { backoffMs, FeedWatcher, PendingWork, tenantIn } from '@kvent/key-value-storage/internal';
 import { PagesAhead } from './pages-ahead.js';
 import { PagesInFlight } from './pages-in-flight.js';
 import { partitionOf } from './partition-of.js';
 import type { BehindTenant } from './projection-health.js';
+import { reasonOf } from './reason-of.js';
 import { EventFailure } from './tenant-checkpoint.js';
 import { isTransient, type TenantWriter, type WriterContext } from './tenant-writer.js';
 
@@ -345,7 +346,7 @@ const positionOf = (error: unknown): FeedPosition | undefined =>
 /** `error`: undefined where it is not known. */
 export function behindTenant(database: string, state: BehindTenant['state'], error: unknown): BehindTenant {
   const cause = error instanceof EventFailure ? error.cause : error;
-  const reason = cause === undefined ? 'it is being read' : messageOf(cause);
+  const reason = cause === undefined ? 'it is being read' : reasonOf(cause);
   return {
     tenant: tenantIn(database),
     state,

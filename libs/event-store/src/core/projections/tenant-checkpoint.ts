@@ -5,10 +5,11 @@
  */
 import type { AtomicBatch, Entry, Key, KeyValueStorage, KeyValueStore } from '@kvent/key-value-storage/core';
 import type { Address, Clock, FeedEntry, FeedPosition } from '@kvent/key-value-storage/provider';
-import { decodeText, messageOf, rowNameOf, tenantIn } from '@kvent/key-value-storage/internal';
+import { decodeText, rowNameOf, tenantIn } from '@kvent/key-value-storage/internal';
 import { numbersIn } from '../rows/stream-addresses.js';
 import type { Checkpoint, Checkpoints, ParkedRow } from './checkpoints.js';
 import type { ParkedStream } from './projection-health.js';
+import { reasonOf } from './reason-of.js';
 
 export interface CheckpointContext {
   readonly storage: KeyValueStorage;
@@ -62,7 +63,7 @@ const streamIn = ({ container, entity }: Pick<Address, 'container' | 'entity'>) 
 
 const failureOf = ({ event, cause }: EventFailure): Pick<ParkedRow, 'version' | 'reason'> => ({
   version: event.version,
-  reason: messageOf(cause),
+  reason: reasonOf(cause),
 });
 
 export class TenantCheckpoint {
