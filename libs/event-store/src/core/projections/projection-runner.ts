@@ -174,7 +174,7 @@ export class ProjectionRunner {
 
   /**
    * Resolves when nothing is built any more, in any process: what is live now is the newest build.
-   * `PROJECTION_BEHIND` after the timeout.
+   * Until then, the process stays alive. `PROJECTION_BEHIND` after the timeout.
    */
   async whenRebuilt(
     options: { readonly timeoutMs?: number | undefined; readonly signal?: AbortSignal | undefined } = {},
@@ -188,7 +188,7 @@ export class ProjectionRunner {
       const leftMs = until - this.#clock.monotonic();
       if (leftMs <= 0 || this.#stopping.signal.aborted)
         throw this.#behind(`was not rebuilt in ${timeoutMs} ms`, await this.#source.end(signal));
-      await this.#clock.wait(Math.min(pollMs, leftMs), signal);
+      await this.#callersClock.wait(Math.min(pollMs, leftMs), signal);
     }
   }
 
@@ -269,8 +269,14 @@ export class ProjectionRunner {
     return await (await this.#ownOf(options)).countParked(options);
   }
 
+  /** For work in the background, which does not keep the process alive. */
   get #clock(): Clock {
     return this.#source.access.watches.clock;
+  }
+
+  /** For what a caller awaits: until then, the process stays alive. */
+  get #callersClock(): Clock {
+    return this.#source.access.clock;
   }
 
   #runnerOf(build: Build, partitions = this.#projection.partitions): GenerationRunner {

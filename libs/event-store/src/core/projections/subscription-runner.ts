@@ -203,9 +203,9 @@ export abstract class SubscriptionRunner {
 
   /**
    * Resolves when all events up to the position have had their effects, those of other processes
-   * included. `PROJECTION_STOPPED` when a tenant is stopped at an event that cannot be applied;
-   * `PROJECTION_BEHIND` after the timeout; `INVALID_POSITION`. Of a reaction: `REACTION_STOPPED`,
-   * `REACTION_BEHIND`.
+   * included; until then, the process stays alive. `PROJECTION_STOPPED` when a tenant is stopped at
+   * an event that cannot be applied; `PROJECTION_BEHIND` after the timeout; `INVALID_POSITION`. Of
+   * a reaction: `REACTION_STOPPED`, `REACTION_BEHIND`.
    */
   async whenCaughtUp(options: CaughtUpOptions = {}): Promise<void> {
     assertOptions('whenCaughtUp', options, ['position', 'tenant', 'timeoutMs', 'signal']);
@@ -310,8 +310,14 @@ export abstract class SubscriptionRunner {
     return Array.from({ length: partitions }, (_, partition) => writerOf(database, partition));
   }
 
+  /** For work in the background, which does not keep the process alive. */
   get #clock(): Clock {
     return this.#source.access.watches.clock;
+  }
+
+  /** For what a caller awaits: until then, the process stays alive. */
+  get #callersClock(): Clock {
+    return this.#source.access.clock;
   }
 
   async #keepBalanced(): Promise<void> {
@@ -444,7 +450,7 @@ export abstract class SubscriptionRunner {
     const { stopTimeoutMs } = this.#kind;
     if (stopTimeoutMs === undefined) return await work;
     const ended = new AbortController();
-    const timeout = this.#clock.wait(stopTimeoutMs, ended.signal).catch(() => undefined);
+    const timeout = this.#callersClock.wait(stopTimeoutMs, ended.signal).catch(() => undefined);
     await Promise.race([work, timeout]);
     ended.abort();
   }
@@ -462,7 +468,7 @@ export abstract class SubscriptionRunner {
     const ended = new AbortController();
     const signals = signal === undefined ? [ended.signal] : [ended.signal, signal];
     try {
-      await Promise.race([changed, this.#clock.wait(ms, AbortSignal.any(signals))]);
+      await Promise.race([changed, this.#callersClock.wait(ms, AbortSignal.any(signals))]);
     } finally {
       ended.abort();
     }

@@ -118,7 +118,8 @@ export class StorageAccess {
   }
 
   /**
-   * By which leases of indexes are kept: that of the provider's options, so that a test moves it.
+   * By which callers wait, and leases of indexes are kept: that of the provider's options, so that
+   * a test moves it. Its waits keep the process alive.
    */
   get clock(): Clock {
     return this.root.provider.clock ?? systemClock;
