@@ -3,37 +3,22 @@
  * in a run, and a loader that compiles what they import takes a second of CPU time each; the bundle
  * takes less than 0.2 s.
  */
-import { renameSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
 import { basename, join } from 'node:path';
-import { buildSync } from 'esbuild';
 
-const root = join(import.meta.dirname, '../..');
-/** Loaded from `node_modules`, and only by the children that need them. */
-const external = ['pg', 'typeorm', '@nestjs/*', '@nestjs-cls/*'];
+const folder = join(import.meta.dirname, '../../.tmp/children');
 const bundles = new Map<string, string>();
 
 /**
- * The path of a bundle of this file, which is named relative to `test/faults`. The first call in a
- * process makes it; other processes may replace it by their own.
+ * The path of a bundle of this file of `test/faults`. The first call in a process makes it; other
+ * processes may replace it by their own.
  */
 export function childProgram(script: string): string {
   const known = bundles.get(script);
   if (known !== undefined) return known;
-  const path = join(root, '.tmp/children', basename(script, '.ts') + '.mjs');
-  const made = `${path}.${process.pid}`;
-  buildSync({
-    entryPoints: [join(import.meta.dirname, script)],
-    outfile: made,
-    bundle: true,
-    platform: 'node',
-    target: 'node20',
-    format: 'esm',
-    conditions: ['kvent-source'],
-    keepNames: true, // names of classes are printed
-    logLevel: 'warning',
-    external,
-  });
-  renameSync(made, path);
+  const path = join(folder, `${basename(script, '.ts')}.mjs`);
+  const program = join(import.meta.dirname, script);
+  execFileSync(process.execPath, [join(import.meta.dirname, 'bundle-child.mjs'), program, path]);
   bundles.set(script, path);
   return path;
 }
