@@ -3,10 +3,25 @@
  * changes before the reader reaches it is preserved first. So a snapshot is exact, and its memory
  * is that of the changed rows, not of a second copy.
  */
+import { storageError } from '../base/errors.js';
+import { inspect } from '../base/inspect.js';
 import { RowTable } from './row-table.js';
 import { rowNameOf } from '../port/row-name.js';
 import { compareAddresses } from '../port/row-order.js';
 import type { ExportPart, RawRow, RowAddress } from '../port/storage-provider.js';
+
+/** Open exports of one database: each keeps rows that change, and is a step of every write. */
+const exportsMax = 16;
+
+/** `STORAGE_UNAVAILABLE` where as many exports of a database are open as may be. */
+export function assertMayExport(database: string, open: number): void {
+  if (open < exportsMax) return;
+  throw storageError(
+    'STORAGE_UNAVAILABLE',
+    `${open} exports of ${inspect(database)} are open, and at most ${exportsMax} may be: read one to its end, or end it.`,
+    {},
+  );
+}
 
 export class FrozenView {
   readonly #table: RowTable;

@@ -6,6 +6,7 @@ import { basename, join } from 'node:path';
 import { isStorageError, stoppedAfter, storageError, type StorageError } from '../../core/base/errors.js';
 import { PendingWork } from '../../core/base/pending-work.js';
 import { evaluateBatch, isLive } from '../../core/port/evaluate-batch.js';
+import { assertMayExport } from '../../core/providers/frozen-view.js';
 import type { HintSource } from '../../core/providers/hint-source.js';
 import { assertReadBytes } from '../../core/port/page-bytes.js';
 import { soundRows } from '../../core/port/raw-row.js';
@@ -243,8 +244,10 @@ export class FileStore {
   async *export(name: string, part?: ExportPart): AsyncGenerator<RawRow> {
     await this.#assertOwned();
     const now = this.#context.time.now();
-    const view = this.#databases.get(name)?.freeze(part);
-    if (view === undefined) return;
+    const file = this.#databases.get(name);
+    if (file === undefined) return;
+    assertMayExport(name, file.views);
+    const view = file.freeze(part);
     try {
       for (const page of view.pages()) for (const raw of page) if (isLive(raw.row, now)) yield raw;
     } finally {

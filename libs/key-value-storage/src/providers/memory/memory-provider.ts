@@ -3,7 +3,7 @@ import { throwIfAborted } from '../../core/base/abort.js';
 import { SteadyTime, systemClock, type Clock } from '../../core/base/clock.js';
 import { storageError } from '../../core/base/errors.js';
 import { evaluateBatch, isLive } from '../../core/port/evaluate-batch.js';
-import { FrozenView } from '../../core/providers/frozen-view.js';
+import { assertMayExport, FrozenView } from '../../core/providers/frozen-view.js';
 import { HintSource } from '../../core/providers/hint-source.js';
 import { invalidState, resolveOptions } from '../../core/base/options.js';
 import { feedKeptEnd, PositionCounter } from '../../core/port/feed-position.js';
@@ -225,6 +225,7 @@ class Rows {
     const table = this.#tables.get(database);
     if (table === undefined) return;
     const views = this.#views.get(table) ?? new Set();
+    assertMayExport(database, views.size);
     const view = new FrozenView(
       table,
       () => {

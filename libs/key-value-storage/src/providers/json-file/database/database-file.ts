@@ -120,6 +120,11 @@ export class DatabaseFile implements JournalHolder {
     return result;
   }
 
+  /** How many views are being read. */
+  get views(): number {
+    return this.#views.size;
+  }
+
   /** The rows at this moment, to be read while commits continue. */
   freeze(part?: ExportPart): FrozenView {
     const view = new FrozenView(this.table, (released) => this.#views.delete(released), part);
