@@ -56,6 +56,9 @@ const jsonFile: StorageUnderTest = {
   },
 };
 
+/** A busy machine may keep all connections busy for longer than the default of five seconds. */
+const acquireTimeoutMs = 120_000;
+
 const postgres: StorageUnderTest = {
   name: 'postgres',
   durable: true,
@@ -66,7 +69,12 @@ const postgres: StorageUnderTest = {
     return {
       setting: url,
       openProvider: (clock?: Clock) =>
-        new PostgresProvider({ url, schema: 'storefront', ...(clock !== undefined && { clock }) }),
+        new PostgresProvider({
+          url,
+          schema: 'storefront',
+          acquireTimeoutMs,
+          ...(clock !== undefined && { clock }),
+        }),
       [Symbol.asyncDispose]: dispose,
     };
   },
