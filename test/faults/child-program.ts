@@ -10,8 +10,8 @@ const folder = join(import.meta.dirname, '../../.tmp/children');
 const bundles = new Map<string, string>();
 
 /**
- * The path of a bundle of this file of `test/faults`. The first call in a process makes it; other
- * processes may replace it by their own.
+ * The path of a bundle of this program, given by its path from here. The first call in a process
+ * makes it; other processes may replace it by their own.
  */
 export function childProgram(script: string): string {
   const known = bundles.get(script);

@@ -16,9 +16,14 @@ const keyBytes = 32;
 const tagBytes = 16;
 const cipher = 'aes-256-ctr';
 
+interface Keys {
+  readonly tag: Buffer;
+  readonly encrypt: Buffer;
+}
+
 export class PositionSeal {
   readonly #secrets: KeyValueStore<string>;
-  #secret: Promise<Buffer> | undefined;
+  #keys: Promise<Keys> | undefined;
 
   constructor(storage: KeyValueStorage) {
     this.#secrets = storage.store(Secret);
@@ -31,26 +36,26 @@ export class PositionSeal {
 
   /** `undefined` for what `seal` has not returned. Rejects as `seal` does. */
   async open(text: string): Promise<FeedPosition | undefined> {
-    const secret = await this.#loaded();
+    const keys = await this.#loaded();
     const bytes = Buffer.from(text, 'base64url');
     if (bytes.length !== 2 * tagBytes) return undefined;
     const tag = bytes.subarray(0, tagBytes);
-    const decipher = createDecipheriv(cipher, keyFor('encrypt', secret), tag);
+    const decipher = createDecipheriv(cipher, keys.encrypt, tag);
     const position = decipher.update(bytes.subarray(tagBytes)).toString('hex');
-    return isFeedPosition(position) && sealed(secret, position) === text ? position : undefined;
+    return isFeedPosition(position) && sealed(keys, position) === text ? position : undefined;
   }
 
   /** Read once, and not in a transaction of the request, which may be rolled back. */
-  #loaded(): Promise<Buffer> {
-    if (this.#secret !== undefined) return this.#secret;
+  #loaded(): Promise<Keys> {
+    if (this.#keys !== undefined) return this.#keys;
     const make = (): string => randomBytes(keyBytes).toString('base64url');
-    const secret = outsideRequests(async () => await this.#secrets.getOrAdd(secretKey, make)).then(
-      ({ entry }) => Buffer.from(entry.value, 'base64url'),
+    const keys = outsideRequests(async () => await this.#secrets.getOrAdd(secretKey, make)).then(
+      ({ entry }) => keysOf(Buffer.from(entry.value, 'base64url')),
     );
-    this.#secret = secret;
+    this.#keys = keys;
     // the next call tries again
-    secret.catch(() => (this.#secret = undefined));
-    return secret;
+    keys.catch(() => (this.#keys = undefined));
+    return keys;
   }
 }
 
@@ -58,12 +63,14 @@ export class PositionSeal {
  * Encryption whose initialisation vector is the tag of the text, as in SIV (RFC 5297): the vectors
  * of two positions differ without a counter or random values, and what was changed has another tag.
  */
-function sealed(secret: Buffer, position: FeedPosition): string {
+function sealed(keys: Keys, position: FeedPosition): string {
   const bytes = Buffer.from(position, 'hex');
-  const tag = createHmac('sha256', keyFor('tag', secret)).update(bytes).digest().subarray(0, tagBytes);
-  const encrypted = createCipheriv(cipher, keyFor('encrypt', secret), tag).update(bytes);
+  const tag = createHmac('sha256', keys.tag).update(bytes).digest().subarray(0, tagBytes);
+  const encrypted = createCipheriv(cipher, keys.encrypt, tag).update(bytes);
   return Buffer.concat([tag, encrypted]).toString('base64url');
 }
 
-const keyFor = (purpose: 'tag' | 'encrypt', secret: Buffer): Buffer =>
-  createHmac('sha256', secret).update(purpose).digest();
+function keysOf(secret: Buffer): Keys {
+  const keyFor = (purpose: keyof Keys) => createHmac('sha256', secret).update(purpose).digest();
+  return { tag: keyFor('tag'), encrypt: keyFor('encrypt') };
+}

@@ -23,6 +23,18 @@ function carefully(partitions = 2) {
   });
   return { state, projection };
 }
+/** Refuses every event. */
+const failing = (message: string) =>
+  defineProjection('failing', {
+    streams: [Orders],
+    into: DaySales,
+    key: () => 'day',
+    initial: () => ({ orders: 0, cents: 0 }),
+    evolve: () => {
+      throw new Error(message);
+    },
+  });
+
 /** Two bad events, and others before and after them in their streams; three streams in total. */
 async function sellSome(shop: Shop): Promise<void> {
   for (const [id, cents] of [
@@ -42,16 +54,7 @@ const corrected = { monday: { orders: 7, cents: 59 } };
 
 it('an event whose error has a long message is parked with the beginning of it, on one line', async () => {
   await using shop = await openShop();
-  const projection = defineProjection('careful', {
-    streams: [Orders],
-    into: DaySales,
-    key: () => 'day',
-    initial: () => ({ orders: 0, cents: 0 }),
-    evolve: () => {
-      throw new Error(`quoted\n\ud800${'😀'.repeat(1_000_000)}`);
-    },
-  });
-  const runner = await shop.run(projection, options);
+  const runner = await shop.run(failing(`quoted\n\ud800${'😀'.repeat(1_000_000)}`), options);
   await shop.sell('acme', 'o-1', 'monday', 1);
   await shop.until(runner.whenCaughtUp());
   const [parked] = await runner.parked(acme);
@@ -63,16 +66,7 @@ describe('erasing', () => {
   it('keeps the message of a parked event, whose stream was deleted, until it is retried or discarded', async () => {
     await using shop = await openShop();
     const secret = 'Ada-Lovelace';
-    const projection = defineProjection('careful', {
-      streams: [Orders],
-      into: DaySales,
-      key: () => 'day',
-      initial: () => ({ orders: 0, cents: 0 }),
-      evolve: () => {
-        throw new Error(`no day of ${secret}`);
-      },
-    });
-    const runner = await shop.run(projection, options);
+    const runner = await shop.run(failing(`no day of ${secret}`), options);
     for (const id of ['o-1', 'o-2']) await shop.sell('acme', id, 'monday', 1);
     await shop.until(runner.whenCaughtUp());
     for (const id of ['o-1', 'o-2']) await shop.orders.forTenant('acme').delete(id);
