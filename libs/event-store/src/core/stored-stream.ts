@@ -97,8 +97,11 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
   read(id: string, range: CallOptions & EventRange = {}): AsyncIterable<Recorded<EventOf<D>>> {
     const rows = this.#rows(id);
     assertEventRange(range);
-    // the codec has checked that the events are those of the definition
-    return { [Symbol.asyncIterator]: () => readEvents(rows, range) as AsyncGenerator<Recorded<EventOf<D>>> };
+    const ofCall = { ...range };
+    // each reading joins the transaction in which it begins; the codec has checked that the events
+    // are those of the definition
+    const begin = () => readEvents(rows.joined, ofCall) as AsyncGenerator<Recorded<EventOf<D>>>;
+    return { [Symbol.asyncIterator]: begin };
   }
 
   async version(id: string, options?: CallOptions): Promise<number> {

@@ -17,6 +17,11 @@ export class StreamRows extends StreamAddresses {
     this.definition = definition;
   }
 
+  /** The same in the transaction that is current, where calls join one. */
+  get joined(): StreamRows {
+    const { access, definition, database, id } = this;
+    return access.joined === access ? this : new StreamRows(access.joined, definition, database, id);
+  }
   get inFeed(): boolean {
     return this.definition.feed;
   }

@@ -59,11 +59,11 @@ export class IndexReader<T, K extends Key> extends StoreIndex<T, K> {
     assertOptions('A range', list, [...rangeNames, 'cursor']);
     const { cursor, ...range } = list;
     const scope = new CursorPage(this.#scope(range), cursor, isRowKey).range;
-    const read = async function* (this: IndexReader<T, K>): AsyncGenerator<Entry<T, K>> {
+    const read = async function* (this: IndexReader<T, K>, scan: IndexScan): AsyncGenerator<Entry<T, K>> {
       let begun: number | undefined;
       /** Of the listed entries those that were written since, by their keys. */
       const written = new Set<string>();
-      const pages = boundedPages(this.#scan, { ...scope, limit: listPageItems }, options);
+      const pages = boundedPages(scan, { ...scope, limit: listPageItems }, options);
       for await (const { time, rows } of pages) {
         begun ??= time;
         for (const row of rows) {
@@ -77,7 +77,8 @@ export class IndexReader<T, K extends Key> extends StoreIndex<T, K> {
         }
       }
     };
-    return { [Symbol.asyncIterator]: () => read.call(this) };
+    // each reading joins the transaction in which it begins
+    return { [Symbol.asyncIterator]: () => read.call(this, this.#scan.joined) };
   }
 
   async page(request: IndexPageRequest, options?: ReadOptions): Promise<Page<Entry<T, K>>> {

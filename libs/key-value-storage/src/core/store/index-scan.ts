@@ -22,6 +22,12 @@ export class IndexScan {
     this.#index = index;
   }
 
+  /** The same in the transaction that is current, where calls join one. */
+  get joined(): IndexScan {
+    const { joined } = this.#access;
+    return joined === this.#access ? this : new IndexScan(joined, this.#indexed, this.#index);
+  }
+
   /** One page of each range. A page with `more` has at least one row. */
   async scan<R extends readonly ScanRange[]>(
     ranges: readonly [...R],

@@ -37,7 +37,8 @@ function joinedBy<T extends object & Joinable<T>>(current: Current, outside: T):
 
 /**
  * A proxy, so that no verb can be forgotten. The transaction is looked up when a method is called,
- * and when the reading of a list begins, so that retries and pages keep it.
+ * so that retries keep it. What is read later (lists, events, exports) is that of `outside`: it
+ * keeps the tenant and the range of the call, and looks up the transaction when its reading begins.
  */
 function joining<T extends object>(
   current: Current,
@@ -62,15 +63,13 @@ function joining<T extends object>(
         const call = (joined: T): unknown =>
           Reflect.apply(Reflect.get(joined, name) as () => unknown, joined, given);
         if (watches.includes(name)) return call(outside);
-        const transaction = current();
-        const result = call(here());
-        if (!isAsyncIterable(result)) return result;
-        const read = () => (current() === transaction ? result : (call(here()) as typeof result));
-        return { [Symbol.asyncIterator]: () => read()[Symbol.asyncIterator]() };
+        const joined = here();
+        const result = call(joined);
+        return joined !== outside && isAsyncIterable(result) ? call(outside) : result;
       };
     },
   });
 }
 
-const isAsyncIterable = (result: unknown): result is AsyncIterable<unknown> =>
+const isAsyncIterable = (result: unknown): boolean =>
   typeof result === 'object' && result !== null && Symbol.asyncIterator in result;

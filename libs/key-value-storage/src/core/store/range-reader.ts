@@ -42,15 +42,15 @@ export class RangeReader<Item, K extends Key = Key> {
 
   entries(list: ListRange, options: ReadOptions | undefined): AsyncIterable<Item> {
     const scope = this.#listed(list);
-    const read = async function* (this: RangeReader<Item, K>): AsyncGenerator<Item> {
-      for await (const page of this.#pages({ ...scope, limit: listPageItems }, options)) {
+    const read = async function* (this: RangeReader<Item, K>, access: StorageAccess): AsyncGenerator<Item> {
+      for await (const page of boundedPages(access, { ...scope, limit: listPageItems }, options)) {
         for (const row of page.rows) {
           throwIfAborted('A list', options?.signal);
           yield await this.#entry(scope, row);
         }
       }
     };
-    return { [Symbol.asyncIterator]: () => read.call(this) };
+    return this.#joining(read);
   }
 
   /** The entries of one moment, as the provider exports them. */
@@ -59,48 +59,49 @@ export class RangeReader<Item, K extends Key = Key> {
     const scope = this.#scope(range);
     const { database, container, entity, start = '', end } = scope;
     const { access } = this.#rows;
-    if (access.inTransaction)
-      throw storageError('STORAGE_UNSUPPORTED', 'An export cannot begin inside a transaction.', {});
+    assertOutside(access);
     const part = { container, entity, start, ...(end !== undefined && { end }) };
-    const read = async function* (this: RangeReader<Item, K>): AsyncGenerator<Item> {
+    const read = async function* (this: RangeReader<Item, K>, current: StorageAccess): AsyncGenerator<Item> {
+      assertOutside(current);
       throwIfAborted('An export', options?.signal);
       access.assertOpen();
       const rows = access.provider.administration.export(database, part);
       for await (const raw of untilSignal('An export', rows, options?.signal))
         if (isOfPart(raw, part)) yield await this.#entry(scope, raw);
     };
-    return { [Symbol.asyncIterator]: () => read.call(this) };
+    return this.#joining(read);
   }
 
   /** Key, etag and times of the entries. */
   infos(list: ListRange, options: ReadOptions | undefined): AsyncIterable<EntryInfo<K>> {
     const scope = this.#listed(list);
-    const read = async function* (this: RangeReader<Item, K>): AsyncGenerator<EntryInfo<K>> {
+    const read = async function* (
+      this: RangeReader<Item, K>,
+      access: StorageAccess,
+    ): AsyncGenerator<EntryInfo<K>> {
       const pages = { ...scope, limit: limits.pageItemsMax, values: 'omit' } as const;
-      for await (const { rows } of this.#pages(pages, options)) {
+      for await (const { rows } of boundedPages(access, pages, options)) {
         for (const row of rows) {
           throwIfAborted('A list', options?.signal);
           yield this.#info(scope, row);
         }
       }
     };
-    return { [Symbol.asyncIterator]: () => read.call(this) };
+    return this.#joining(read);
   }
 
   keys(range: KeyRange, options: ReadOptions | undefined): AsyncIterable<K> {
     const scope = this.#scope(range);
-    const read = async function* (this: RangeReader<Item, K>): AsyncGenerator<K> {
-      for await (const page of this.#pages(
-        { ...scope, limit: limits.pageItemsMax, values: 'omit' },
-        options,
-      )) {
-        for (const { key } of page.rows) {
+    const read = async function* (this: RangeReader<Item, K>, access: StorageAccess): AsyncGenerator<K> {
+      const pages = { ...scope, limit: limits.pageItemsMax, values: 'omit' } as const;
+      for await (const { rows } of boundedPages(access, pages, options)) {
+        for (const { key } of rows) {
           throwIfAborted('A list', options?.signal);
           yield this.#key(scope, key);
         }
       }
     };
-    return { [Symbol.asyncIterator]: () => read.call(this) };
+    return this.#joining(read);
   }
 
   async page(request: PageRequest | undefined, options: ReadOptions | undefined): Promise<Page<Item>> {
@@ -180,6 +181,13 @@ export class RangeReader<Item, K extends Key = Key> {
     return done;
   }
 
+  /** Each reading joins the transaction in which it begins, and keeps it for all of its pages. */
+  #joining<Read>(
+    read: (this: RangeReader<Item, K>, access: StorageAccess) => AsyncGenerator<Read>,
+  ): AsyncIterable<Read> {
+    return { [Symbol.asyncIterator]: () => read.call(this, this.#rows.access.joined) };
+  }
+
   #pages(asked: ScanRange, options: ReadOptions | undefined): AsyncGenerator<RangePage> {
     return boundedPages(this.#rows.access, asked, options);
   }
@@ -253,6 +261,11 @@ export async function* boundedPages(
     if (rows.length < page.rows.length || rows.at(-1)?.key === last) return;
     throwIfAborted('A list', options?.signal);
   }
+}
+
+function assertOutside(access: StorageAccess): void {
+  if (access.inTransaction)
+    throw storageError('STORAGE_UNSUPPORTED', 'An export cannot begin inside a transaction.', {});
 }
 
 export const consistencyOf = (options: ReadOptions | undefined): Pick<ScanRange, 'consistency'> =>
