@@ -14,13 +14,14 @@ import {
   type EventStream,
 } from '@kvent/event-store';
 import { PostgresProvider } from '@kvent/key-value-postgres';
+import { feedPositionOf, versionSource } from '@kvent/key-value-storage/provider';
 import {
   defineState,
   isStorageError,
   openStorage,
   type KeyValueStorage,
 } from '@kvent/key-value-storage/core';
-import { DataSource } from 'typeorm';
+import { DataSource, type QueryRunner } from 'typeorm';
 import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 
 const Orders = defineStream('order', {
@@ -80,6 +81,13 @@ async function readAll(events: EventStore, after?: string) {
     if (page.upToDate && page.heldBackMs === undefined) return found;
   }
 }
+async function inTransaction<R>(runner: QueryRunner, work: () => Promise<R>): Promise<R> {
+  await runner.startTransaction();
+  const result = await work();
+  await runner.commitTransaction();
+  return result;
+}
+
 const short = (found: readonly { readonly stream: string; readonly version: number }[]) =>
   found.map(({ stream, version }) => `${stream}${version}`);
 
@@ -231,6 +239,31 @@ describe('the feed', () => {
       expect(short(found)).toEqual(['a1', 'a2']);
       expect(position > (found[0]?.position ?? position)).toBe(true);
     });
+  });
+
+  it('has what later transactions of a query runner append behind what was imported since its first one', async () => {
+    const provider = new PostgresProvider({ dataSource: source, schema: 'imported' });
+    await using storage = await openStorage(provider);
+    const events = new EventStore(storage);
+    const orders = events.stream(Orders);
+    const runner = source.createQueryRunner();
+    const kept = await inTransaction(runner, async () => {
+      const within = orders.within(runner.manager);
+      await within.append('a', placed(1), { expectedVersion: 0 });
+      return within;
+    });
+    const address = { container: 'event:order', entity: 'b', key: 'imported' };
+    const row = { version: versionSource()(), updatedAt: 1, position: feedPositionOf(2n ** 40n, 1) } as const;
+    await provider.administration.import('shared', [
+      { ...address, row: { ...row, value: { kind: 'json', text: '1' } } },
+    ]);
+    const { next } = await provider.feed({ limit: 10 });
+    await inTransaction(runner, async () => {
+      await kept.append('a', placed(2), { expectedVersion: 1 });
+      await orders.within(runner.manager).append('a', placed(3), { expectedVersion: 2 });
+    });
+    await runner.release();
+    expect(short(await readAll(events, next))).toEqual(['a2', 'a3']);
   });
 
   it('warns of events at positions that are too large, and appends again after the repair of the guide', async () => {

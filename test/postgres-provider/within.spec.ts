@@ -179,6 +179,34 @@ describe('states and entities in one transaction', () => {
       await outside(hold);
       await expect(former(write)).rejects.toEqual(timedOut);
     });
+
+    it('where its caller has written the row in an earlier transaction of the query runner', async () => {
+      const kept = inside(runner.manager);
+      await kept.set('mug', mug);
+      await runner.commitTransaction();
+      await runner.startTransaction();
+      await inside(runner.manager).set('cup', mug);
+      const here = AsyncLocalStorage.snapshot();
+      await source.transaction(async (manager) => {
+        await outside(async () => await inside(manager).set('mug', mug));
+        await expect(here(write)).rejects.toEqual(timedOut);
+      });
+      await kept.set('mug', mug);
+      await expect(here(write)).rejects.toMatchObject({ code: 'INVALID_STATE' });
+    });
+
+    it('where its caller has written a row of the same name in another table', async () => {
+      await using apart = await openStorage(
+        new PostgresProvider({ dataSource: source, schema: 'apart', lockTimeoutMs: 100 }),
+      );
+      await hold();
+      const here = AsyncLocalStorage.snapshot();
+      await source.transaction(async (manager) => {
+        const rival = apart.store(Product);
+        await outside(async () => await rival.within(manager).set('mug', mug));
+        await expect(here(async () => await rival.set('mug', mug))).rejects.toEqual(timedOut);
+      });
+    });
   });
 
   it('and a write by another caller to a row of the transaction fails with effect none and a hint', async () => {

@@ -30,7 +30,7 @@ import { TableAccess } from './table-access.js';
 import { resolvePostgres, type PostgresProviderOptions, type ResolvedPostgres } from './postgres-options.js';
 import { openDatabase, type DatabaseHandle } from './database-handle.js';
 import { ambientTransactions } from './transactions/ambient-transactions.js';
-import { openTransactions } from './transactions/open-transactions.js';
+import { openTransactions, transactionOf } from './transactions/open-transactions.js';
 import { TransactionEnds } from './transactions/transaction-ends.js';
 import { TransactionProvider } from './transactions/transaction-provider.js';
 
@@ -57,6 +57,7 @@ export class PostgresProvider implements StorageProvider {
   constructor(options: PostgresProviderOptions) {
     this.#options = resolvePostgres(options);
     this.transactions = {
+      identityOf: (transaction) => transactionOf(transaction as EntityManager),
       open: (inside) => openTransactions(inside as EntityManager | undefined),
       ...(this.#options.transactions !== undefined && { current: () => this.#opened?.current?.() }),
     };
@@ -157,7 +158,7 @@ export class PostgresProvider implements StorageProvider {
     const { table, ends } = this.#open();
     return new TransactionProvider(transaction, {
       name: this.name,
-      dialect: table.dialect,
+      dialect: () => table.dialect,
       clock: table.clock,
       source: this.#options.dataSource,
       isSecured: table.isSecured,

@@ -45,10 +45,14 @@ export function enterTransaction(manager: EntityManager): void {
  * if they wait for it. Of those around a transaction, that is certain; those that were begun beside
  * it may end first, also where they share an async context.
  */
-export const openTransactions = (inside?: EntityManager): readonly EntityManager[] =>
+export const openTransactions = (inside?: EntityManager): readonly object[] =>
   (inside === undefined ? openMarks() : (begunOf(inside)?.around.filter(isCurrent) ?? [])).map(
-    ({ manager }) => manager,
+    ({ manager }) => transactionOf(manager),
   );
+
+/** What is one for each transaction, also where its query runner or manager is used again. */
+export const transactionOf = (manager: EntityManager): object =>
+  begunOf(manager) ?? manager.queryRunner ?? manager;
 
 export const isOpen = ({ queryRunner }: EntityManager): boolean =>
   queryRunner?.isTransactionActive === true && !queryRunner.isReleased;

@@ -32,7 +32,8 @@ import type { TransactionEnds } from './transaction-ends.js';
 
 interface TransactionProviderOptions {
   readonly name: string;
-  readonly dialect: Dialect;
+  /** An import gives the table another one. */
+  readonly dialect: () => Dialect;
   readonly clock: TableClock;
   /** Whether the table's rows are under row-level security. */
   readonly isSecured: boolean;
@@ -53,7 +54,9 @@ export class TransactionProvider implements StorageProvider {
   readonly administration: StorageAdministration;
   readonly #manager: EntityManager;
   readonly #reader: Reader;
-  readonly #committer: TransactionCommitter;
+  readonly #dialect: () => Dialect;
+  readonly #committerFor: (dialect: Dialect) => TransactionCommitter;
+  #committer: { readonly dialect: Dialect; readonly committer: TransactionCommitter } | undefined;
   readonly #clock: TableClock;
   readonly #isSecured: boolean;
   readonly #ends: TransactionEnds | undefined;
@@ -67,6 +70,7 @@ export class TransactionProvider implements StorageProvider {
       throw invalidOption(
         'within needs a provider with the dataSource option; this one has connections of its own.',
       );
+    this.#dialect = dialect;
     this.#clock = clock;
     this.#isSecured = isSecured;
     this.#ends = ends;
@@ -105,11 +109,12 @@ export class TransactionProvider implements StorageProvider {
     };
     this.#reader = new Reader({
       name: this.name,
-      dialect,
+      dialect: dialect(),
       time,
       run: (statement, parameters) => session.run(statement, parameters, 'read'),
     });
-    this.#committer = new TransactionCommitter({ name: this.name, session, dialect, time });
+    this.#committerFor = (present) =>
+      new TransactionCommitter({ name: this.name, session, dialect: present, time });
   }
 
   async open(): Promise<void> {
@@ -198,13 +203,22 @@ export class TransactionProvider implements StorageProvider {
 
   /** One after the other: each batch may need a savepoint. */
   async #commit(batches: readonly Batch[]): Promise<readonly CommitResult[]> {
-    if (!this.#isSecured) return await this.#committer.commit(batches);
+    const committer = this.#presentCommitter();
+    if (!this.#isSecured) return await committer.commit(batches);
     const results: CommitResult[] = [];
     for (const batch of batches)
       results.push(
-        ...(await inScope({ database: batch.database }, async () => await this.#committer.commit([batch]))),
+        ...(await inScope({ database: batch.database }, async () => await committer.commit([batch]))),
       );
     return results;
+  }
+
+  /** Stores that are kept last longer than a transaction, and than the base of the feed. */
+  #presentCommitter(): TransactionCommitter {
+    const dialect = this.#dialect();
+    if (this.#committer?.dialect !== dialect)
+      this.#committer = { dialect, committer: this.#committerFor(dialect) };
+    return this.#committer.committer;
   }
 
   async sweep(): Promise<number> {

@@ -217,10 +217,12 @@ export class StorageAccess {
    * for it would be to wait for the caller itself.
    */
   #lockedByCaller(callers: CallerTransactions, batch: Batch): RowAddress | undefined {
-    const own = this.#outside?.transaction;
-    if (own !== undefined) recordLocks(own, batch);
-    const others = callers.open(own).filter((each) => each !== own);
-    return others.length === 0 ? undefined : rowLockedBy(others, batch);
+    const transaction = this.#outside?.transaction;
+    const own = transaction && (callers.identityOf?.(transaction) ?? transaction);
+    const { name } = this.root.provider;
+    if (own !== undefined) recordLocks(own, name, batch);
+    const others = callers.open(transaction).filter((each) => each !== own);
+    return others.length === 0 ? undefined : rowLockedBy(others, name, batch);
   }
 
   /** Readers of the feed in this process read on at once, and wait for no poll. */

@@ -7,15 +7,21 @@ import { footprintOf } from '../port/footprint.js';
 import { lockNameOf } from '../port/row-name.js';
 import type { Batch, RowAddress } from '../port/storage-provider.js';
 
-/** Of one transaction. Rows beyond it are waited for until the lock timeout. */
+/** Of one transaction and provider. Rows beyond it are waited for until the lock timeout. */
 const rowsMax = 10_000;
 
-const rowsOf = new WeakMap<object, Set<string>>();
+/**
+ * By the identity of a transaction, then by the name of the provider: two providers of one table
+ * have the same name, and lock the same rows.
+ */
+const rowsOf = new WeakMap<object, Map<string, Set<string>>>();
 
 /** Records that a transaction locks the rows of a batch. */
-export function recordLocks(transaction: object, batch: Batch): void {
-  let rows = rowsOf.get(transaction);
-  if (rows === undefined) rowsOf.set(transaction, (rows = new Set()));
+export function recordLocks(transaction: object, provider: string, batch: Batch): void {
+  const byProvider = rowsOf.get(transaction) ?? new Map<string, Set<string>>();
+  rowsOf.set(transaction, byProvider);
+  const rows = byProvider.get(provider) ?? new Set();
+  byProvider.set(provider, rows);
   for (const row of footprintOf(batch).rows) if (rows.size < rowsMax) rows.add(row);
 }
 
@@ -23,9 +29,13 @@ export function recordLocks(transaction: object, batch: Batch): void {
  * The first row of a batch that one of the transactions has locked. A savepoint that was rolled
  * back may have released it since: the provider decides whether it is still locked.
  */
-export function rowLockedBy(transactions: readonly object[], batch: Batch): RowAddress | undefined {
+export function rowLockedBy(
+  transactions: readonly object[],
+  provider: string,
+  batch: Batch,
+): RowAddress | undefined {
   const rows = transactions
-    .map((transaction) => rowsOf.get(transaction))
+    .map((transaction) => rowsOf.get(transaction)?.get(provider))
     .filter((each) => each !== undefined);
   if (rows.length === 0) return undefined;
   const { database, checks, changes } = batch;

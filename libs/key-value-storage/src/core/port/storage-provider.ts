@@ -398,8 +398,13 @@ export interface CallerTransactions {
   /** The one that calls join without `within`. Absent where no call does. */
   current?(): object | undefined;
   /**
-   * The open transactions of the current caller that are known to wait for a call inside
-   * `transaction` (`undefined`: inside none): the call must not wait for their rows.
+   * What is one for each transaction: the object that `within` takes may begin several, one after
+   * the other. Absent where that object is.
+   */
+  identityOf?(transaction: object): object;
+  /**
+   * The identities of the open transactions of the current caller that are known to wait for a call
+   * inside `transaction` (`undefined`: inside none): the call must not wait for their rows.
    */
   open(transaction: object | undefined): readonly object[];
 }
