@@ -2,14 +2,18 @@
  * An export holds a connection while its reader reads. Readers that do not read, whatever their
  * number, take neither the pool from other calls nor the exports of other tenants.
  */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { setImmediate } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { PostgresProvider, type PostgresProviderOptions } from '@kvent/key-value-postgres';
 import { ManualClock } from '@kvent/key-value-storage/testing';
 import type { RawRow } from '@kvent/key-value-storage/provider';
+import { Client } from 'pg';
 import { DataSource } from 'typeorm';
 import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { until } from '../postgres/until.js';
 import { textAt, write } from './rows.js';
+
+const queryOf = Client.prototype.query as (this: Client, sent: unknown) => unknown;
 
 let database: FreshDatabase;
 beforeAll(async () => {
@@ -134,6 +138,30 @@ describe('the reader of an export', () => {
       retryable: true,
       message: expect.stringContaining('did not read a page within 60000 ms (readerTimeoutMs)'),
     });
+  });
+
+  it('that comes back while its export ends does not end it again', async () => {
+    const late = await beginExport('initech');
+    const held: (() => unknown)[] = [];
+    const query = jest.spyOn(Client.prototype, 'query').mockImplementation(function send(
+      this: Client,
+      sent: unknown,
+    ) {
+      const next = () => queryOf.call(this, sent);
+      return (sent as { readonly text?: string }).text === 'commit' ? void held.push(next) : next();
+    });
+    try {
+      await clock.advance(60_000);
+      const read = expect(readToEnd(late)).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+      // its rows are here: it comes to its end without I/O
+      await setImmediate();
+      const ends = held.splice(0);
+      for (const next of ends) next();
+      await read;
+      expect(ends).toHaveLength(1);
+    } finally {
+      query.mockRestore();
+    }
   });
 
   it('that reads row by row does not get more time for the page', async () => {

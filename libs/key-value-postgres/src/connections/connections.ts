@@ -162,7 +162,7 @@ export class Connections {
     };
     const abandon = (): void => release(true);
     this.#held.add(abandon);
-    const end = async (): Promise<void> => {
+    const commit = async (): Promise<void> => {
       if (isOver) return;
       // a broken connection is destroyed, and its transaction with it
       const broken = await connection.query('commit').then(
@@ -171,9 +171,12 @@ export class Connections {
       );
       release(broken);
     };
+    let ending: Promise<void> | undefined;
+    const end = (): Promise<void> => (ending ??= commit());
     const session: Session = {
       run: async (...args) => {
-        if (isOver) throw storageError('STORAGE_NOT_OPEN', `${this.#options.name} is not open.`, {});
+        if (isOver || ending !== undefined)
+          throw storageError('STORAGE_NOT_OPEN', `${this.#options.name} is not open.`, {});
         return await connection.run(...args);
       },
     };
