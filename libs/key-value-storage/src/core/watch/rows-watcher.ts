@@ -10,6 +10,8 @@ export class RowsWatcher<Item> extends Watcher<Item> {
   readonly #keys: ReadonlySet<string>;
   /** Of the last item. */
   #versions: readonly (Version | undefined)[] | undefined;
+  /** While an item is read: the versions that polls have found since, by the index of the row. */
+  #polled: Map<number, Version | undefined> | undefined;
 
   constructor(
     room: WatchRoom,
@@ -27,21 +29,35 @@ export class RowsWatcher<Item> extends Watcher<Item> {
     if (hint?.key === undefined || this.#keys.has(hint.key)) this.mark();
   }
 
-  /** Marks it if a row has another version than in its last item; returns whether it is marked. */
+  /**
+   * Marks it if a row has another version than in its last item, or than in the one that is being
+   * read, once that is known; returns whether it is marked.
+   */
   compare(index: number, version: Version | undefined): boolean {
-    if (this.#versions !== undefined && this.#versions[index] !== version) this.mark();
+    if (this.#polled !== undefined) this.#polled.set(index, version);
+    else if (this.#versions?.[index] !== version) this.mark();
     return this.isMarked;
   }
 
   protected async *changes(): AsyncGenerator<Item, void, undefined> {
+    const polled = new Map<number, Version | undefined>();
+    this.#polled = polled;
+    const items = await this.#read().finally(() => (this.#polled = undefined));
+    // the read may be older than a poll
+    for (const [index, version] of polled) this.compare(index, version);
+    yield* items;
+  }
+
+  /** The next item, if a row has changed since the last one. */
+  async #read(): Promise<readonly Item[]> {
     const from = this.room.clock.monotonic();
     const { rows, time } = await this.untilEnded(this.room.read(this.targets));
     this.setAlarm(from, untilExpiry(rows, time), () => this.mark());
     const versions = rows.map((row) => row?.version);
-    if (this.#versions?.every((version, index) => version === versions[index]) === true) return;
+    if (this.#versions?.every((version, index) => version === versions[index]) === true) return [];
     const item = await this.#itemOf(rows);
     this.#versions = versions;
-    yield item;
+    return [item];
   }
 }
 

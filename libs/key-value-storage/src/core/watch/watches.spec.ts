@@ -27,6 +27,8 @@ async function openMemory({ isPolled = false, hinted }: { isPolled?: boolean; hi
   const memory = new MemoryProvider({ clock });
   const reads: { readonly addresses: readonly Address[]; readonly values: string }[] = [];
   const failure = { isActive: false };
+  /** The result of a read of values waits for `late`. */
+  const delay: { late?: Promise<unknown> } = {};
   const fail = (): void => {
     if (failure.isActive) throw storageError('STORAGE_UNAVAILABLE', 'The engine cannot be reached.', {});
   };
@@ -39,7 +41,9 @@ async function openMemory({ isPolled = false, hinted }: { isPolled?: boolean; hi
     read: async (addresses, options: ProviderReadOptions = {}) => {
       reads.push({ addresses, values: options.values ?? 'include' });
       fail();
-      return await memory.read(addresses, options);
+      const result = await memory.read(addresses, options);
+      if (options.values !== 'omit') await delay.late;
+      return result;
     },
     scan: async (ranges, options) => {
       fail();
@@ -48,7 +52,7 @@ async function openMemory({ isPolled = false, hinted }: { isPolled?: boolean; hi
   };
   const storage = await openStorage(provider);
   opened.push(storage);
-  return { clock, reads, failure, storage, store: storage.store(things) };
+  return { clock, reads, failure, delay, storage, store: storage.store(things) };
 }
 
 /** The items of a watch, as they come. */
@@ -95,7 +99,7 @@ test('a watch shows the current entry, then each change; other keys cost it no r
   expect(reads.length).toBe(before);
   await store.delete('k');
   await rounds();
-  expect(numbers(items)).toEqual([undefined, 1, undefined]);
+  expect(numbers(items)).toStrictEqual([undefined, 1, undefined]);
 });
 
 test('a reader that stopped reading costs no read, and then gets the last state only', async () => {
@@ -105,7 +109,7 @@ test('a reader that stopped reading costs no read, and then gets the last state 
   const before = reads.length;
   for (let n = 0; n < 1_000; n += 1) await store.set('k', { n });
   expect(reads.length).toBe(before);
-  expect(numbers([await nextOf(watch)])).toEqual([999]);
+  expect(numbers([await nextOf(watch)])).toStrictEqual([999]);
   expect(reads.length).toBe(before + 1);
 });
 
@@ -128,7 +132,7 @@ describe('polling', () => {
     await clock.advance(1_000);
     // the poll, and one read of what has changed
     expect(reads.slice(before).filter(({ values }) => values === 'include')).toHaveLength(1);
-    expect(numbers(watches[7]?.items ?? [])).toEqual([undefined, 7]);
+    expect(numbers(watches[7]?.items ?? [])).toStrictEqual([undefined, 7]);
     expect(watches.filter(({ items }) => items.length === 2)).toHaveLength(1);
   });
 
@@ -148,7 +152,34 @@ describe('polling', () => {
     hinted.changedAll();
     await rounds();
     expect(reads.slice(before).map(({ values }) => values)).toEqual(['omit', 'include']);
-    expect(numbers(watches[7]?.items ?? [])).toEqual([undefined, 7]);
+    expect(numbers(watches[7]?.items ?? [])).toStrictEqual([undefined, 7]);
+  });
+
+  test.each<[string, (number | undefined)[], number | undefined]>([
+    ['the first read', [undefined, 1], undefined],
+    ['the first read, of a deletion,', [1, undefined], 1],
+    ['a later read', [undefined, 1, 2], undefined],
+    ['a later read, of a deletion,', [undefined, 1, undefined], undefined],
+  ])('a hint during %s is not lost', async (_, shown, first) => {
+    const hinted = new HintSource();
+    const { store, delay } = await openMemory({ isPolled: true, hinted });
+    const change = async (n: number | undefined): Promise<unknown> =>
+      n === undefined ? await store.delete('k') : await store.set('k', { n });
+    if (first !== undefined) await change(first);
+    const { items } = collectItems(store.watch('k'));
+    const changes = shown.slice(1);
+    if (changes.length > 1) await rounds();
+    let release = (): void => undefined;
+    delay.late = new Promise<void>((resolve) => (release = resolve));
+    for (const n of changes) {
+      await rounds();
+      await change(n);
+      hinted.changedAll();
+    }
+    await rounds();
+    release();
+    await rounds();
+    expect(numbers(items)).toStrictEqual(shown);
   });
 
   test('comes each 200 ms after a change, and each second after some without one', async () => {
@@ -163,7 +194,7 @@ describe('polling', () => {
       await store.set('k', { n });
       await clock.advance(n === 0 ? 1_000 : 200);
     }
-    expect(numbers(items)).toEqual([undefined, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    expect(numbers(items)).toStrictEqual([undefined, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
   });
 
   test('stops with the last watch, and while no reader waits', async () => {
@@ -225,7 +256,7 @@ describe('an engine that cannot be reached', () => {
     await clock.advance(60_000);
     failure.isActive = false;
     await clock.advance(1_000);
-    expect(numbers(one.items)).toEqual([undefined, 2]);
+    expect(numbers(one.items)).toStrictEqual([undefined, 2]);
     expect(range.items.map(({ type }) => type)).toEqual(['listed', 'put']);
     expect([one.end.isOver, range.end.isOver]).toEqual([false, false]);
   });
@@ -304,7 +335,7 @@ describe('expiry', () => {
     expect(reads.length).toBe(before);
     expect([one.items.length, range.items.length]).toEqual([1, 2]);
     await clock.advance(1);
-    expect(numbers(one.items)).toEqual([1, undefined]);
+    expect(numbers(one.items)).toStrictEqual([1, undefined]);
     expect(range.items.at(-1)).toEqual({ type: 'delete', key: 'k' });
     expect(clock.waiting).toBe(0);
   });
