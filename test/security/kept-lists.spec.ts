@@ -4,7 +4,7 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { defineStream, event, EventStore } from '@kvent/event-store';
+import { defineProjection, defineStream, event, EventStore, ProjectionRunner } from '@kvent/event-store';
 import { defineCounter, defineState, MemoryProvider, type KeyValueStorage } from '@kvent/key-value-storage';
 import { openKeyValueStorage } from '@kvent/key-value-storage/internal';
 import { collect } from '@kvent/key-value-storage/testing';
@@ -15,6 +15,13 @@ const Diary = defineStream('diary', {
   events: { written: event<{ text: string }>() },
   initial: () => 0,
   evolve: (count: number) => count + 1,
+});
+const Copies = defineProjection('copies', {
+  streams: [Diary],
+  into: Notes,
+  key: ({ stream }) => stream,
+  initial: () => ({ text: '' }),
+  evolve: (_, { data }) => data,
 });
 
 const tenants = new AsyncLocalStorage<string>();
@@ -30,7 +37,8 @@ class AmbientProvider extends MemoryProvider {
 
 function storesOf(storage: KeyValueStorage) {
   const events = new EventStore(storage);
-  return { notes: storage.store(Notes), views: storage.store(Views), diary: events.stream(Diary) };
+  const copies = new ProjectionRunner(storage, Copies).store(Notes);
+  return { notes: storage.store(Notes), views: storage.store(Views), diary: events.stream(Diary), copies };
 }
 type Stores = ReturnType<typeof storesOf>;
 
@@ -59,6 +67,7 @@ const lists: readonly [string, Make, Range][] = [
   ['a list of keys', ({ notes }, range) => notes.keys(range), { prefix: '1' }],
   ['a list of an index', ({ notes }, range) => notes.index('byText').list(range), { prefix: '1' }],
   ['a list of counters', ({ views }, range) => views.list(range), { prefix: '1' }],
+  ['a list of a projection', ({ copies }, range) => copies.list(range), { prefix: '1' }],
   ['a list of events', ({ diary }, range) => diary.read('d-1', range), { to: 1 }],
 ];
 

@@ -35,8 +35,8 @@ export interface ProjectedStore<T, K extends Key = Key> {
   count(range?: KeyRange<K>, options?: ReadOptions): Promise<number>;
   /**
    * Entries of one build, also where another one takes over in between, up to the last key that was
-   * there at the start. `INVALID_CURSOR` where the former build is removed before the list has
-   * ended.
+   * there at the start. Its tenant and range are those of the call, which refuses a range that is
+   * not allowed. `INVALID_CURSOR` where the former build is removed before the list has ended.
    */
   list(range?: ListRange<K>, options?: ReadOptions): AsyncIterable<Entry<T, K>>;
   /**
@@ -57,13 +57,18 @@ export interface ProjectedStore<T, K extends Key = Key> {
   forTenant(tenant: string): ProjectedStore<T, K>;
 }
 
-/** Entries of a list that are read before the build is checked: those of one page of a store. */
-const chunkItems = 200;
-
 /** A cursor of the store of one build. */
 interface OwnCursor {
   readonly cursor?: string;
 }
+
+/** Where a read begins: in which build, and after which of its entries. */
+interface BuildCursor {
+  readonly generation: number;
+  readonly own: OwnCursor;
+}
+
+type Tenant = string | undefined;
 
 export class LiveStore<T, K extends Key> implements ProjectedStore<T, K> {
   readonly #storage: KeyValueStorage;
@@ -106,35 +111,28 @@ export class LiveStore<T, K extends Key> implements ProjectedStore<T, K> {
     return await this.#read(async (store) => await store.count(range, options), options);
   }
 
-  async *list(
-    { cursor, ...range }: ListRange<K> = {},
-    options?: ReadOptions,
-  ): AsyncGenerator<Entry<T, K>, void, undefined> {
-    const begin = async (store: KeyValueStore<T, K, never>, generation: number, own: OwnCursor) => {
-      const entries = store.list({ ...range, ...own }, options)[Symbol.asyncIterator]();
-      return { generation, entries, first: await chunkOf(entries) };
-    };
-    const { generation, entries, first } = await this.#readFrom(cursor, begin, options);
-    yield* first;
-    for (let { length } = first; length === chunkItems;) {
-      const chunk = await this.#readIn(generation, () => chunkOf(entries), options);
-      yield* chunk;
-      ({ length } = chunk);
-    }
+  list(range: ListRange<K> = {}, options?: ReadOptions): AsyncIterable<Entry<T, K>> {
+    const tenant = this.#tenantOfCall();
+    const { cursor, ...bounds } = range;
+    // refuses what is not allowed; nothing is read yet
+    this.#storeOf(1, tenant).list(bounds, options);
+    const from = buildCursor(cursor);
+    const ofCall = structuredClone(bounds);
+    return { [Symbol.asyncIterator]: () => this.#list(tenant, from, ofCall, options) };
   }
 
   async page({ cursor, ...range }: PageRequest<K>, options?: ReadOptions): Promise<Page<Entry<T, K>>> {
     const read = async (store: KeyValueStore<T, K, never>, generation: number, own: OwnCursor) =>
       pageOf(generation, await store.page({ ...range, ...own }, options));
-    return await this.#readFrom(cursor, read, options);
+    return await this.#readFrom(buildCursor(cursor), read, options);
   }
 
   watch(key: K, options?: WatchOptions) {
-    return this.#watch('watch', (store, own) => store.watch(key, own), options);
+    return this.#watch('watch', key, (store, ofCall, own) => store.watch(ofCall, own), options);
   }
 
   watchMany<const Keys extends readonly K[]>(keys: Keys, options?: WatchOptions) {
-    return this.#watch('watchMany', (store, own) => store.watchMany(keys, own), options);
+    return this.#watch('watchMany', keys, (store, ofCall, own) => store.watchMany(ofCall, own), options);
   }
 
   forTenant(tenant: string): ProjectedStore<T, K> {
@@ -143,15 +141,43 @@ export class LiveStore<T, K extends Key> implements ProjectedStore<T, K> {
     return new LiveStore(this.#storage, this.#generations, this.#projection, this.#declared, tenant);
   }
 
+  /** The tenant is fixed when a method is called (law 10), before it waits for anything. */
+  #tenantOfCall(): Tenant {
+    return this.#tenant ?? tenantIn(rowsOf(this.#declared as AnyStore).database());
+  }
+
+  /**
+   * Holds two entries at most: one is yielded when the next one, or the end, has been read in a
+   * build that was not being removed.
+   */
+  async *#list(
+    tenant: Tenant,
+    from: BuildCursor | undefined,
+    range: KeyRange<K>,
+    options: ReadOptions | undefined,
+  ): AsyncGenerator<Entry<T, K>, void, undefined> {
+    const begin = async (store: KeyValueStore<T, K, never>, generation: number, own: OwnCursor) => {
+      const entries = store.list({ ...range, ...own }, options)[Symbol.asyncIterator]();
+      return { generation, entries, first: await entries.next() };
+    };
+    const { generation, entries, first } = await this.#readFrom(from, begin, options, tenant);
+    for (let entry = first; entry.done !== true;) {
+      const next = await this.#readIn(generation, async () => await entries.next(), options);
+      yield entry.value;
+      entry = next;
+    }
+  }
+
   async #read<R>(
     read: (store: KeyValueStore<T, K, never>, generation: number) => Promise<R>,
     options: CallOptions | undefined,
+    tenant = this.#tenantOfCall(),
   ): Promise<R> {
     const signal = options?.signal;
     for (let { live } = await this.#generations.recent(signal); ;) {
       const { generation } = live;
       // an error may come from rows that are being removed too
-      const outcome = await read(this.#storeOf(generation), generation).then(
+      const outcome = await read(this.#storeOf(generation, tenant), generation).then(
         (value) => ({ value }),
         (error: unknown) => ({ error }),
       );
@@ -164,45 +190,57 @@ export class LiveStore<T, K extends Key> implements ProjectedStore<T, K> {
 
   /** In the build of the cursor, else in the live one. */
   async #readFrom<R>(
-    cursor: string | undefined,
+    from: BuildCursor | undefined,
     read: (store: KeyValueStore<T, K, never>, generation: number, own: OwnCursor) => Promise<R>,
     options: CallOptions | undefined,
+    tenant = this.#tenantOfCall(),
   ): Promise<R> {
-    if (cursor === undefined)
-      return await this.#read((store, generation) => read(store, generation, {}), options);
-    const [, digits, own] = /^([1-9][0-9]{0,14})_(.*)$/s.exec(cursor) ?? [];
-    if (digits === undefined || own === undefined) throw invalidCursor(`${inspect(cursor)} is no cursor`);
-    const generation = Number(digits);
-    const store = this.#storeOf(generation);
-    return await this.#readIn(generation, () => read(store, generation, { cursor: own }), options);
+    if (from === undefined)
+      return await this.#read((store, generation) => read(store, generation, {}), options, tenant);
+    const { generation, own } = from;
+    // before the store of the build is made, which is kept: a client may send any number
+    await this.#assertReadable(generation, options);
+    const store = this.#storeOf(generation, tenant);
+    return await this.#readIn(generation, () => read(store, generation, own), options);
   }
 
   /** `INVALID_CURSOR` where the build is being removed once the rows are read. */
   async #readIn<R>(generation: number, read: () => Promise<R>, options: CallOptions | undefined): Promise<R> {
     const result = await read();
-    const row = await this.#generations.recent(options?.signal);
-    if (isReadable(row, generation)) return result;
+    await this.#assertReadable(generation, options);
+    return result;
+  }
+
+  async #assertReadable(generation: number, options: CallOptions | undefined): Promise<void> {
+    if (isReadable(await this.#generations.recent(options?.signal), generation)) return;
     throw invalidCursor(
       `The projection '${this.#projection}' was rebuilt, and the entries of this cursor are removed: read from the beginning`,
     );
   }
 
-  /** Of the tenant of the call: later generations are watched when the reader asks for an item. */
-  #watch<Item>(
+  /**
+   * Of the tenant and the keys of the call: later generations are watched when the reader asks for
+   * an item.
+   */
+  #watch<Subject, Item>(
     verb: string,
-    watch: (store: KeyValueStore<T, K, never>, options: WatchOptions) => AsyncIterable<Item>,
+    subject: Subject,
+    watch: (store: KeyValueStore<T, K, never>, subject: Subject, own: WatchOptions) => AsyncIterable<Item>,
     options: WatchOptions = {},
   ) {
     assertOptions(verb, options, ['signal', 'recover']);
-    const tenant = this.#tenant ?? tenantIn(rowsOf(this.#declared as AnyStore).database());
+    const tenant = this.#tenantOfCall();
+    // refuses what is not allowed; nothing is read yet
+    watch(this.#storeOf(1, tenant), subject, options);
+    const ofCall = structuredClone(subject);
     return watchLive(
       this.#generations,
-      (generation, own) => watch(this.#storeOf(generation, tenant), own),
+      (generation, own) => watch(this.#storeOf(generation, tenant), ofCall, own),
       options,
     );
   }
 
-  #storeOf(generation: number, tenant = this.#tenant): KeyValueStore<T, K, never> {
+  #storeOf(generation: number, tenant: Tenant): KeyValueStore<T, K, never> {
     const declared = this.#declared as AnyStore;
     const store = storeOfGeneration(this.#storage, declared, generation) as KeyValueStore<T, K, never>;
     return tenant === undefined ? store : store.forTenant(tenant);
@@ -213,15 +251,12 @@ const isReadable = ({ live, old }: Generations, generation: number): boolean =>
   live.generation === generation ||
   old.some((each) => each.generation === generation && each.isRemoving !== true);
 
-/** The next items; fewer than `chunkItems` are the last ones. */
-async function chunkOf<Item>(items: AsyncIterator<Item>): Promise<readonly Item[]> {
-  const chunk: Item[] = [];
-  while (chunk.length < chunkItems) {
-    const next = await items.next();
-    if (next.done === true) break;
-    chunk.push(next.value);
-  }
-  return chunk;
+/** `INVALID_CURSOR` for a text that no page has as its cursor. */
+function buildCursor(cursor: string | undefined): BuildCursor | undefined {
+  if (cursor === undefined) return undefined;
+  const [, digits, own] = /^([1-9][0-9]{0,14})_(.*)$/s.exec(cursor) ?? [];
+  if (digits === undefined || own === undefined) throw invalidCursor(`${inspect(cursor)} is no cursor`);
+  return { generation: Number(digits), own: { cursor: own } };
 }
 
 const invalidCursor = (message: string) => storageError('INVALID_CURSOR', `${message}.`, {});
