@@ -3,7 +3,7 @@
  * instrumentation that wraps `query`, and pools that end. A statement of the provider must behave
  * there like one of `pg`. The oldest and the newest `pg` of the peer range: test/packaging.
  */
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import type { StorageProvider } from '@kvent/key-value-storage/core';
 import pg from 'pg';
@@ -355,6 +355,21 @@ describe('the connection to the server', () => {
     await opened(provider, async () => await textAt(provider, 'key'));
     expect(warnings.length).toBe(count);
     for (const warning of warnings) expect(warning).toContain('not encrypted');
+  });
+
+  it('is not held back by a `warn` that throws', async () => {
+    const source = await connected({ max: 1 });
+    poolOf(source).on('acquire', (client: unknown) => {
+      const { stream } = (client as { readonly connection: { readonly stream: object } }).connection;
+      Object.defineProperty(stream, 'remoteAddress', { configurable: true, value: '203.0.113.5' });
+    });
+    const warn = jest.fn(() => {
+      throw new Error('warn has failed');
+    });
+    const provider = new PostgresProvider({ dataSource: source, warn });
+    await opened(provider, async () => await write(provider, 'key', '1'));
+    expect(warn).toHaveBeenCalledTimes(1);
+    expect(poolOf(source)).toMatchObject({ totalCount: 1, idleCount: 1 });
   });
 
   it('to a replica on another machine, not encrypted, causes one warning at its first use', async () => {

@@ -1,6 +1,6 @@
 /** The options of a `PostgresProvider`, and how they are checked and resolved. */
 import { invalidOption, resolveOptions, type Clock } from '@kvent/key-value-storage/provider';
-import { timerMsMax } from '@kvent/key-value-storage/internal';
+import { safely, timerMsMax } from '@kvent/key-value-storage/internal';
 import type { DataSource } from 'typeorm';
 import { parametersOf, parsePostgresUrl } from './postgres-url.js';
 import type { AmbientTransactions } from './transactions/ambient-transactions.js';
@@ -103,7 +103,8 @@ export interface PostgresProviderOptions extends PostgresConnection, TableOption
    */
   readonly notify?: boolean | undefined;
   /**
-   * Receives warnings, such as a connection to another machine without TLS.
+   * Receives warnings, such as a connection to another machine without TLS. Exceptions in it are
+   * ignored.
    * @default `process.emitWarning`
    */
   readonly warn?: ((message: string) => void) | undefined;
@@ -249,7 +250,8 @@ export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostg
     lockTimeoutMs,
     readerTimeoutMs,
     notify,
-    warn,
+    // it is called while a connection is held
+    warn: (message) => void safely(() => warn(message)),
     clock,
   };
 }

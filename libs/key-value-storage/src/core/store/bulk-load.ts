@@ -9,6 +9,7 @@ import type { Key } from '../base/key.js';
 import { isPromise } from '../base/kinds.js';
 import { limits } from '../base/limits.js';
 import { assertOptions, invalidOption } from '../base/options.js';
+import { safely } from '../base/safely.js';
 import { untilSignal } from '../base/until-signal.js';
 import { conflictError, keyOf } from '../commit/commit.js';
 import type { Address, Change, Check } from '../port/storage-provider.js';
@@ -203,7 +204,7 @@ export class BulkLoad<T, K extends Key, I> {
       return;
     }
     for (const key of puts.keys()) this.#loaded += chunk.indexes.get(key)?.length ?? 0;
-    onProgress?.({ loaded: this.#loaded, failed: this.#failed });
+    safely(() => onProgress?.({ loaded: this.#loaded, failed: this.#failed }));
   }
 
   /**

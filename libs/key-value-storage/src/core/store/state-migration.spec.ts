@@ -58,6 +58,15 @@ describe('a migration', () => {
     expect(most).toBe(3);
   });
 
+  it('goes on when `onProgress` throws', async () => {
+    await using storage = await openStorage(new MemoryProvider());
+    const prices = await filled(storage);
+    const onProgress = (): never => {
+      throw new Error('onProgress has failed');
+    };
+    expect(await new StateMigration(prices, { pageRows: 2, onProgress }).run()).toMatchObject({ written: 6 });
+  });
+
   it('may run twice at a time: each entry is written once, and no position is left', async () => {
     const provider = new MemoryProvider();
     await using storage = await openStorage(provider);

@@ -9,6 +9,7 @@ import { inspect } from '../base/inspect.js';
 import type { Key } from '../base/key.js';
 import { limits } from '../base/limits.js';
 import { assertOptions, invalidOption } from '../base/options.js';
+import { safely } from '../base/safely.js';
 import type { ConflictedBatch } from '../commit/commit.js';
 import { parseStored } from '../encoding/codec.js';
 import { decodeKey } from '../encoding/key-encoding.js';
@@ -49,7 +50,7 @@ export interface StateMigrationOptions<T, K extends Key = Key, I = Input<T>> {
    * `failures`. @default 'stop'
    */
   readonly onError?: 'stop' | 'continue';
-  /** Called after each page with the counts so far. */
+  /** Called after each page with the counts so far. Exceptions in it are ignored. */
   readonly onProgress?: (counts: MigrationCounts) => void;
 }
 
@@ -198,7 +199,7 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
       const last = page.rows.at(-1);
       // a page without a write is read again in no time
       if (counts.written > written && last !== undefined) await position.save(last.key);
-      this.#options.onProgress?.({ ...counts });
+      safely(() => this.#options.onProgress?.({ ...counts }));
       await pause(counts.written);
     }
     await position.remove();

@@ -456,6 +456,15 @@ describe('a storage', () => {
     expect(() => one.store(shared).forTenant('acme')).toThrow(/is shared/);
   });
 
+  it('loads all items when `onProgress` throws', async () => {
+    const store = (await storageOn()).store(defineState<number>('a'));
+    const onProgress = (): never => {
+      throw new Error('onProgress has failed');
+    };
+    const items = ['a', 'b', 'c'].map((key) => ({ key, value: 1 }));
+    expect(await store.loadFrom(items, { chunk: 1, onProgress })).toMatchObject({ loaded: 3 });
+  });
+
   it('refuses `within` when the provider has no transactions', async () => {
     const storage = await storageOn();
     expect(() => storage.within({})).toThrow(expect.objectContaining({ code: 'STORAGE_UNSUPPORTED' }));

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 import type { Change, CommitResult } from '../../core/port/storage-provider.js';
 import { openStorage } from '../../core/store/open-storage.js';
 import { defineState } from '../../core/store/state-definition.js';
@@ -36,6 +36,7 @@ describe('constructing', () => {
       () => provider({ compaction: { ratio: Number.NaN } }),
       () => provider({ compaction: { size: 1 } as object }),
       () => provider({ create: 'always' as 'never' }),
+      () => provider({ warn: 'yes' as never }),
     ]) {
       expect(make).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
     }
@@ -480,6 +481,19 @@ describe('compaction', () => {
     await store.close();
     await store.open();
     expect(await exported(store)).toEqual(rows);
+  });
+
+  it('that fails with a `warn` that throws stops no commit either, and the store closes', async () => {
+    const warn = jest.fn(() => {
+      throw new Error('warn has failed');
+    });
+    const store = await open({ ...small, warn });
+    failOn(/^create snapshot/, 'ENOSPC');
+    for (let index = 0; warn.mock.calls.length === 0 && index < 500; index += 1)
+      await commit(store, batch([put(`k${index % 10}`, `${index}`)]));
+    expect(await commit(store, batch([put('last')]))).toMatchObject({ outcome: 'committed' });
+    expect(warn).toHaveBeenCalled();
+    await store.close();
   });
 });
 

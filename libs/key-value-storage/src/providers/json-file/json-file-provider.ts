@@ -12,6 +12,7 @@ import { isError, messageOf } from '../../core/base/kinds.js';
 import { looksLikeAddress } from '../../core/base/hide-passwords.js';
 import { assertOptions, invalidOption, invalidState, resolveOptions } from '../../core/base/options.js';
 import { PendingWork } from '../../core/base/pending-work.js';
+import { safely } from '../../core/base/safely.js';
 import { SerialQueue } from '../../core/base/serial-queue.js';
 import type {
   Address,
@@ -67,8 +68,8 @@ export interface JsonFileProviderOptions {
    */
   readonly openJournalsMax?: number;
   /**
-   * Called for data that was cut off and for failures in the background. @default
-   * `process.emitWarning`
+   * Called for data that was cut off and for failures in the background. Exceptions in it are
+   * ignored. @default `process.emitWarning`
    */
   readonly warn?: (message: string) => void;
   /** The file system. @default this machine's */
@@ -252,7 +253,18 @@ function resolveProviderOptions(options: JsonFileProviderOptions): Resolved {
       'JsonFileProvider: directory must be the path of a directory, without quotes or blanks at its ends; got what looks like the address of a database.',
     );
   assertNumber('lockTimeoutMs', given.lockTimeoutMs);
-  const resolved = { ...given, processes, compaction: { ...compactionDefaults, ...compaction } };
+  const { warn } = given;
+  if (typeof warn !== 'function')
+    throw invalidOption(
+      `JsonFileProvider: warn must be a function that takes a message; got ${inspect(warn)}.`,
+    );
+  const resolved = {
+    ...given,
+    // it is called while the store is locked, and from work in the background
+    warn: (message: string) => void safely(() => warn(message)),
+    processes,
+    compaction: { ...compactionDefaults, ...compaction },
+  };
   assertNumber('compaction.ratio', resolved.compaction.ratio);
   assertNumber('compaction.minimumBytes', resolved.compaction.minimumBytes);
   if (!Number.isInteger(given.openJournalsMax) || given.openJournalsMax < 1)
