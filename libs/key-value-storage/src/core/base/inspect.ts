@@ -16,8 +16,11 @@ function inspectAny(value: unknown): string {
   if (Array.isArray(value))
     return `[${value.map((part) => (Array.isArray(part) ? 'an array' : inspect(part))).join(', ')}]`;
   if (isBytes(value)) return `bytes ${toHex(value.subarray(0, 32))}`;
-  if (typeof value === 'object' && value !== null)
-    return `an object (${value.constructor?.name ?? 'no class'})`;
+  if (typeof value === 'object' && value !== null) {
+    // a client's JSON may have a property of this name
+    const name: unknown = value.constructor?.name;
+    return `an object (${typeof name === 'string' ? name : 'no class'})`;
+  }
   return String(value);
 }
 

@@ -217,15 +217,23 @@ function arrayToJson(array: readonly unknown[], above: Set<object>): Json {
     throw new Unstorable('an instance of a class of arrays cannot be stored: it would come back as an array');
   let copy: Json[] | undefined;
   for (let index = 0; index < array.length; index += 1) {
-    if (!(index in array)) throw at(index, new Unstorable('an array with holes cannot be stored'));
+    // parsers of forms make holes: of `a[5]=x`
+    if (!(index in array))
+      throw at(index, new Unstorable('an array with holes cannot be stored', { mayBeSent: true }));
     const json = below(index, array[index], above);
     if (copy === undefined && json !== array[index]) copy = array.slice(0, index) as Json[];
     copy?.push(json);
   }
-  if (Reflect.ownKeys(array).length !== array.length + 1)
-    throw new Unstorable('an array with properties of its own cannot be stored');
+  const names = Reflect.ownKeys(array);
+  if (names.length !== array.length + 1)
+    throw new Unstorable('an array with properties of its own cannot be stored', {
+      mayBeSent: names.every((name) => name === 'length' || isNumber(name)),
+    });
   return copy ?? (array as readonly Json[]);
 }
+
+/** Of `a[4294967295]=x`, parsers of forms make a property: an index is at most 2^32 − 2. */
+const isNumber = (name: PropertyKey): boolean => typeof name === 'string' && !Number.isNaN(Number(name));
 
 function specialToJson(value: object, above: Set<object>): Json | undefined {
   const kind = builtInKind(value);

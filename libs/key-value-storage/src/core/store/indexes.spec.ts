@@ -12,7 +12,7 @@ import {
   type KeyValueStorage,
   type StorageError,
 } from '../../core.js';
-import { storageError, type ProviderFeatures, type StorageProvider } from '../../provider.js';
+import { storageError, type Key, type ProviderFeatures, type StorageProvider } from '../../provider.js';
 import { ManualClock } from '../../testing/kit/manual-clock.js';
 
 async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
@@ -438,16 +438,35 @@ describe('Definitions of indexes', () => {
 
   test('a function that returns no key refuses the write', async () => {
     await using storage = await openStorage(new MemoryProvider());
-    const bad = { byKey: (slot: Slot) => (slot.day === 1 ? slot.note?.toUpperCase().at(9) : '') };
+    const bad = { byKey: (slot: Slot) => (slot.day === 1 ? slot.note?.at(9) : (null as never)) };
     const slots = storage.store(defineState<Slot, string, typeof bad>('slot', { indexes: bad }));
     await assert.rejects(slots.set('a', { doctor: 'x', day: 2 }), {
       code: 'INVALID_OPTION',
       message:
-        /index 'byKey' of 'slot' cannot be computed for "a": its function must return a key or undefined; got ""/,
+        /index 'byKey' of 'slot' cannot be computed for "a": its function must return a key or undefined; got null/,
     });
     await slots.set('a', { doctor: 'x', day: 1 });
     assert.equal(await slots.index('byKey').count(), 0);
     assert.equal(await slots.count(), 1);
+  });
+
+  test.each<[string, (note: string) => Key]>([
+    ['an empty text', (note) => note.trim()],
+    ['no parts', (note) => note.split(' ').filter((word) => word !== '')],
+    ['NaN', (note) => ['n', Number.parseInt(note, 10)]],
+  ])('a client that sends what gives %s as a key gets 400, and nothing is written', async (_, key) => {
+    await using storage = await openStorage(new MemoryProvider());
+    const sent = { byKey: ({ note = '' }: Slot) => key(note) };
+    const slots = storage.store(defineState<Slot, string, typeof sent>('slot', { indexes: sent }));
+    await assert.rejects(slots.set('a', { doctor: 'x', day: 1, note: ' ' }), {
+      code: 'INVALID_KEY',
+      status: 400,
+      message:
+        /^The key of the index 'byKey' of 'slot' cannot be computed for "a": a key must not be empty or hold NaN; got /,
+    });
+    assert.equal(await slots.count(), 0);
+    await slots.set('a', { doctor: 'x', day: 1, note: '1' });
+    assert.equal(await slots.index('byKey').count(), 1);
   });
 });
 

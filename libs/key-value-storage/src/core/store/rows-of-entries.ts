@@ -2,7 +2,7 @@
 import { isStorageError, storageError } from '../base/errors.js';
 import { inspect } from '../base/inspect.js';
 import type { Key } from '../base/key.js';
-import { isPromise, thrownName } from '../base/kinds.js';
+import { isBytes, isPromise, thrownName } from '../base/kinds.js';
 import type { StorageAccess } from '../commit/storage-access.js';
 import { decodeKey } from '../encoding/key-encoding.js';
 import { rowNameOf } from '../port/row-name.js';
@@ -28,8 +28,10 @@ interface IndexedKey {
 const pageRows = 200;
 
 /**
- * The keys of a value in the indexes. `INVALID_OPTION` with state, index, entry and cause where the
- * function of an index throws, or returns what is no key.
+ * The keys of a value in the indexes. Errors name state, index and entry, and have a cause:
+ * `INVALID_OPTION` where the function of an index throws, or returns what is no key by its type;
+ * `INVALID_KEY` for an empty key and for NaN, which come from the value. `LIMIT_EXCEEDED` for a key
+ * that is too long.
  */
 export async function keysOfValue(
   state: IndexedState,
@@ -47,15 +49,15 @@ function keyOfValue(
   own: string,
   value: unknown,
 ): IndexedKey | undefined {
-  const failed = (why: string, cause: unknown): Error => {
+  const failed = (code: 'INVALID_KEY' | 'INVALID_OPTION', why: string, cause: unknown): Error => {
     const message = `The key of the index '${index.name}' of '${name}' cannot be computed for ${inspect(decodeKey(own))}: ${why}.`;
-    return storageError('INVALID_OPTION', message, {}, { cause });
+    return storageError(code, message, {}, { cause });
   };
   let key: Key | undefined;
   try {
     key = index.keyOf(value);
   } catch (cause) {
-    throw failed(`its function has thrown ${thrownName(cause)}`, cause);
+    throw failed('INVALID_OPTION', `its function has thrown ${thrownName(cause)}`, cause);
   }
   if (key === undefined) return undefined;
   if (isPromise<unknown>(key)) key.then(undefined, () => undefined);
@@ -64,9 +66,18 @@ function keyOfValue(
   } catch (cause) {
     // a text that is too long is one of the value
     if (!isStorageError(cause, 'INVALID_KEY')) throw cause;
-    throw failed(`its function must return a key or undefined; got ${inspect(key)}`, cause);
+    if (isKeyByType(key))
+      throw failed('INVALID_KEY', `a key must not be empty or hold NaN; got ${inspect(key)}`, cause);
+    throw failed('INVALID_OPTION', `its function must return a key or undefined; got ${inspect(key)}`, cause);
   }
 }
+
+/** Whether the type `Key` allows it: then the value is wrong, which a client may have sent. */
+const isKeyByType = (key: unknown): boolean =>
+  typeof key === 'string' || (Array.isArray(key) && Array.from(key, isPartByType).every(Boolean));
+
+const isPartByType = (part: unknown): boolean =>
+  ['string', 'number', 'bigint', 'boolean'].includes(typeof part) || isBytes(part);
 
 interface StoredEntry {
   readonly state: IndexedState;

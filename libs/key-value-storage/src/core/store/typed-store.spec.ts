@@ -237,7 +237,13 @@ describe('update', () => {
     const set = (value: unknown) => statusOf(store.set('a', value as never));
     await store.set('there', { n: 1 });
     const nothing = () => undefined as never;
-    for (const value of [() => 1, { n: Symbol('n') }, { n: new Money() }, { n: Buffer.from('a') }])
+    for (const value of [
+      () => 1,
+      { n: Symbol('n') },
+      { n: new Money() },
+      { n: Buffer.from('a') },
+      { n: 'm'.match('m') },
+    ])
       expect(await set(value)).toBe('INVALID_VALUE 500');
     for (const call of [
       store.update('there', nothing),
@@ -246,8 +252,13 @@ describe('update', () => {
       store.getOrAdd('new', nothing),
     ])
       expect(await statusOf(call)).toBe('INVALID_VALUE 500');
-    for (const value of [undefined, { at: new Date(Number.NaN) }, deep])
+    // a parser of forms makes them of `a[1]=x` and of `a[4294967295]=x`
+    const forms = [{ a: [, 'x'] }, { a: Object.assign([], { 4294967295: 'x' }) }];
+    for (const value of [undefined, { at: new Date(Number.NaN) }, deep, ...forms])
       expect(await set(value)).toBe('INVALID_VALUE 422');
+    // the message names it, whatever properties it has
+    const key = { constructor: { name: { toString: 1 } } };
+    expect(await statusOf(store.set(key as never, { n: 1 }))).toBe('INVALID_KEY 400');
   });
 
   it('writes nothing when its function returns the same reference, and refuses undefined', async () => {
