@@ -5,6 +5,7 @@
 export {
   hasSentHeaders,
   headerOf,
+  isDestroyed,
   rawOf,
   setHeader,
   type AnyRequest,

@@ -13,6 +13,7 @@ import { assertOptions, callSiteOf, inspect, located, timerMsMax } from '@kvent/
 import {
   headerOf,
   httpDescription,
+  isDestroyed,
   rawOf,
   type AnyRequest,
   type AnyResponse,
@@ -94,7 +95,7 @@ function interceptorFor(projection: AnyProjection, options: AwaitProjectionOptio
   return ProjectionInterceptor;
 }
 
-/** Ends the wait of a client that has closed its connection: `ABORTED`. */
+/** Ends the wait of a client that has closed its connection, also before: `ABORTED`. */
 async function whileConnected(
   response: AnyResponse,
   wait: (signal: AbortSignal) => Promise<void>,
@@ -103,6 +104,7 @@ async function whileConnected(
   const raw = rawOf(response);
   const close = (): void => closed.abort();
   raw.once('close', close);
+  if (isDestroyed(response)) close();
   try {
     await wait(closed.signal);
   } catch (error) {

@@ -1,4 +1,6 @@
 import 'reflect-metadata';
+import { once } from 'node:events';
+import type { Server, ServerResponse } from 'node:http';
 import {
   Body,
   Controller,
@@ -285,6 +287,29 @@ describe.each(httpAdapters)('On %s', (_name, adapter) => {
     await ended;
     open();
     expect((await send('GET', 'slow/gated-long', after(position))).body).toBe('done');
+  });
+
+  it('a client that left while its position was read is not waited for', async () => {
+    const { position } = await send('POST', 'left', {}, { cents: 1 });
+    const runner = app.get<ProjectionRunner>(getProjectionToken(Gated), { strict: false });
+    const seal = app.get(PositionSeal, { strict: false });
+    const open = seal.open.bind(seal);
+    const client = new AbortController();
+    const server = app.getHttpServer() as Server;
+    const closed = once(server, 'request').then(async ([, response]) => {
+      await once(response as ServerResponse, 'close');
+    });
+    jest.spyOn(seal, 'open').mockImplementationOnce(async (sealed) => {
+      client.abort();
+      await closed;
+      return await open(sealed);
+    });
+    const signal = new Promise<AbortSignal | undefined>((resolve) => {
+      jest.spyOn(runner, 'whenCaughtUp').mockImplementationOnce(async (options) => resolve(options?.signal));
+    });
+    const headers = { 'X-Tenant-Id': 'acme', ...after(position) };
+    await expect(fetch(`${url}/tills/left/gated-long`, { headers, signal: client.signal })).rejects.toThrow();
+    expect((await signal)?.aborted).toBe(true);
   });
 
   it('a position of another tenant, and one that does not exist, show nothing', async () => {

@@ -3,6 +3,7 @@
  * gets).
  */
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import type { Http2ServerResponse } from 'node:http2';
 
 export interface AnyRequest {
   readonly method?: string;
@@ -31,8 +32,13 @@ export const rawOf = (response: AnyResponse): ServerResponse =>
   ('raw' in response && response.raw !== undefined ? response.raw : response) as ServerResponse;
 
 export const hasSentHeaders = (response: AnyResponse): boolean => rawOf(response).headersSent;
-/** Whether the client has closed the connection. */
-export const isDestroyed = (response: AnyResponse): boolean => rawOf(response).destroyed;
+/** Whether the client has closed the connection, or on HTTP/2 the stream of the request. */
+export function isDestroyed(response: AnyResponse): boolean {
+  // a response of HTTP/2 has no `destroyed`, and its stream no response of HTTP/1
+  const { destroyed, stream }: ServerResponse & Partial<Pick<Http2ServerResponse, 'stream'>> =
+    rawOf(response);
+  return destroyed || stream?.destroyed === true;
+}
 
 export function setHeader(response: AnyResponse, name: string, value: string): void {
   if (hasFramework(response)) response.header(name, value);

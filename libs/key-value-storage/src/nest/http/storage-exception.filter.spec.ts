@@ -295,6 +295,8 @@ describe('The response of an aborted request', () => {
 
   it('is not touched when the client has disconnected', () => {
     expect(callsOn({ destroyed: true, headersSent: false })).toEqual([]);
+    const onHttp2 = { stream: { destroyed: true }, headersSent: false };
+    expect(callsOn(onHttp2)).toEqual([]);
   });
 
   it('is ended without a problem when its headers are sent', () => {

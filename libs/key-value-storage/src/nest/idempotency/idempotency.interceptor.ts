@@ -1,11 +1,13 @@
+import type { ServerResponse } from 'node:http';
 import {
   Injectable,
   Logger,
+  type BeforeApplicationShutdown,
   type CallHandler,
   type ExecutionContext,
   type NestInterceptor,
 } from '@nestjs/common';
-import { of, tap, type Observable } from 'rxjs';
+import { defer, of, tap, type Observable } from 'rxjs';
 import { isStorageError, storageError } from '../../core/base/errors.js';
 import { inspect } from '../../core/base/inspect.js';
 import { isError } from '../../core/base/kinds.js';
@@ -18,6 +20,7 @@ import {
 } from '../../core/commit/idempotency-record.js';
 import type { Entry } from '../../core/store/entry.js';
 import { KeyValueStorage, type KeyValueStore } from '../../core/store/key-value-store.js';
+import { locate } from '../../core/store/open-storage.js';
 import { defineState } from '../../core/store/state-definition.js';
 import { outsideRequests } from '../host/outside-requests.js';
 import { TenantContext } from '../tenancy/tenant-context.js';
@@ -72,6 +75,8 @@ const defaults = {
   retentionMs: 24 * 60 * 60 * 1_000,
   leaseMs: 60_000,
 } as const;
+/** Milliseconds after which no end of a response is awaited any longer whose client is gone. */
+const endOverdueMs = 5_000;
 const replayedHeader = 'Idempotency-Replayed';
 
 /** What the kept response of a key says. */
@@ -91,13 +96,14 @@ type Found =
  * with `@IdempotencyKey()`, which needs no stored response.
  */
 @Injectable()
-export class IdempotencyInterceptor implements NestInterceptor {
+export class IdempotencyInterceptor implements NestInterceptor, BeforeApplicationShutdown {
   /** For the description of the route. */
   static readonly required: boolean = true;
   protected readonly options: IdempotencyInterceptorOptions = {};
   readonly #storage: KeyValueStorage;
   readonly #tenants: TenantContext;
   readonly #logger = new Logger('IdempotencyInterceptor');
+  readonly #shutdown = new AbortController();
 
   constructor(storage: KeyValueStorage, tenants: TenantContext) {
     this.#storage = storage;
@@ -130,30 +136,55 @@ export class IdempotencyInterceptor implements NestInterceptor {
     // fixed now: the end of a response may have another context
     const store = tenant === undefined ? all : all.forTenant(tenant);
     const found = await this.#claim(store, call);
-    if (found.outcome === 'kept') {
-      const { status = 200, headers = {}, body = new Uint8Array() } = found.kept;
-      replaceResponse(raw, { status, headers: { ...headers, [replayedHeader]: 'true' }, body });
-      return of(undefined);
-    }
-    const stop = this.#renew(store, found.claim);
+    // an interceptor outside that has stopped waiting by now subscribes to nothing
+    return defer(() =>
+      found.outcome === 'kept' ? replay(raw, found.kept) : this.#run(store, found.claim, raw, next),
+    );
+  }
+
+  /** Responses whose end is awaited are kept before the storage closes. */
+  beforeApplicationShutdown(): void {
+    this.#shutdown.abort();
+  }
+
+  #run(
+    store: ResponseStore,
+    claim: Entry<KeptResponse, RequestKey>,
+    response: ServerResponse,
+    next: CallHandler,
+  ): Observable<unknown> {
+    const stop = this.#renew(store, claim);
     const { bodyBytesMax = defaults.bodyBytesMax } = this.options;
     let problem: ProblemDetails | undefined;
-    const handled = captureResponse(raw, bodyBytesMax, async (captured) => {
-      stop();
-      await this.#keep(store, found.claim, captured, problem);
+    const capture = captureResponse(response, {
+      bodyBytesMax,
+      endOverdue: () => this.#endOverdue(),
+      onEnd: async (captured) => {
+        stop();
+        await this.#keep(store, claim, captured, problem);
+      },
     });
     return next.handle().pipe(
       tap({
-        next: () => handled(),
-        complete: () => handled(),
+        next: () => capture.handled(),
+        complete: () => capture.handled(),
         error: (error: unknown) => {
           problem = problemOf(error).body;
-          handled(problem.status);
+          capture.handled(problem.status);
         },
-        // by an interceptor around this one, which sends something else
-        unsubscribe: stop,
+        // also when an interceptor outside does not wait any longer, and sends something else
+        finalize: () => capture.ended(),
       }),
     );
+  }
+
+  async #endOverdue(): Promise<void> {
+    const { access } = locate(this.#storage, {
+      what: 'idempotency keys',
+      scope: undefined,
+      provider: undefined,
+    });
+    await access.watches.clock.wait(endOverdueMs, this.#shutdown.signal).catch(() => undefined);
   }
 
   async #claim(store: ResponseStore, call: IdempotentCall): Promise<Found> {
@@ -221,6 +252,14 @@ export class IdempotencyInterceptor implements NestInterceptor {
       this.#logger.error('A response could not be kept.', isError(error) ? error.stack : String(error));
     }
   }
+}
+
+function replay(
+  response: ServerResponse,
+  { status = 200, headers = {}, body = new Uint8Array() }: KeptResponse,
+): Observable<undefined> {
+  replaceResponse(response, { status, headers: { ...headers, [replayedHeader]: 'true' }, body });
+  return of(undefined);
 }
 
 function assertInterceptorOptions(options: IdempotencyInterceptorOptions): void {

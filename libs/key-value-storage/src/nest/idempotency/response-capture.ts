@@ -3,6 +3,7 @@
  * interceptors and the serialization have made of the result of a handler.
  */
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import { isDestroyed } from '../http/http-exchange.js';
 
 /** A response as it was sent. */
 export interface CapturedResponse {
@@ -20,27 +21,46 @@ interface ReplacingResponse {
   readonly body: Uint8Array;
 }
 
+/** The status of an abandoned request to whose client nothing was sent. */
+const requestTimeout = 408;
+
 /** They describe the body, so those of the replaced one do not apply. */
 const bodyHeaders = ['content-type', 'content-length', 'content-encoding', 'transfer-encoding', 'etag'];
 
+interface CaptureOptions {
+  /** A body with more bytes is left out. */
+  readonly bodyBytesMax: number;
+  /**
+   * Resolves when no end of a response is awaited any longer whose client is gone. Interceptors
+   * outside may still work on the result of the handler.
+   */
+  readonly endOverdue: () => Promise<void>;
+  readonly onEnd: (captured: CapturedResponse) => Promise<void>;
+}
+
+interface Capture {
+  /** The handler has a result, or has failed with a status. */
+  handled(failedWith?: number): void;
+  /** Nothing waits for the handler any more; 408 is its status where it was not handled before. */
+  ended(): void;
+}
+
 /**
  * Calls `onEnd` once: with the response before its end is sent, which is sent when `onEnd` has
- * ended; or without a body, when the handler has ended and the client is gone, so that no end will
- * be sent. A body that is written in parts is sent as it is written. The returned function is to be
- * called when the handler has ended, with the status of its error.
+ * ended; or without a body, when nothing waits for the handler any more, the client is gone, and
+ * the end is overdue or the head is sent. A body that is written in parts is sent as it is written.
  */
 export function captureResponse(
   response: ServerResponse,
-  bodyBytesMax: number,
-  onEnd: (captured: CapturedResponse) => Promise<void>,
-): (failedWith?: number) => void {
+  { bodyBytesMax, endOverdue, onEnd }: CaptureOptions,
+): Capture {
   const { write, end } = response;
   const written = new WrittenHead(response);
   let parts: Uint8Array[] | undefined = [];
   let bytes = 0;
   let ending = false;
-  let closed = response.destroyed;
-  /** Set when the handler has ended. */
+  let closed = isDestroyed(response);
+  let ended = false;
   let handled: { readonly status: number; readonly failed: boolean } | undefined;
   const withoutBody = (status: number): CapturedResponse => ({
     status,
@@ -76,19 +96,29 @@ export function captureResponse(
     return response;
   }) as typeof end;
   const giveUp = (): void => {
-    if (ending || handled === undefined) return;
+    if (ending) return;
     ending = true;
     Object.assign(response, { write, end });
-    void onEnd(withoutBody(response.headersSent ? response.statusCode : handled.status));
+    void onEnd(withoutBody(response.headersSent ? response.statusCode : (handled?.status ?? requestTimeout)));
+  };
+  const giveUpWhenOverdue = (): void => {
+    if (ending || !closed || !ended) return;
+    // no end comes of a body in parts; that of a body in one part comes also without a client
+    if (response.headersSent) giveUp();
+    else void endOverdue().then(giveUp);
   };
   response.once('close', () => {
     closed = true;
-    giveUp();
+    giveUpWhenOverdue();
   });
-  return (failedWith) => {
-    handled = { status: failedWith ?? response.statusCode, failed: failedWith !== undefined };
-    // after the framework has sent the result: a body in one part has an end also without a client
-    if (closed) setImmediate(giveUp);
+  return {
+    handled: (failedWith) => {
+      handled = { status: failedWith ?? response.statusCode, failed: failedWith !== undefined };
+    },
+    ended: () => {
+      ended = true;
+      giveUpWhenOverdue();
+    },
   };
 }
 
