@@ -547,6 +547,33 @@ describe('With typeorm-transactional', () => {
   });
 });
 
+describe('With a function of the application', () => {
+  it('a later transaction of a query runner is found too, and refuses to be waited for', async () => {
+    const runner = source.createQueryRunner();
+    const provider = new PostgresProvider({
+      dataSource: source,
+      transactions: { current: () => runner.manager },
+    });
+    await using storage = await openStorage(provider);
+    await using apart = await openStorage(new PostgresProvider({ dataSource: source, lockTimeoutMs: 100 }));
+    const [products, outside] = [storage.store(Product), apart.store(Product)];
+    const asAnother = AsyncLocalStorage.snapshot();
+    await asAnother(async () => {
+      await runner.startTransaction();
+      await products.set('later', { stock: 1 });
+      await runner.commitTransaction();
+    });
+    await runner.startTransaction();
+    try {
+      await products.set('later', { stock: 2 });
+      await expect(outside.set('later', { stock: 3 })).rejects.toMatchObject({ code: 'INVALID_STATE' });
+    } finally {
+      await runner.rollbackTransaction();
+      await runner.release();
+    }
+  });
+});
+
 describe('The option', () => {
   it('needs the data source of the application, and a library or a function', () => {
     const url = 'postgres://localhost/x';

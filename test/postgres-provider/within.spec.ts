@@ -202,9 +202,9 @@ describe('states and entities in one transaction', () => {
       await hold();
       const here = AsyncLocalStorage.snapshot();
       await source.transaction(async (manager) => {
-        const rival = apart.store(Product);
-        await outside(async () => await rival.within(manager).set('mug', mug));
-        await expect(here(async () => await rival.set('mug', mug))).rejects.toEqual(timedOut);
+        const things = apart.store(Product);
+        await outside(async () => await things.within(manager).set('mug', mug));
+        await expect(here(async () => await things.set('mug', mug))).rejects.toEqual(timedOut);
       });
     });
   });

@@ -3,6 +3,7 @@ import { invalidOption } from '@kvent/key-value-storage/provider';
 import { messageOf } from '@kvent/key-value-storage/internal';
 import type { DataSource, EntityManager } from 'typeorm';
 import { dataSourceOf } from './data-source-of.js';
+import { enterTransaction } from './open-transactions.js';
 
 /** How to find the transaction of a caller. */
 export interface AmbientTransactions {
@@ -48,9 +49,10 @@ export async function ambientTransactions(
     if (manager === undefined || dataSourceOf(manager) !== dataSource) return undefined;
     const { queryRunner } = manager;
     // between its commit and its release, hooks of the application run: they are outside
-    return queryRunner?.isTransactionActive === true || queryRunner?.isReleased === true
-      ? manager
-      : undefined;
+    if (queryRunner?.isTransactionActive !== true && queryRunner?.isReleased !== true) return undefined;
+    // stores keep what they have joined, also for a later transaction of the manager
+    enterTransaction(manager);
+    return manager;
   };
 }
 
