@@ -157,6 +157,35 @@ describe('a read within a transaction of the application', () => {
     expect(renewals()).toBe(1);
   });
 
+  it('renews an entry of an index once, however often it is read, also after a savepoint is rolled back', async () => {
+    const { provider, renewals } = watchedProvider({ dataSource });
+    await using storage = await openStorage(provider);
+    const byItems = { byItems: ({ items }: { items: number }) => [items] };
+    const Basket = defineState<{ items: number }, string, typeof byItems>('basket', {
+      ttlMs: 3_600_000,
+      expiry: 'sliding',
+      indexes: byItems,
+    });
+    const baskets = storage.store(Basket);
+    await baskets.set('read', { items: 1 });
+    await ageRows();
+    await dataSource.transaction(async (manager) => {
+      await manager
+        .transaction(async (inner) => {
+          await baskets.within(inner).getOrThrow('read');
+          throw new Error('rolled back');
+        })
+        .catch((error: unknown) => expect(String(error)).toContain('rolled back'));
+      for (let n = 0; n < 5; n += 1) await baskets.within(manager).getOrThrow('read');
+    });
+    await until('the entry is renewed', async () => {
+      const { expiresAt } = (await baskets.getMany(['read']))[0] ?? {};
+      return (expiresAt?.getTime() ?? 0) > soon();
+    });
+    expect((await baskets.index('byItems').get([1]))?.expiresAt?.getTime()).toBeGreaterThan(soon());
+    expect(renewals()).toBe(1);
+  });
+
   it('renews nothing after a rollback, nor what the transaction has changed', async () => {
     const { provider, renewals } = watchedProvider({ dataSource });
     await using storage = await openStorage(provider);

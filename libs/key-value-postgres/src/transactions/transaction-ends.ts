@@ -12,9 +12,13 @@ interface Waiting {
   readonly work: () => void;
 }
 
+/** Work with a name is dropped while so much waits, so that a transaction may read any number of rows. */
+const waitingMax = 10_000;
+
 export class TransactionEnds {
   readonly #source: DataSource;
-  readonly #waiting = new WeakMap<QueryRunner, readonly Waiting[]>();
+  /** By the name of the work, in the order of the calls. */
+  readonly #waiting = new WeakMap<QueryRunner, Map<string | symbol, Waiting>>();
   readonly #subscriber: EntitySubscriberInterface;
 
   constructor(source: DataSource) {
@@ -32,10 +36,15 @@ export class TransactionEnds {
     this.#subscribers.push(this.#subscriber);
   }
 
-  /** Runs the work after the commit of the current transaction of the runner. */
-  afterCommit(runner: QueryRunner, work: () => void): void {
-    const waiting = this.#waiting.get(runner) ?? [];
-    this.#waiting.set(runner, [...waiting, { depth: depthOf(runner), work }]);
+  /**
+   * Runs the work after the commit of the current transaction of the runner. Work with a name is
+   * dropped where work of this name waits, and where 10,000 wait.
+   */
+  afterCommit(runner: QueryRunner, work: () => void, name?: string): void {
+    const waiting = this.#waiting.get(runner) ?? new Map<string | symbol, Waiting>();
+    this.#waiting.set(runner, waiting);
+    if (name !== undefined && (waiting.has(name) || waiting.size >= waitingMax)) return;
+    waiting.set(name ?? Symbol('unnamed'), { depth: depthOf(runner), work });
   }
 
   close(): void {
@@ -49,22 +58,18 @@ export class TransactionEnds {
     const depth = depthOf(runner);
     if (depth > 0) {
       // the work of a released savepoint belongs to the transaction around it
-      for (const each of waiting) each.depth = Math.min(each.depth, depth);
+      for (const each of waiting.values()) each.depth = Math.min(each.depth, depth);
       return;
     }
     this.#waiting.delete(runner);
-    for (const { work } of waiting) work();
+    for (const { work } of waiting.values()) work();
   }
 
   #rolledBack(runner: QueryRunner): void {
     const waiting = this.#waiting.get(runner);
     const depth = depthOf(runner);
     if (depth === 0) this.#waiting.delete(runner);
-    else if (waiting !== undefined)
-      this.#waiting.set(
-        runner,
-        waiting.filter((each) => each.depth <= depth),
-      );
+    else for (const [name, each] of waiting ?? []) if (each.depth > depth) waiting?.delete(name);
   }
 
   get #subscribers(): EntitySubscriberInterface[] {

@@ -196,9 +196,9 @@ export class TransactionProvider implements StorageProvider {
     return this.#isSecured ? inScope({ database: range.database }, count) : count();
   }
 
-  afterCommit(work: () => void): void {
+  afterCommit(work: () => void, name?: string): void {
     const { queryRunner } = this.#manager;
-    if (queryRunner !== undefined) this.#ends?.afterCommit(queryRunner, work);
+    if (queryRunner !== undefined) this.#ends?.afterCommit(queryRunner, work, name);
   }
 
   /** One after the other: each batch may need a savepoint. */

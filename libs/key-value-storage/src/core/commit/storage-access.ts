@@ -251,10 +251,11 @@ export class StorageAccess {
 
   /**
    * Runs work once the caller's transaction is committed; it is forgotten when that is rolled back.
-   * Does nothing where the provider does not report the end of a transaction.
+   * Does nothing where the provider does not report the end of a transaction. `name`: as of
+   * `StorageProvider.afterCommit`.
    */
-  afterCommit(work: () => void): void {
-    this.provider.afterCommit?.(work);
+  afterCommit(work: () => void, name?: string): void {
+    this.provider.afterCommit?.(work, name);
   }
 
   /**

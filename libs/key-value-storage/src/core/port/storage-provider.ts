@@ -468,9 +468,10 @@ export interface StorageProvider {
   /**
    * Of a provider inside a transaction: runs `work` once the transaction is committed, and forgets
    * it when the transaction, or the savepoint in which this is called, is rolled back. `work` must
-   * not throw. Optional.
+   * not throw. Work with a `name` may be dropped: where work of this name waits already, and where
+   * too much waits. Optional.
    */
-  afterCommit?(work: () => void): void;
+  afterCommit?(work: () => void, name?: string): void;
 
   /**
    * Hints that something in these targets may have changed, from the call on. A hint may repeat,

@@ -55,7 +55,7 @@ export class ObservedProvider implements StorageProvider {
   readonly administration: StorageAdministration;
   readonly within?: (transaction: object) => StorageProvider;
   readonly transactions?: CallerTransactions;
-  readonly afterCommit?: (work: () => void) => void;
+  readonly afterCommit?: NonNullable<StorageProvider['afterCommit']>;
   readonly hints?: (targets: readonly HintTarget[], signal: AbortSignal) => AsyncIterable<Hint>;
   readonly feed?: (request: FeedRequest) => Promise<FeedPage>;
   readonly count?: NonNullable<StorageProvider['count']>;

@@ -177,7 +177,8 @@ export class StateRows<T, K extends Key = Key> implements DefinitionRows<Entry<T
    * Renews a sliding expiry to the TTL that the row was written with, at most once per tenth of it,
    * and once for all concurrent readers. Returns the expiry afterwards. A renewal that fails, or
    * finds the row locked, neither fails nor delays the read. Inside a transaction of the caller, a
-   * read must lock no row: the row is renewed after the commit, and not after a rollback.
+   * read must lock no row: the row is renewed after the commit, and not after a rollback; at most
+   * once, however often it is read, and only while less than 10,000 calls wait for the commit.
    */
   async slide(
     address: Address,
@@ -188,25 +189,45 @@ export class StateRows<T, K extends Key = Key> implements DefinitionRows<Entry<T
     const { expiresAt, ttlMs } = row;
     if (!this.state.sliding || expiresAt === undefined || ttlMs === undefined) return expiresAt;
     if (time + ttlMs - expiresAt < ttlMs / 10) return expiresAt;
-    const { access } = this;
+    const { access, state, database } = this;
     if (access.inTransaction) {
-      const outside = new StateRows<T, K>(access.root, this.state, this.database);
-      access.afterCommit(() => void outside.slide(address, row, time, undefined));
+      // it waits without the value of the row
+      const { version } = row;
+      const renew = async () => {
+        const outside = new StateRows<T, K>(access.root, state, database);
+        await outside.#renewOnce(address, version, ttlMs, time);
+      };
+      access.afterCommit(() => void renew(), lockNameOf(address.database, address));
       return expiresAt;
     }
-    const { version } = row;
-    const name = lockNameOf(address.database, address);
     // it continues when the reader aborts
-    const renew = async (): Promise<Renewed | undefined> =>
-      await access.detached(address.database, async () => await this.#renew(address, row, ttlMs));
-    const renewal = access.renewals.once(name, version, time, renew);
+    const renewal = this.#renewOnce(address, row.version, ttlMs, time, row);
     return (await untilAborted('A read', 'none', signal, renewal)) ?? expiresAt;
   }
 
+  /** The expiry afterwards; `undefined` where the row was not renewed. `row`: where it is at hand. */
+  async #renewOnce(
+    address: Address,
+    version: Version,
+    ttlMs: number,
+    time: number,
+    row?: Row,
+  ): Promise<number | undefined> {
+    const { access } = this;
+    const name = lockNameOf(address.database, address);
+    return await access.renewals.once(name, version, time, async () =>
+      access.detached(address.database, async () => await this.#renew(address, version, ttlMs, row)),
+    );
+  }
+
   /** `undefined` where the row was not renewed; it does not wait for the row. */
-  async #renew(address: Address, row: Row, ttlMs: number): Promise<Renewed | undefined> {
+  async #renew(
+    address: Address,
+    version: Version,
+    ttlMs: number,
+    row: Row | undefined,
+  ): Promise<Renewed | undefined> {
     try {
-      const { version } = row;
       const checks = [{ address, expected: { version } }];
       const changes = [{ kind: 'renew', address, ttlMs } as const];
       const result = await this.commit(
