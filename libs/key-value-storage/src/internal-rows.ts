@@ -28,6 +28,6 @@ export type {
 } from './core/port/storage-provider.js';
 export { versionSource } from './core/port/version.js';
 export { decodeCursor, encodeCursor } from './core/store/cursor.js';
-export { unreadyIndexes } from './core/store/index-status-row.js';
 export { counterContainer, counterSpace, stateContainer, stateSpace } from './core/store/state-space.js';
 export { databaseOf, sharedDatabase, tenantIn } from './core/store/tenant.js';
+export { UnindexedWriter } from './core/store/unindexed-writer.js';

@@ -1,9 +1,16 @@
-/** Commits the change of one value, with the checks that the call asks for. */
-import { storageError, type Row, type StorageProvider } from '@kvent/key-value-storage/internal/rows';
+/**
+ * Commits the change of one value, with the checks that the call asks for. The command line has no
+ * definitions of indexes: it makes those of the state unready, and the next process that uses them
+ * builds them again.
+ */
+import {
+  storageError,
+  UnindexedWriter,
+  type Row,
+  type StorageProvider,
+} from '@kvent/key-value-storage/internal/rows';
 import type { Change, Check } from '@kvent/key-value-storage/provider';
-import { commitBatch } from './commit-batch.js';
 import type { ValueAddress } from './one-value.js';
-import { makeIndexesUnready } from './unready-indexes.js';
 
 interface OneChange {
   readonly change: Change;
@@ -26,10 +33,16 @@ export async function commitOne(
     address: { container, entity, key },
     expected: before === undefined ? 'absent' : { version: before.version },
   };
-  await makeIndexesUnready(provider, { database, container, entity }, signal);
-  const result = await commitBatch(provider, database, { checks: [check], changes: [change] }, signal);
-  if (result.outcome === 'committed') return result.version;
-  throw conflictError(options.key, before?.version, result.actual);
+  const writer = new UnindexedWriter(provider, { database, container, entity });
+  try {
+    await writer.begin(signal);
+    const { version, result } = await writer.commit({ checks: [check], changes: [change] }, signal);
+    if (result?.outcome === 'committed') return version;
+    const actual = result?.outcome === 'conflict' ? result.actual : undefined;
+    throw conflictError(options.key, before?.version, actual);
+  } finally {
+    await writer.end();
+  }
 }
 
 const existsError = (key: string): Error =>

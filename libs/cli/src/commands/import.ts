@@ -1,7 +1,7 @@
 /** `kvent import`: loads the entries of a file into a state. */
 import { defineState, type KeyValueStore, type LoadItem } from '@kvent/key-value-storage/core';
 import { rowsOf, statesIn, storeOn } from '@kvent/key-value-storage/internal';
-import { untilAborted, type StorageProvider } from '@kvent/key-value-storage/internal/rows';
+import { untilAborted, UnindexedWriter, type StorageProvider } from '@kvent/key-value-storage/internal/rows';
 import { assertCsvOptions, keyColumnDefault } from '../input/record-options.js';
 import { targetDatabase, type TenantOptions } from '../input/database.js';
 import { exportedStates, type ExportedState } from '../input/exported-states.js';
@@ -11,7 +11,6 @@ import { ImportSource, type RecordFailure } from '../records/import-source.js';
 import { openInput } from '../records/input-file.js';
 import { CsvFormat, jsonLines } from '../records/record-format.js';
 import { assertWrite, withStorage, type CommandContext, type StorageOptions } from './command.js';
-import { makeIndexesUnready } from './unready-indexes.js';
 
 interface Options extends StorageOptions, TenantOptions {
   readonly storage: string;
@@ -100,6 +99,18 @@ async function* valid(
   }
 }
 
+/** The same items. Before each of them, the indexes are kept unready. */
+async function* held(
+  items: AsyncIterable<LoadItem>,
+  writer: UnindexedWriter,
+  signal: AbortSignal,
+): AsyncGenerator<LoadItem, void> {
+  for await (const item of items) {
+    await writer.keep(signal);
+    yield item;
+  }
+}
+
 interface Load {
   readonly definition: ExportedState;
   /** Whether it is the definition of the application. */
@@ -123,9 +134,11 @@ async function load(
   const space = { database, container: definition.container, entity: definition.entity };
   const what = `importing ${definition.name} into ${database}`;
   const store = storeOn(provider, definition, database);
-  if (!isKnown) await makeIndexesUnready(provider, space, signal);
+  const writer = new UnindexedWriter(provider, space);
   try {
-    const { loaded, failed, failures } = await store.loadFrom(isKnown ? valid(items, store, source) : items, {
+    if (!isKnown) await writer.begin(signal);
+    const taken = isKnown ? valid(items, store, source) : held(items, writer, signal);
+    const { loaded, failed, failures } = await store.loadFrom(taken, {
       signal,
       onError: 'continue',
       onProgress: ({ loaded: rows, failed: refused }) => {
@@ -142,9 +155,9 @@ async function load(
       ].sort((a, b) => (a.line ?? 0) - (b.line ?? 0)),
     };
   } finally {
-    // another process may have built them during the import
-    if (provider.features.shared && !isKnown)
-      await makeIndexesUnready(provider, space, new AbortController().signal);
+    // after a pause that was longer than the hold, another process may have built them
+    await writer.keep(new AbortController().signal);
+    await writer.end();
   }
 }
 

@@ -42,8 +42,8 @@ const pageCharactersMax = 1_000_000;
 class BuildFailed extends Error {}
 
 /**
- * Builds the index, unless another process changes its status, or one with another definition still
- * writes. Afterwards the status says how far it came.
+ * Builds the index, unless another process changes its status, or one still writes with another
+ * definition or without index rows. Afterwards the status says how far it came.
  */
 export async function buildIndex<T>(build: IndexBuild<T>): Promise<void> {
   const { index } = build;
@@ -82,8 +82,8 @@ async function buildFrom<T>(build: IndexBuild<T>, begun: ReadStatus): Promise<bo
   }
   const { hash, old } = status;
   const ready = { hash, status: 'ready', old } as const;
-  const noOtherWriter = { address: build.index.otherWriterRow, expected: 'absent' } as const;
-  const version = await writeStatus(build, status.rowVersion, ready, [noOtherWriter]);
+  const noOtherWriter = otherWriterRows(build).map((address) => ({ address, expected: 'absent' }) as const);
+  const version = await writeStatus(build, status.rowVersion, ready, noOtherWriter);
   if (version === undefined) {
     // what another writer changed may be behind the position
     await writeStatus(build, status.rowVersion, { hash, status: 'building', old });
@@ -122,9 +122,17 @@ async function statusOf<T>({ access, database, index }: IndexBuild<T>): Promise<
   return readStatus(address, row, time);
 }
 
-async function isOtherWriterThere<T>({ access, database, index }: IndexBuild<T>): Promise<boolean> {
-  return (await access.readOne({ database, ...index.otherWriterRow }, { values: 'omit' })).row !== undefined;
+async function isOtherWriterThere<T>(build: IndexBuild<T>): Promise<boolean> {
+  const { access, database } = build;
+  const addresses = otherWriterRows(build).map((address) => ({ database, ...address }));
+  return (await access.read(addresses, { values: 'omit' })).rows.some((row) => row !== undefined);
 }
+
+/** While one of them is there, the index stays unready. */
+const otherWriterRows = <T>({ index }: IndexBuild<T>): readonly RowAddress[] => [
+  index.otherWriterRow,
+  index.unindexedWriterRow,
+];
 
 interface IndexedPage {
   /** The last key of the page. */

@@ -20,6 +20,8 @@ export interface ResolvedIndex {
   readonly statusRow: RowAddress;
   /** Present for a while after a process with another definition has written. */
   readonly otherWriterRow: RowAddress;
+  /** Present while entries are written without their index rows. One for all indexes of a state. */
+  readonly unindexedWriterRow: RowAddress;
 }
 
 /** Every index adds a copy of the value to a batch of at most 8 MB. */
@@ -83,6 +85,7 @@ function resolveIndex(where: string, name: string, given: unknown, state: Indexe
     space,
     statusRow: { ...status, key: encodedName },
     otherWriterRow: { ...status, key: encodedName + indexSeparator },
+    unindexedWriterRow: { ...status, key: indexSeparator },
   });
 }
 
@@ -94,6 +97,7 @@ export function indexIn(index: ResolvedIndex, stateContainer: string): ResolvedI
     space: { ...index.space, container },
     statusRow: { ...index.statusRow, container },
     otherWriterRow: { ...index.otherWriterRow, container },
+    unindexedWriterRow: { ...index.unindexedWriterRow, container },
   });
 }
 

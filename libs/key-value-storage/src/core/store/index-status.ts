@@ -10,6 +10,7 @@
  *   miss. By then no reader relies on the old status.
  * - A process whose definition is no longer the current one makes the index unready before it
  *   writes, and leaves a row with a time to live. While that row is there, the index stays unready.
+ *   So does who writes without index rows (`UnindexedWriter`).
  */
 import { throwIfAborted } from '../base/abort.js';
 import type { Clock } from '../base/clock.js';

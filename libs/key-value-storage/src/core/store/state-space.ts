@@ -10,6 +10,10 @@ export const stateSpace = (name: string, container: string): Omit<Space, 'databa
   entity: encodeText(name),
 });
 
+/** Whether a space holds the entries of a state, and no counters. */
+export const isStateSpace = ({ container }: Pick<Space, 'container'>): boolean =>
+  container.startsWith('state:');
+
 /** The container of counters that name none. */
 export const counterContainer = 'counter';
 /** The container of sharded counters that name none. */
