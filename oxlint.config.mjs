@@ -454,6 +454,21 @@ export default defineConfig({
       },
     },
     {
+      files: ['libs/**/*.ts'],
+      excludeFiles: [specs, 'libs/*/src/testing/**'],
+      rules: {
+        'no-restricted-properties': [
+          'error',
+          {
+            object: 'AbortSignal',
+            property: 'any',
+            message:
+              'On Node 20 each call leaves memory with a signal that lives long: use `onAbort` or `withAbort`.',
+          },
+        ],
+      },
+    },
+    {
       // Packages are imported by name. The tests that may import files behind the doors are exempt.
       files: ['apps/**/*.ts', 'bench/**/*.ts', 'test/**/*.ts'],
       excludeFiles: ['test/faults/**', 'test/security/**', 'test/docs/**', 'test/streams/**'],

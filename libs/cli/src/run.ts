@@ -28,6 +28,7 @@ export async function run(args: readonly string[], output: Output): Promise<RunR
     using interruption = new Interruption(() => {
       if (command.endless !== true) progress.note('Cancelling (press again to end at once) …');
     });
+    // oxlint-disable-next-line no-restricted-properties -- once for a command
     const signal = AbortSignal.any([interruption.signal, output.brokenPipe]);
     const print = async (part: Report): Promise<boolean> => {
       progress.clear();

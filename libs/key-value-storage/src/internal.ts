@@ -9,14 +9,18 @@ export { partlyDone, type ErrorKind, type StorageErrorInit } from './core/base/e
 export { looksLikeAddress } from './core/base/hide-passwords.js';
 export { inspect } from './core/base/inspect.js';
 export { isDate, isError, isPromise, isSchema, messageOf, thrownName } from './core/base/kinds.js';
+export { onAbort } from './core/base/on-abort.js';
 export { assertOptions, assertTtl, outOfRange } from './core/base/options.js';
 export { PendingWork } from './core/base/pending-work.js';
 export { assertUpcast, upcastFrom, type Upcast } from './core/encoding/upcast.js';
 export { printable } from './core/base/printable.js';
+export { RecentMap } from './core/base/recent-map.js';
 export { safely } from './core/base/safely.js';
 export { Semaphore } from './core/base/semaphore.js';
 export { SerialQueue } from './core/base/serial-queue.js';
 export { utf8Length } from './core/base/utf8-length.js';
+export { Waiters } from './core/base/waiters.js';
+export { withAbort } from './core/base/with-abort.js';
 export type { CommittedBatch, Contribution } from './core/commit/commit.js';
 export {
   IdempotencyRecord,

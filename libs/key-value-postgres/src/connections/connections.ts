@@ -1,5 +1,5 @@
 /** Runs statements on the pools of a provider. Every wait has a limit. */
-import { backgroundClock, messageOf, retrying } from '@kvent/key-value-storage/internal';
+import { backgroundClock, messageOf, onAbort, retrying } from '@kvent/key-value-storage/internal';
 import { storageError, systemClock } from '@kvent/key-value-storage/provider';
 import type { Columns } from '../sql/decode-row.js';
 import type { PlanGeneration } from './plan-generation.js';
@@ -127,16 +127,18 @@ export class Connections {
    */
   async listen(channel: string, { received, checkEveryMs, signal }: ListenOptions): Promise<void> {
     const connection = await this.#acquire(this.#options.primary);
-    const lost = new AbortController();
-    const remove = connection.onNotification(received, () => lost.abort());
+    const over = new AbortController();
+    const end = (): void => over.abort();
+    const remove = connection.onNotification(received, end);
+    const leave = onAbort(signal, end);
     try {
       await connection.query(`listen "${channel.replaceAll('"', '""')}"`);
-      const either = AbortSignal.any([signal, lost.signal]);
-      while (!either.aborted) {
-        await backgroundClock.wait(checkEveryMs, either).catch(() => undefined);
-        if (!either.aborted) await connection.query('select 1');
+      while (!over.signal.aborted) {
+        await backgroundClock.wait(checkEveryMs, over.signal).catch(() => undefined);
+        if (!over.signal.aborted) await connection.query('select 1');
       }
     } finally {
+      leave();
       remove();
       // it would receive notifications in the pool too
       connection.release(true);

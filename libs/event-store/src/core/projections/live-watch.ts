@@ -3,6 +3,7 @@
  * As an object instead of a generator, because `return` of a generator waits for the next item.
  */
 import type { WatchOptions } from '@kvent/key-value-storage/core';
+import { onAbort } from '@kvent/key-value-storage/internal';
 import { isStorageError } from '@kvent/key-value-storage/provider';
 import type { Generations, GenerationsRow } from './generations.js';
 
@@ -14,23 +15,33 @@ export function watchLive<Item>(
   watch: WatchOf<Item>,
   { signal, recover = false }: WatchOptions = {},
 ): AsyncIterableIterator<Item> {
-  const returned = new AbortController();
-  const items = follow(
-    generations,
-    watch,
-    recover,
-    signal === undefined ? returned.signal : AbortSignal.any([signal, returned.signal]),
-  );
+  const ended = new AbortController();
+  const follower = follow(generations, watch, recover, ended.signal);
+  const items = signal === undefined ? follower : untilAborted(follower, signal, ended);
   return {
     next: async () => await items.next(),
     return: async () => {
-      returned.abort();
+      ended.abort();
       return await items.return(undefined);
     },
     [Symbol.asyncIterator]() {
       return this;
     },
   };
+}
+
+/** The items, which `ended` ends too once the signal aborts. */
+async function* untilAborted<Item>(
+  items: AsyncGenerator<Item, undefined, undefined>,
+  signal: AbortSignal,
+  ended: AbortController,
+): AsyncGenerator<Item, undefined, undefined> {
+  const leave = onAbort(signal, () => ended.abort(signal.reason));
+  try {
+    yield* items;
+  } finally {
+    leave();
+  }
 }
 
 async function* follow<Item>(
@@ -41,6 +52,7 @@ async function* follow<Item>(
 ): AsyncGenerator<Item, undefined, undefined> {
   for (let hasLeft = true; hasLeft && !signal.aborted;) {
     const left = new AbortController();
+    // oxlint-disable-next-line no-restricted-properties -- both end with the watch
     const options = { recover, signal: AbortSignal.any([signal, left.signal]) };
     const rows = generations.watch(options)[Symbol.asyncIterator]();
     try {

@@ -1,4 +1,5 @@
 /** Pages that are applied at the same time: everything up to a position is done in their order. */
+import { Waiters } from '@kvent/key-value-storage/internal';
 import type { FeedPage } from '@kvent/key-value-storage/provider';
 
 interface PageInFlight {
@@ -8,10 +9,11 @@ interface PageInFlight {
 }
 
 export class PagesInFlight {
+  /** Notified once the first page is done. */
+  readonly waiters = new Waiters();
   readonly #pages: PageInFlight[] = [];
   readonly #work = new Map<string, Set<Promise<void>>>();
   readonly #passed: (page: FeedPage) => void;
-  #waiting: (() => void)[] = [];
 
   /** `passed` is called for each page once it, and all before it, are done. */
   constructor(passed: (page: FeedPage) => void) {
@@ -63,11 +65,6 @@ export class PagesInFlight {
     this.#advance();
   }
 
-  /** Resolves once the first page is done. */
-  async changed(): Promise<void> {
-    await new Promise<void>((resolve) => this.#waiting.push(resolve));
-  }
-
   #advance(): void {
     let first = this.#pages[0];
     if (first?.pending.size !== 0) return;
@@ -75,8 +72,6 @@ export class PagesInFlight {
       this.#pages.shift();
       this.#passed(first.page);
     }
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const resolve of waiting) resolve();
+    this.waiters.notify();
   }
 }

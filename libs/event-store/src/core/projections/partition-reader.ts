@@ -4,7 +4,7 @@
  * its checkpoint, and holds up no other tenant.
  */
 import type { FeedEntry, FeedPage, FeedPosition } from '@kvent/key-value-storage/provider';
-import { backoffMs, FeedWatcher, PendingWork, tenantIn } from '@kvent/key-value-storage/internal';
+import { backoffMs, FeedWatcher, PendingWork, tenantIn, withAbort } from '@kvent/key-value-storage/internal';
 import { PagesAhead } from './pages-ahead.js';
 import { PagesInFlight } from './pages-in-flight.js';
 import { partitionOf } from './partition-of.js';
@@ -185,13 +185,16 @@ export class PartitionReader {
   async #makeRoom(count: number): Promise<void> {
     const { windowEvents, clock, signal } = this.#context;
     while (this.#inFlight.entries > 0 && this.#inFlight.entries + count > windowEvents && !signal.aborted) {
-      const ended = new AbortController();
-      const late = clock.wait(slowMs, AbortSignal.any([signal, ended.signal])).then(
-        () => true,
-        () => false,
+      const isLate = await this.#inFlight.waiters.join(
+        async (changed) =>
+          await withAbort(signal, async (own) => {
+            const late = clock.wait(slowMs, own).then(
+              () => true,
+              () => false,
+            );
+            return await Promise.race([late, changed.then(() => false)]);
+          }),
       );
-      const isLate = await Promise.race([late, this.#inFlight.changed().then(() => false)]);
-      ended.abort();
       if (isLate) for (const database of this.#inFlight.slowest) this.#leaveBehind(database, undefined);
     }
   }

@@ -17,6 +17,7 @@ import {
 } from '@kvent/key-value-storage/provider';
 import {
   PendingWork,
+  RecentMap,
   SerialQueue,
   assertOptions,
   inspect,
@@ -50,6 +51,8 @@ export interface ProjectionRunnerOptions extends SubscriptionRunnerOptions {
 const switchMs = 5_000;
 /** Milliseconds between two looks at the row of the generations, while a call waits for it. */
 const pollMs = 200;
+/** Generations that are looked at without being run: the live one, and the last that were built. */
+const viewsMax = 4;
 
 export class ProjectionRunner {
   readonly #projection: ResolvedProjection;
@@ -62,7 +65,7 @@ export class ProjectionRunner {
   /** Of the generations that this process works on. */
   readonly #running = new Map<number, GenerationRunner>();
   /** Of those that it only looks at. */
-  readonly #views = new Map<number, GenerationRunner>();
+  readonly #views = new RecentMap<number, GenerationRunner>(viewsMax);
   /** Since when a generation is known to be old, by the monotonic clock. */
   readonly #oldSince = new Map<number, number>();
   readonly #work = new PendingWork();
@@ -398,6 +401,9 @@ export class ProjectionRunner {
       row = await this.#switchTo(building, signal);
       await this.#follow(row);
     }
+    // another process may have removed them
+    for (const generation of this.#oldSince.keys())
+      if (!row.old.some((old) => old.generation === generation)) this.#oldSince.delete(generation);
     for (const old of row.old) await this.#removeOld(old, signal);
   }
 
@@ -430,7 +436,6 @@ export class ProjectionRunner {
     const states = new GenerationStates(this.#storage, { ...this.#projection, ...build });
     await removeGeneration(this.#storage, this.#checkpointsOf(build), states, signal);
     await this.#generations.removed(build);
-    this.#oldSince.delete(generation);
   }
 }
 

@@ -1,6 +1,8 @@
 /** Each event counts once in the states of a projection, whatever fails between. */
-import { describe, expect, it } from '@jest/globals';
+import { getEventListeners } from 'node:events';
+import { describe, expect, it, jest } from '@jest/globals';
 import { defineState } from '@kvent/key-value-storage';
+import { Waiters } from '@kvent/key-value-storage/internal';
 import { defineStream, event } from '../definition/stream-definition.js';
 import { EventStore } from '../event-store.js';
 import { defineProjection, type ResolvedProjection } from './projection-definition.js';
@@ -213,6 +215,42 @@ describe('a projection', () => {
     expect(await refusal(shop.until(runner.whenCaughtUp({ timeoutMs: 100 })))).toBe(
       "PROJECTION_BEHIND: The projection 'sales-by-day' did not reach the position in 100 ms.",
     );
+  });
+});
+
+describe('a wait that has ended', () => {
+  it('leaves nothing behind, also in a process without partitions', async () => {
+    await using shop = await openShop();
+    await shop.run();
+    const idle = await shop.run();
+    const { position } = await shop.sell('acme', 'o-1', 'monday', 5);
+    await shop.until(idle.whenCaughtUp({ position }));
+    const joined = jest.spyOn(Waiters.prototype, 'join');
+    const { signal } = new AbortController();
+    for (let round = 0; round < 20; round += 1)
+      await shop.until(idle.whenCaughtUp({ position, tenant: 'acme', signal }));
+    const NeverRun = defineProjection('never-run', {
+      streams: [Orders],
+      into: DaySales,
+      key: () => undefined,
+      initial: () => ({ orders: 0, cents: 0 }),
+      evolve: (sales) => sales,
+    });
+    const stopped = new ProjectionRunner(shop.storage, NeverRun);
+    expect(await refusal(shop.until(stopped.whenCaughtUp({ timeoutMs: 1_000, signal })))).toContain(
+      '1000 ms',
+    );
+    const aborting = new AbortController();
+    const waiting = refusal(stopped.whenCaughtUp({ signal: aborting.signal }));
+    await shop.clock.advance(100);
+    expect(getEventListeners(aborting.signal, 'abort')).toHaveLength(1);
+    aborting.abort(new Error('enough'));
+    expect(await waiting).toContain('enough');
+    const sizes = (joined.mock.contexts as readonly Waiters[]).map(({ size }) => size);
+    expect(sizes.length).toBeGreaterThan(25);
+    expect(new Set(sizes)).toEqual(new Set([0]));
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+    joined.mockRestore();
   });
 });
 

@@ -1,4 +1,5 @@
 /** A projection is built again beside the states that are read, and takes over as a whole. */
+import { getEventListeners } from 'node:events';
 import { describe, expect, it } from '@jest/globals';
 import { defineState } from '@kvent/key-value-storage';
 import { defineProjection, type ResolvedProjection } from './projection-definition.js';
@@ -118,6 +119,12 @@ describe('a newer version', () => {
     const last = ended.next();
     stopped.abort();
     expect(await last).toMatchObject({ done: true });
+    const { signal } = new AbortController();
+    const left = days.watch('monday', { signal })[Symbol.asyncIterator]();
+    await left.next();
+    expect(getEventListeners(signal, 'abort')).toHaveLength(1);
+    await left.return?.();
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
     await many.return?.();
   });
 

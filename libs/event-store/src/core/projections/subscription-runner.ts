@@ -11,10 +11,12 @@ import {
 } from '@kvent/key-value-storage/provider';
 import {
   PendingWork,
+  Waiters,
   assertOptions,
   databaseOf,
   inspect,
   sharedDatabase,
+  withAbort,
 } from '@kvent/key-value-storage/internal';
 import { streamError } from '../definition/stream-errors.js';
 import { FeedSource } from '../feed/feed-source.js';
@@ -121,7 +123,8 @@ export abstract class SubscriptionRunner {
   readonly #leaving = new Set<number>();
   readonly #work = new PendingWork();
   readonly #stopping = new AbortController();
-  readonly #waiting = new Set<() => void>();
+  /** Notified when a partition has moved here. */
+  readonly #waiters = new Waiters();
   #started: Promise<void> | undefined;
 
   constructor(
@@ -198,7 +201,7 @@ export abstract class SubscriptionRunner {
     // expiry
     if (this.#started !== undefined)
       await this.#leases.leave(new Set(this.#running.keys())).catch(() => undefined);
-    this.#notify();
+    this.#waiters.notify();
   }
 
   /**
@@ -216,16 +219,18 @@ export abstract class SubscriptionRunner {
       throw streamError('INVALID_POSITION', message, {});
     }
     const begun = this.#clock.monotonic();
-    for (;;) {
-      const changed = this.#changed();
-      if (await this.#progress.hasReached({ position, tenant, signal })) return;
+    const hasReached = async (changed: Promise<void>): Promise<boolean> => {
+      if (await this.#progress.hasReached({ position, tenant, signal })) return true;
       const leftMs = begun + timeoutMs - this.#clock.monotonic();
       if (leftMs <= 0 || this.#stopping.signal.aborted) {
         const why = leftMs <= 0 ? `did not reach the position in ${timeoutMs} ms` : 'was stopped';
         throw this.#behindError(why, position);
       }
-      await this.#waitFor(changed, Math.min(pollMs, leftMs), signal);
-    }
+      const ms = Math.min(pollMs, leftMs);
+      await withAbort(signal, async (own) => await Promise.race([changed, this.#callersClock.wait(ms, own)]));
+      return false;
+    };
+    for (let isReached = false; !isReached;) isReached = await this.#waiters.join(hasReached);
   }
 
   protected get healthOfPartitions(): Pick<ProjectionHealth, 'status' | 'partitions'> {
@@ -358,6 +363,7 @@ export abstract class SubscriptionRunner {
 
   #startPartition(partition: number): void {
     const ending = new AbortController();
+    // oxlint-disable-next-line no-restricted-properties -- once for a partition that is taken
     const signal = AbortSignal.any([this.#stopping.signal, ending.signal]);
     const writerContext = this.#writerContext(signal);
     const context: ReaderContext = {
@@ -368,14 +374,14 @@ export abstract class SubscriptionRunner {
       windowEvents: this.#kind.windowEvents,
       retry: this.#retry,
       onError: this.#onError,
-      moved: () => this.#notify(),
+      moved: () => this.#waiters.notify(),
     };
     const reader = new PartitionReader(context, partition);
     const done = (async (): Promise<void> => {
       await this.#read(reader, signal, (error) => (running.error = error));
       await reader.save().catch(() => undefined);
       this.#running.delete(partition);
-      this.#notify();
+      this.#waiters.notify();
     })();
     const running: RunningPartition = { reader, ending, done, error: undefined };
     this.#running.set(partition, running);
@@ -406,7 +412,7 @@ export abstract class SubscriptionRunner {
       } catch (error) {
         if (signal.aborted) return;
         report(error);
-        this.#notify();
+        this.#waiters.notify();
         const ms = Math.min(this.#retry.delayMsMax, feedRetryMsMax);
         await this.#clock.wait(ms, signal).catch(() => undefined);
         report(undefined);
@@ -453,24 +459,5 @@ export abstract class SubscriptionRunner {
     const timeout = this.#callersClock.wait(stopTimeoutMs, ended.signal).catch(() => undefined);
     await Promise.race([work, timeout]);
     ended.abort();
-  }
-
-  #notify(): void {
-    for (const resolve of this.#waiting) resolve();
-    this.#waiting.clear();
-  }
-
-  async #changed(): Promise<void> {
-    await new Promise<void>((resolve) => this.#waiting.add(resolve));
-  }
-
-  async #waitFor(changed: Promise<void>, ms: number, signal: AbortSignal | undefined): Promise<void> {
-    const ended = new AbortController();
-    const signals = signal === undefined ? [ended.signal] : [ended.signal, signal];
-    try {
-      await Promise.race([changed, this.#callersClock.wait(ms, AbortSignal.any(signals))]);
-    } finally {
-      ended.abort();
-    }
   }
 }

@@ -1,5 +1,5 @@
 /** Calls the handler of an event: for its tenant, with a signal that ends with its time. */
-import { databaseOf, sharedDatabase } from '@kvent/key-value-storage/internal';
+import { databaseOf, onAbort, sharedDatabase } from '@kvent/key-value-storage/internal';
 import type { FeedEvent } from '../feed/event-feed.js';
 import type { UntypedStream } from '../feed/read-feed.js';
 import type { PartEffects, WriterContext } from '../projections/tenant-writer.js';
@@ -28,19 +28,18 @@ export class HandlerCalls implements PartEffects {
   async #call(handler: ReactionHandler, event: FeedEvent<UntypedStream>): Promise<void> {
     const { source, clock, signal } = this.#context;
     const { name, timeoutMs } = this.#reaction;
-    const [late, ended] = [new AbortController(), new AbortController()];
+    const [own, ended] = [new AbortController(), new AbortController()];
+    const leave = onAbort(signal, () => own.abort(signal.reason));
     const reason = new Error(`The handler of the reaction '${name}' did not end in ${timeoutMs} ms.`);
     clock.wait(timeoutMs, ended.signal).then(
-      () => late.abort(reason),
+      () => own.abort(reason),
       () => undefined,
     );
     const database = event.tenant === undefined ? sharedDatabase : databaseOf(event.tenant);
     try {
-      await source.access.detached(
-        database,
-        async () => await handler(event, { signal: AbortSignal.any([signal, late.signal]) }),
-      );
+      await source.access.detached(database, async () => await handler(event, { signal: own.signal }));
     } finally {
+      leave();
       ended.abort();
     }
   }

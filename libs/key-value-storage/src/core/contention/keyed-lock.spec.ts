@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { describe, expect, it } from '@jest/globals';
 import { systemClock, type Clock } from '../base/clock.js';
 import { KeyedLock } from './keyed-lock.js';
@@ -72,6 +73,18 @@ describe('a keyed lock', () => {
     const locks = new KeyedLock();
     await locks.acquire('a', wait, endless, undefined);
     expect(await locks.acquire('b', wait, endless, undefined)).toBe(true);
+  });
+
+  it('leaves nothing with the signal of a caller that waited', async () => {
+    const locks = new KeyedLock();
+    const { signal } = new AbortController();
+    await locks.acquire('a', wait, endless, undefined);
+    const next = locks.acquire('a', wait, endless, signal);
+    expect(getEventListeners(signal, 'abort')).toHaveLength(1);
+    locks.release('a');
+    expect(await next).toBe(true);
+    expect(await locks.acquire('a', wait, immediate, signal)).toBe(false);
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
   });
 
   it('goes to the next waiter when the caller in front aborts', async () => {

@@ -6,6 +6,7 @@
  * holder delays the others and never blocks them, and they do not all race at once.
  */
 import type { Clock } from '../base/clock.js';
+import { withAbort } from '../base/with-abort.js';
 
 /** Ends a wait, with the lock or without it. */
 type EndWait = (acquired: boolean) => void;
@@ -57,7 +58,7 @@ export class KeyedLock {
     };
     queue.waiting.push(end);
     try {
-      await waitInQueue(queue, ended, wait, clock, signal);
+      await withAbort(signal, async (own) => await waitInQueue(queue, ended, wait, clock, own));
     } catch (error) {
       if (acquired === true) this.release(name);
       throw error;
@@ -87,21 +88,15 @@ async function waitInQueue(
   ended: Promise<void>,
   { stallTimeoutMs, deadline }: LockWait,
   clock: Clock,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
 ): Promise<void> {
-  const over = new AbortController();
-  const stopped = signal === undefined ? over.signal : AbortSignal.any([signal, over.signal]);
-  try {
-    for (let isOver = false; !isOver && clock.monotonic() < deadline;) {
-      const { progress } = queue;
-      isOver = await Promise.race([
-        ended.then(() => true),
-        clock.wait(stallTimeoutMs, stopped).then(() => false),
-      ]);
-      if (!isOver && queue.progress === progress) releaseStalled(queue);
-    }
-  } finally {
-    over.abort();
+  for (let isOver = false; !isOver && clock.monotonic() < deadline;) {
+    const { progress } = queue;
+    isOver = await Promise.race([
+      ended.then(() => true),
+      clock.wait(stallTimeoutMs, signal).then(() => false),
+    ]);
+    if (!isOver && queue.progress === progress) releaseStalled(queue);
   }
 }
 

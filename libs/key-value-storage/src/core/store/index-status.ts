@@ -16,6 +16,8 @@ import { throwIfAborted } from '../base/abort.js';
 import type { Clock } from '../base/clock.js';
 import { isStorageError, storageError } from '../base/errors.js';
 import { RecentMap } from '../base/recent-map.js';
+import { Waiters } from '../base/waiters.js';
+import { withAbort } from '../base/with-abort.js';
 import type { StorageAccess } from '../commit/storage-access.js';
 import { buildIndex } from './index-build.js';
 import type { ResolvedIndex } from './index-definition.js';
@@ -42,6 +44,13 @@ interface Known {
   readonly until: number;
 }
 
+/** A build may take long: a call that stops waiting for it leaves nothing with its promise. */
+interface RunningBuild {
+  readonly done: Promise<void>;
+  /** Notified when it is done. */
+  readonly waiters: Waiters;
+}
+
 export class IndexStatuses<T> {
   readonly #access: StorageAccess;
   readonly #clock: Clock;
@@ -50,7 +59,7 @@ export class IndexStatuses<T> {
   readonly #codec: ValueCodec<T>;
   readonly #known = new RecentMap<string, Known>(databasesMax);
   readonly #reading = new Map<string, Promise<Known>>();
-  readonly #building = new Map<string, Promise<void>>();
+  readonly #building = new Map<string, RunningBuild>();
   /**
    * By database. A definition claims once in a process, so that two definitions do not alternate.
    */
@@ -141,7 +150,7 @@ export class IndexStatuses<T> {
         if (attempt === attemptsMax) throw this.#notReady(index, status);
       }
       await this.#waitToLeave();
-      await this.#build(index, database);
+      await this.#build(index, database).done;
       this.#known.delete(database);
       const { status } = await this.#statusOf(index, database);
       if (status.status !== 'ready') throw this.#notReady(index, status);
@@ -334,35 +343,38 @@ export class IndexStatuses<T> {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     throwIfAborted('A call that waited for an index', signal);
-    const stop = new AbortController();
-    const signals = signal === undefined ? [stop.signal] : [stop.signal, signal];
+    const { done, waiters } = this.#build(index, database);
     try {
-      await Promise.race([
-        this.#build(index, database),
-        this.#clock.wait(buildWaitMs, AbortSignal.any(signals)),
-      ]);
+      await waiters.join(
+        async (notified) =>
+          await withAbort(signal, async (own) => {
+            await Promise.race([notified.then(() => done), this.#clock.wait(buildWaitMs, own)]);
+          }),
+      );
     } catch (error) {
       throwIfAborted('A call that waited for an index', signal);
       throw error;
-    } finally {
-      stop.abort();
     }
   }
 
   /** One build of an index at a time; other processes may build the same. */
-  async #build(index: ResolvedIndex, database: string): Promise<void> {
+  #build(index: ResolvedIndex, database: string): RunningBuild {
     const name = buildName(index, database);
-    let build = this.#building.get(name);
-    if (build === undefined) {
-      const parts = { access: this.#access, state: this.#state, codec: this.#codec, index, database };
-      build = this.#access
-        .detached(database, async () => await buildIndex(parts))
-        .finally(() => this.#building.delete(name));
-      this.#building.set(name, build);
-      // a build continues when its reader has stopped waiting
-      build.catch(() => undefined);
-    }
-    await build;
+    const running = this.#building.get(name);
+    if (running !== undefined) return running;
+    const parts = { access: this.#access, state: this.#state, codec: this.#codec, index, database };
+    const waiters = new Waiters();
+    const done = this.#access
+      .detached(database, async () => await buildIndex(parts))
+      .finally(() => {
+        this.#building.delete(name);
+        waiters.notify();
+      });
+    // a build continues when its reader has stopped waiting
+    done.catch(() => undefined);
+    const build = { done, waiters };
+    this.#building.set(name, build);
+    return build;
   }
 
   #unleft(index: ResolvedIndex, cause: unknown): Error {

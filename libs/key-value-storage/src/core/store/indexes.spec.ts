@@ -1,6 +1,7 @@
 /** Indexes of stores, on the memory provider. */
 import assert from 'node:assert/strict';
-import { describe, test } from '@jest/globals';
+import { getEventListeners } from 'node:events';
+import { describe, jest, test } from '@jest/globals';
 import {
   defineState,
   limits,
@@ -13,6 +14,7 @@ import {
   type StorageError,
 } from '../../core.js';
 import { storageError, type Key, type ProviderFeatures, type StorageProvider } from '../../provider.js';
+import { Waiters } from '../base/waiters.js';
 import { ManualClock } from '../../testing/kit/manual-clock.js';
 
 async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
@@ -277,6 +279,36 @@ describe('Processes with different definitions', () => {
     assert.equal(shared.began.length, 2);
     assert.ok(shared.began.every((after) => after !== undefined));
     await killed.close().catch(() => undefined);
+  });
+
+  test('a call that stops waiting for a build leaves nothing with it', async () => {
+    const joined = jest.spyOn(Waiters.prototype, 'join');
+    const shared = new SharedProvider();
+    await shared.open();
+    await using before = await openStorage(shared.process());
+    await before.store(defineState<Slot, string>('slot')).set('k', { doctor: 'd', day: 1 });
+    let go = (): void => undefined;
+    const gate = new Promise<void>((resolve) => (go = resolve));
+    const inner = shared.process();
+    const scan: StorageProvider['scan'] = async (ranges, options) => {
+      // not where a read looks whether there are entries
+      if (ranges.some(({ entity, limit }) => entity === 'slot' && limit > 1)) await gate;
+      return await inner.scan(ranges, options);
+    };
+    await using storage = await openStorage({ ...inner, scan });
+    const index = storage.store(ByName).index('byKey');
+    const { signal } = new AbortController();
+    const calls = Array.from({ length: 5 }, async () => {
+      await assert.rejects(index.count({}, { signal }), { code: 'INDEX_NOT_READY' });
+    });
+    await shared.passing(Promise.all(calls));
+    const waiters = joined.mock.contexts as readonly Waiters[];
+    assert.equal(waiters.length, 5);
+    assert.ok(waiters.every(({ size }) => size === 0));
+    assert.equal(getEventListeners(signal, 'abort').length, 0);
+    go();
+    assert.equal(await shared.passing(index.count()), 1);
+    joined.mockRestore();
   });
 
   test('several processes build at once, while others write', async () => {

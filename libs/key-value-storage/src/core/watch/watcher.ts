@@ -7,6 +7,7 @@
 import { throwIfAborted, untilAborted } from '../base/abort.js';
 import { timerMsMax, type Clock } from '../base/clock.js';
 import { isStorageError } from '../base/errors.js';
+import { onAbort } from '../base/on-abort.js';
 import type { Address, Hint, HintTarget, ReadResult } from '../port/storage-provider.js';
 
 /** What a watcher needs of the watches of its provider. */
@@ -37,20 +38,6 @@ export interface StartedWatcher {
 /** Milliseconds between two attempts to reach the engine again. */
 const recoverMs = { first: 200, most: 1_000 };
 
-/** What a signal ends. Node warns of a leak when a signal has more than ten listeners. */
-const endedBy = new WeakMap<AbortSignal, Set<() => void>>();
-
-function endWith(signal: AbortSignal, end: () => void): void {
-  const ends = endedBy.get(signal) ?? new Set();
-  ends.add(end);
-  if (endedBy.has(signal)) return;
-  endedBy.set(signal, ends);
-  const endAll = (): void => {
-    for (const each of ends) each();
-  };
-  signal.addEventListener('abort', endAll, { once: true });
-}
-
 export abstract class Watcher<Item> implements StartedWatcher {
   abstract readonly targets: readonly HintTarget[];
   protected readonly room: WatchRoom;
@@ -59,6 +46,7 @@ export abstract class Watcher<Item> implements StartedWatcher {
   readonly #ending = new AbortController();
   #isMarked = true;
   #wake: (() => void) | undefined;
+  #leaveSignal: (() => void) | undefined;
   #failure: { readonly error: unknown } | undefined;
   #alarm: AbortController | undefined;
 
@@ -112,7 +100,7 @@ export abstract class Watcher<Item> implements StartedWatcher {
   readonly end = (): void => {
     if (this.ended.aborted) return;
     this.#ending.abort();
-    if (this.#signal !== undefined) endedBy.get(this.#signal)?.delete(this.end);
+    this.#leaveSignal?.();
     this.#alarm?.abort();
     this.room.stop(this);
     this.#wake?.();
@@ -142,7 +130,7 @@ export abstract class Watcher<Item> implements StartedWatcher {
   async *#items(): AsyncGenerator<Item, void, undefined> {
     throwIfAborted('A watch', this.#signal);
     this.room.start(this);
-    if (this.#signal !== undefined) endWith(this.#signal, this.end);
+    if (this.#signal !== undefined) this.#leaveSignal = onAbort(this.#signal, this.end);
     let delayMs = recoverMs.first;
     try {
       while (await this.#marked())

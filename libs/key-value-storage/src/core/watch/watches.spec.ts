@@ -302,6 +302,16 @@ describe('the end of a watch', () => {
     await Promise.all(watches.map(({ done }) => done));
   });
 
+  test('a watch that has ended leaves nothing with its signal', async () => {
+    const { store } = await openMemory();
+    const { signal } = new AbortController();
+    const watches = [iteratorOf(store.watch('k', { signal })), iteratorOf(store.watch('l', { signal }))];
+    for (const watch of watches) await watch.next();
+    expect(getEventListeners(signal, 'abort')).toHaveLength(1);
+    for (const watch of watches) await watch.return?.();
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+  });
+
   test('`return` does not wait for a read in flight', async () => {
     const { store, storage } = await openMemory();
     const watch = iteratorOf(store.watch('k'));
