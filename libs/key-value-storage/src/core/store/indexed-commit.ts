@@ -13,7 +13,7 @@ import { retrying } from '../contention/retry-on-conflict.js';
 import type { Key } from '../base/key.js';
 import type { ResolvedIndex } from './index-definition.js';
 import { IndexValue, putIndexRow, ttlInIndex } from './index-row.js';
-import { keysOfValue, rowsOfEntries } from './rows-of-entries.js';
+import { keysOfValue, rowsByKeys, rowsOfEntries } from './rows-of-entries.js';
 import type { IndexStatuses } from './index-status.js';
 import type { ResolvedState } from './state-definition.js';
 import { rowNameOf } from '../port/row-name.js';
@@ -43,6 +43,8 @@ interface CommitContext extends IndexedRows {
   readonly database: string;
   readonly own: Contribution;
   readonly signal: AbortSignal | undefined;
+  /** Whether it fails where it would have to search an index for the rows of an entry. */
+  readonly noWait?: boolean | undefined;
 }
 
 /** A row of a unique index that a batch claims. */
@@ -151,7 +153,7 @@ export class IndexedCommit {
   }
 
   async #prepare(): Promise<Contribution> {
-    const { own, access, database, signal, indexedState } = this.#context;
+    const { own, access, database, signal, noWait, indexedState } = this.#context;
     const states = own.changes.map(({ address }) => indexedState(address));
     const expected = new Map(own.checks.map((check) => [rowNameOf(check.address), check.expected]));
     const before = await this.#rowsBefore(states, expected);
@@ -171,7 +173,10 @@ export class IndexedCommit {
     const stored = changes.flatMap(({ state, row, change: { address } }) =>
       state && row ? [{ state, address, row }] : [],
     );
-    const old = await rowsOfEntries(access, database, stored, signal);
+    const old =
+      noWait === true
+        ? await rowsByKeys(database, stored)
+        : await rowsOfEntries(access, database, stored, signal);
     const readHere = new Map<string, Check>();
     const refusals = new Map<string, Expected>();
     for (const { change, name, state, row, given, refused } of changes) {

@@ -596,6 +596,30 @@ describe('Entries whose key in an index cannot be computed', () => {
     assert.equal((await before.index('one').get('a@b'))?.key, 'a');
   });
 
+  test('are read without a search of the index, and not renewed by it', async () => {
+    const clock = new ManualClock();
+    const provider = new MemoryProvider({ clock });
+    await using storage = await openStorage(provider);
+    const sliding = { ttlMs: 60_000, expiry: 'sliding' } as const;
+    const before = storage.store(peopleBy(({ mail }) => mail, sliding));
+    await before.set('a', { mail: 'a@b' });
+    await before.set('z', { mail: 'z@b', name: 'z' });
+    const key = ({ mail, name }: Person): string => {
+      if (name === undefined) throw new TypeError('no name');
+      return mail;
+    };
+    const now = storage.store(peopleBy(key, sliding));
+    await clock.advance(30_000);
+    const scan = jest.spyOn(provider, 'scan');
+    const endsIn = async (name: string) =>
+      Number((await now.getOrThrow(name)).expiresAt?.getTime()) - clock.now();
+    assert.deepEqual([await endsIn('a'), await endsIn('z')], [30_000, 60_000]);
+    assert.equal(scan.mock.calls.length, 0);
+    await now.touch('a', { ttlMs: 60_000 });
+    assert.equal(await endsIn('a'), 60_000);
+    assert.notEqual(scan.mock.calls.length, 0);
+  });
+
   test.each<[string, (opened: Opened) => Promise<unknown>]>([
     ['set', ({ now }) => now.set('n', { mail: 'n' })],
     ['add', ({ now }) => now.add('n', { mail: 'n' })],

@@ -6,7 +6,7 @@ import { isBytes, isPromise, thrownName } from '../base/kinds.js';
 import type { StorageAccess } from '../commit/storage-access.js';
 import { decodeKey } from '../encoding/key-encoding.js';
 import { rowNameOf } from '../port/row-name.js';
-import type { Address, Row, RowAddress, StoredValue } from '../port/storage-provider.js';
+import type { Address, Row, RowAddress, Value } from '../port/storage-provider.js';
 import type { ResolvedIndex } from './index-definition.js';
 import { indexAddress, readIndexRow } from './index-row.js';
 import type { ResolvedState } from './state-definition.js';
@@ -37,7 +37,7 @@ export async function keysOfValue(
   state: IndexedState,
   database: string,
   entry: RowAddress,
-  stored: StoredValue,
+  stored: Value,
 ): Promise<readonly IndexedKey[]> {
   const value = await state.codec.decode({ database, ...entry }, stored);
   return state.indexes.flatMap((index) => keyOfValue(state.state, index, entry.key, value) ?? []);
@@ -118,6 +118,22 @@ export async function rowsOfEntries(
         const address = { ...index.space, key };
         owners.get(readIndexRow({ database, ...address }, row).own)?.push(address);
       }
+  return found;
+}
+
+/** The same without a search: the error of `keysOfValue` where a key cannot be computed. */
+export async function rowsByKeys(
+  database: string,
+  entries: readonly StoredEntry[],
+): Promise<ReadonlyMap<string, readonly RowAddress[]>> {
+  const found = new Map<string, readonly RowAddress[]>();
+  for (const { state, address, row } of entries) {
+    const keys = await keysOfValue(state, database, address, row.value);
+    found.set(
+      rowNameOf(address),
+      keys.map((key) => key.address),
+    );
+  }
   return found;
 }
 

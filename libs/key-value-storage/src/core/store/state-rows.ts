@@ -118,6 +118,7 @@ export class StateRows<T, K extends Key = Key> implements DefinitionRows<Entry<T
       database,
       own: contribution,
       signal: options?.signal,
+      noWait: options?.noWait,
       ...this.#indexedRows(indexed, contribution, single, row),
     };
     return new IndexedCommit(context).run((whole) => access.commit(database, whole, options));
@@ -220,7 +221,10 @@ export class StateRows<T, K extends Key = Key> implements DefinitionRows<Entry<T
     );
   }
 
-  /** `undefined` where the row was not renewed; it does not wait for the row. */
+  /**
+   * `undefined` where the row was not renewed; it waits neither for the row nor for a search of an
+   * index.
+   */
   async #renew(
     address: Address,
     version: Version,
