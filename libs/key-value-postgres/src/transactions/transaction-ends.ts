@@ -12,7 +12,7 @@ interface Waiting {
   readonly work: () => void;
 }
 
-/** Work with a name is dropped while so much waits, so that a transaction may read any number of rows. */
+/** Work with a name is dropped while so much waits: a transaction may read any number of rows. */
 const waitingMax = 10_000;
 
 export class TransactionEnds {

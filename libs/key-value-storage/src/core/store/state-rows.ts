@@ -179,7 +179,7 @@ export class StateRows<T, K extends Key = Key> implements DefinitionRows<Entry<T
    * and once for all concurrent readers. Returns the expiry afterwards. A renewal that fails, or
    * finds the row locked, neither fails nor delays the read. Inside a transaction of the caller, a
    * read must lock no row: the row is renewed after the commit, and not after a rollback; at most
-   * once, however often it is read, and only while less than 10,000 calls wait for the commit.
+   * once, however often it is read, and only while fewer than 10,000 calls wait for the commit.
    */
   async slide(
     address: Address,
@@ -206,7 +206,7 @@ export class StateRows<T, K extends Key = Key> implements DefinitionRows<Entry<T
     return (await untilAborted('A read', 'none', signal, renewal)) ?? expiresAt;
   }
 
-  /** The expiry afterwards; `undefined` where the row was not renewed. `row`: where it is at hand. */
+  /** The expiry afterwards; `undefined` where it was not renewed. `row`: where it is at hand. */
   async #renewOnce(
     address: Address,
     version: Version,
