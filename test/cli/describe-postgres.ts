@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
-import { JsonFileProvider, openStorage } from '@kvent/key-value-storage';
+import { defineState, JsonFileProvider, openStorage } from '@kvent/key-value-storage';
 import { openStorefront } from '../../apps/storefront/src/storefront.js';
 import { Tenants } from '../../apps/storefront/src/tenants/tenant.js';
 import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
@@ -93,6 +93,30 @@ function copies(): void {
       code: 0,
       rows: ['sku,key', ...keys.map((key) => `${key},${key}`)],
     });
+  });
+
+  it('puts and removes beside an application that reads an index all the while', async () => {
+    await using storage = await openStorage(new PostgresProvider({ url: database.url }));
+    const indexes = { byNote: { key: ({ note }: { note: string }) => note, unique: true } };
+    const slots = storage.store(defineState<{ note: string }, string, typeof indexes>('slot', { indexes }));
+    await slots.set('a', { note: 'x' });
+    await slots.set('b', { note: 'y' });
+    const read = async (): Promise<readonly string[]> => {
+      const { items } = await slots.index('byNote').page({});
+      return items.map(({ key, value }) => `${key} ${value.note}`);
+    };
+    const whileReading = async (...args: readonly string[]): Promise<void> => {
+      const process = new KventProcess([...args, '--shared', '--write'], workspace.folder);
+      while (process.isRunning) await read().catch(ignoreUnready);
+      expect(await process.exit).toMatchObject({ code: 0 });
+    };
+    expect(await read()).toEqual(['a x', 'b y']);
+    await whileReading('put', database.url, 'slot', 'a', '{"note":"z"}');
+    expect(await read()).toEqual(['b y', 'a z']);
+    await whileReading('rm', database.url, 'slot', 'b');
+    expect(await read()).toEqual(['a z']);
+    await slots.set('c', { note: 'y' });
+    await expect(slots.set('d', { note: 'z' })).rejects.toMatchObject({ code: 'UNIQUE_TAKEN' });
   });
 
   it('copies every kind of row with its version, times and exact text, but no leases', async () => {
@@ -201,6 +225,10 @@ function copies(): void {
     });
     expect(await rowsOf(new PostgresProvider({ url: other.url }))).toEqual(await workspace.rows('data'));
   });
+}
+
+function ignoreUnready(error: unknown): void {
+  expect(error).toMatchObject({ code: 'INDEX_NOT_READY' });
 }
 
 function interruptions(): void {

@@ -11,7 +11,9 @@ process.title = 'kvent';
 const built = join(__dirname, '../dist/main.js');
 // the same in a few files, which load faster; the provider of Postgres would load its modules again
 const bundled = join(__dirname, '../bundle/main.cjs');
-const usesPostgres = process.argv.some((argument) => /^postgres(ql)?:/i.test(argument));
+const usesPostgres = process.argv.some((argument) =>
+  /^(--[\w-]+=)?(postgres(ql)?:|pg:|socket:)/i.test(argument),
+);
 if (!usesPostgres && existsSync(bundled)) require(bundled);
 else if (existsSync(built)) void import(pathToFileURL(built).href);
 else {
