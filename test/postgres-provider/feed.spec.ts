@@ -14,7 +14,7 @@ import {
   type EventStream,
 } from '@kvent/event-store';
 import { PostgresProvider } from '@kvent/key-value-postgres';
-import { feedPositionOf, versionSource } from '@kvent/key-value-storage/provider';
+import { feedPositionOf, versionSource, type Batch, type RawRow } from '@kvent/key-value-storage/provider';
 import {
   defineState,
   isStorageError,
@@ -23,6 +23,8 @@ import {
 } from '@kvent/key-value-storage/core';
 import { DataSource, type QueryRunner } from 'typeorm';
 import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
+import { until } from '../postgres/until.js';
+import { batchOf, opened } from './rows.js';
 
 const Orders = defineStream('order', {
   events: { placed: event<{ n: number }>() },
@@ -90,6 +92,38 @@ async function inTransaction<R>(runner: QueryRunner, work: () => Promise<R>): Pr
 
 const short = (found: readonly { readonly stream: string; readonly version: number }[]) =>
   found.map(({ stream, version }) => `${stream}${version}`);
+
+const feedBatch = (of: string, key: string): Batch =>
+  batchOf(
+    [
+      {
+        kind: 'put',
+        address: { container: 'event:order', entity: 'b', key },
+        value: { kind: 'json', text: '1' },
+        ttl: 'never',
+        feed: true,
+      },
+    ],
+    [],
+    of,
+  );
+
+async function exported(provider: PostgresProvider, name: string): Promise<RawRow[]> {
+  const rows: RawRow[] = [];
+  for await (const raw of provider.administration.export(name)) rows.push(raw);
+  return rows;
+}
+
+/** The keys of the whole feed, in pages. */
+async function keysOf(provider: PostgresProvider, limit: number): Promise<readonly string[]> {
+  const keys: string[] = [];
+  for (let after: string | undefined; ;) {
+    const page = await provider.feed({ limit, after });
+    keys.push(...page.entries.map(({ address }) => address.key));
+    after = page.next;
+    if (page.upToDate && page.heldBackMs === undefined) return keys;
+  }
+}
 
 describe('the feed', () => {
   it('misses nothing, has nothing twice and each stream in order, with lone appends, early transactions and rollbacks', async () => {
@@ -264,6 +298,79 @@ describe('the feed', () => {
     });
     await runner.release();
     expect(short(await readAll(events, next))).toEqual(['a2', 'a3']);
+  });
+
+  it('has each event once and each stream in order, after a backup with a position that is too large was restored twice', async () => {
+    const evil = { container: 'event:order', entity: 'a', key: '!n1b1' };
+    const row = {
+      version: '7',
+      updatedAt: 1,
+      value: { kind: 'json', text: '{"t":"placed","d":{"n":1}}' },
+    } as const;
+    const position = feedPositionOf(2n ** 61n + 7n, 1);
+    const restored: RawRow[][] = [];
+    for (const schema of ['restored1', 'restored2']) {
+      const provider = new PostgresProvider({ dataSource: source, schema });
+      await opened(provider, async () => {
+        const rows = restored.at(-1) ?? [{ ...evil, row: { ...row, position } }];
+        await provider.administration.import('tenant:evil', rows);
+        if (restored.length === 0)
+          for (const key of ['b', 'c', 'd']) await provider.commit([feedBatch('tenant:evil', key)]);
+        expect(await keysOf(provider, 1)).toEqual(['!n1b1', 'b', 'c', 'd']);
+        restored.push(await exported(provider, 'tenant:evil'));
+      });
+    }
+    expect(restored[1]).toHaveLength(4);
+  });
+
+  it('has a stream in order that came from a server with higher ids of transactions, and whose positions are taken in part', async () => {
+    const provider = new PostgresProvider({ dataSource: source, schema: 'higher' });
+    const at = (key: string, second: number, entity = 'a'): RawRow => ({
+      container: 'event:order',
+      entity,
+      key,
+      row: {
+        version: '7',
+        updatedAt: 1,
+        value: { kind: 'json', text: '1' },
+        position: feedPositionOf(2n ** 60n, second),
+      },
+    });
+    await opened(provider, async () => {
+      await provider.administration.import('tenant:a', [at('taken', 2)]);
+      const rows = [at('b1', 1), at('b2', 2), at('b3', 3)];
+      await provider.administration.import('tenant:b', [...rows, at('c1', 4, 'c'), at('c2', 4, 'c')]);
+      await provider.commit([feedBatch('tenant:b', 'later')]);
+      expect(await keysOf(provider, 1)).toEqual(['b1', 'taken', 'c1', 'b2', 'b3', 'c2', 'later']);
+    });
+  });
+
+  it('never has two events at one position, also of imports at the same time', async () => {
+    const provider = new PostgresProvider({ dataSource: source, schema: 'imports' });
+    await opened(provider, async () => {
+      await provider.commit([feedBatch('tenant:a', 'one'), feedBatch('tenant:a', 'two')]);
+      const rows = await exported(provider, 'tenant:a');
+      await provider.administration.drop('tenant:a');
+      const holder = source.createQueryRunner();
+      await holder.startTransaction();
+      await holder.query(`select pg_advisory_xact_lock(hashtextextended('kvent:import:"imports"."row"', 0))`);
+      const imports = ['tenant:a', 'tenant:b'].map(
+        async (name) => await provider.administration.import(name, rows),
+      );
+      try {
+        await until('both imports wait for each other', async () => {
+          const waiting = (await holder.query(
+            `select 1 from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())`,
+          )) as readonly unknown[];
+          return waiting.length === 2;
+        });
+      } finally {
+        await holder.commitTransaction();
+        await holder.release();
+      }
+      await Promise.all(imports);
+      expect((await keysOf(provider, 1)).toSorted()).toEqual(['one', 'one', 'two', 'two']);
+    });
   });
 
   it('warns of events at positions that are too large, and appends again after the repair of the guide', async () => {

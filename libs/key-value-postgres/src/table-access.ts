@@ -144,6 +144,10 @@ export class TableAccess {
       runIn: (database, ...args) => this.#in({ database }, () => run(...args)),
       warn: this.#warn,
     });
+    this.#useBase(feedBase);
+  }
+
+  #useBase(feedBase: string): void {
     if (feedBase === this.dialect.feedBase) return;
     this.dialect = { ...this.dialect, feedBase };
     this.#committer = this.#makeCommitter();
@@ -315,8 +319,23 @@ export class TableAccess {
   }
 
   async import(database: string, rows: AsyncIterable<RawRow> | Iterable<RawRow>): Promise<number> {
-    const run: Session['run'] = (...args) => this.#in({ database }, () => this.#run(...args));
-    const count = await importDatabase({ run }, this.dialect, database, rows);
+    const sessionIn = (scope: Scope, run: Session['run']): Session => ({
+      run: (...args) => this.#in(scope, () => run(...args)),
+    });
+    const access = {
+      session: sessionIn({ database }, (...args) => this.#run(...args)),
+      transaction: <R>(
+        work: (sessions: { readonly database: Session; readonly feed: Session }) => Promise<R>,
+      ) =>
+        this.#transaction((session) =>
+          work({
+            database: sessionIn({ database }, (...args) => session.run(...args)),
+            feed: sessionIn({ work: 'feed' }, (...args) => session.run(...args)),
+          }),
+        ),
+      raised: (feedBase: string) => this.#useBase(feedBase),
+    };
+    const count = await importDatabase(access, this.dialect, database, rows);
     this.#plans?.created(count);
     // imported rows may be of a server whose ids of transactions are higher
     await this.#prepareFeed();
@@ -348,6 +367,14 @@ export class TableAccess {
       return await this.#pending.track(this.#connections.run(statement, parameters, purpose));
     } catch (error) {
       throw errorOf(error, this.#name, purpose);
+    }
+  }
+
+  async #transaction<R>(work: (session: Session) => Promise<R>): Promise<R> {
+    try {
+      return await this.#pending.track(this.#connections.transaction(work));
+    } catch (error) {
+      throw errorOf(error, this.#name, 'write');
     }
   }
 

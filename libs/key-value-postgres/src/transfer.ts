@@ -1,5 +1,9 @@
 /** Export and import of whole databases: rows as they are, with versions and absolute times. */
 import {
+  feedKeptEnd,
+  feedStart,
+  ImportedPositions,
+  isPlaced,
   partsOfPosition,
   soundRows,
   type ExportPart,
@@ -10,9 +14,10 @@ import {
 } from '@kvent/key-value-storage/provider';
 import type { Session } from './connections/session.js';
 import type { Reader } from './read/reader.js';
-import { exportRows, importRows } from './sql/administration-statements.js';
+import { exportRows, findPositions, importRows, lockImports } from './sql/administration-statements.js';
 import { sparse, TextArray } from './sql/array-parameters.js';
-import { decodeRow } from './sql/decode-row.js';
+import { decodePosition, decodeRow } from './sql/decode-row.js';
+import { raiseFeedBase, readFeedState } from './sql/feed-statements.js';
 import type { Dialect } from './sql/statement.js';
 
 /** Rows and bytes of one statement at most. */
@@ -66,22 +71,50 @@ export async function* exportSpace(reader: Reader, part: Space & ExportPart): As
   }
 }
 
+/** How an import reaches the table. */
+interface ImportAccess {
+  /** Sees the rows of the database. */
+  readonly session: Session;
+  /**
+   * Runs the work in one transaction, and runs it again when the server has undone it for another
+   * session. `feed` sees the rows in the feed, of all databases.
+   */
+  transaction<R>(
+    work: (sessions: { readonly database: Session; readonly feed: Session }) => Promise<R>,
+  ): Promise<R>;
+  /** Called when the base of the feed has been raised to this one. */
+  readonly raised: (feedBase: string) => void;
+}
+
 /** Puts rows as they are, page by page; returns how many. */
 export async function importDatabase(
-  session: Session,
+  access: ImportAccess,
   dialect: Dialect,
   database: string,
   rows: AsyncIterable<RawRow> | Iterable<RawRow>,
 ): Promise<number> {
-  const statement = importRows(dialect);
+  const put = importRows(dialect);
+  let positions = new ImportedPositions();
   let count = 0;
   let bytes = 0;
   /** By address: one statement cannot write a row twice, and the last one counts. */
   const page = new Map<string, RawRow>();
   const flush = async (): Promise<void> => {
-    if (page.size > 0) await session.run(statement, [database, ...arraysOf([...page.values()])], 'write');
+    const raws = [...page.values()];
     page.clear();
     bytes = 0;
+    if (raws.length === 0) return;
+    if (!raws.some(isPlaced))
+      return void (await access.session.run(put, [database, ...arraysOf(raws), ...atPositions([])], 'write'));
+    positions = await access.transaction(async (sessions) => {
+      const attempt = positions.copy();
+      await sessions.feed.run(lockImports(dialect), [], 'read');
+      const feedBase = await raiseBase(sessions.feed, dialect, raws, access.raised);
+      const placed = await place(sessions.feed, dialect, database, raws, attempt);
+      const parameters = [database, ...arraysOf(raws), ...atPositions(placed, feedBase)];
+      await sessions.database.run(put, parameters, 'write');
+      return attempt;
+    });
   };
   for await (const raw of soundRows(database, rows)) {
     page.set(`${raw.container}\0${raw.entity}\0${raw.key}`, raw);
@@ -93,12 +126,68 @@ export async function importDatabase(
   return count;
 }
 
+/**
+ * The base of the feed, above the positions that these rows may keep: so a new position stands
+ * behind all of them, and no row has it.
+ */
+async function raiseBase(
+  feed: Session,
+  dialect: Dialect,
+  rows: readonly RawRow[],
+  raised: (feedBase: string) => void,
+): Promise<string> {
+  let last = feedStart;
+  for (const { row } of rows)
+    if (row.position !== undefined && row.position < feedKeptEnd && row.position > last) last = row.position;
+  const [state = []] = await feed.run(readFeedState(dialect), [], 'read');
+  const [base = '0', , , , next = '0'] = state as readonly (string | undefined)[];
+  const [transaction] = partsOfPosition(last);
+  if (transaction < BigInt(base) + BigInt(next)) return base;
+  const [line] = await feed.run(raiseFeedBase(dialect), [transaction.toString()], 'write');
+  const feedBase = line?.[0] as string;
+  raised(feedBase);
+  return feedBase;
+}
+
+/** Where a row stands: at a position, at a new one, or not in the feed. */
+type Place = FeedPosition | 'new' | undefined;
+
+/** Where each row stands, by the rules of `ImportedPositions`. */
+async function place(
+  feed: Session,
+  dialect: Dialect,
+  database: string,
+  rows: readonly RawRow[],
+  imported: ImportedPositions,
+): Promise<readonly Place[]> {
+  const placed = rows.filter(isPlaced);
+  const lines = await feed.run(
+    findPositions(dialect),
+    [database, ...addressesOf(placed), ...positionsOf(placed.map(({ row }) => row.position))],
+    'read',
+  );
+  const found = new Map(lines.map(([index, ...line]) => [placed[Number(index) - 1] as RawRow, line]));
+  /** Two rows of the page may come with one position. */
+  const kept = new Set<FeedPosition>();
+  return rows.map((raw) => {
+    if (!isPlaced(raw)) return undefined;
+    const [version, stored, taken] = found.get(raw) ?? [];
+    const before =
+      typeof version === 'string' && typeof stored === 'string'
+        ? { version, position: decodePosition(stored) }
+        : undefined;
+    const isTaken = (position: FeedPosition): boolean => taken === 't' || kept.has(position);
+    const position = imported.positionOf(raw, before, isTaken);
+    if (position === undefined) return 'new';
+    kept.add(position);
+    return position;
+  });
+}
+
 function arraysOf(rows: readonly RawRow[]): readonly unknown[] {
   const column = <R>(of: (raw: RawRow) => R): R[] => rows.map(of);
   return [
-    new TextArray(column(({ container }) => container)),
-    new TextArray(column(({ entity }) => entity)),
-    new TextArray(column(({ key }) => key)),
+    ...addressesOf(rows),
     column(({ row }) => row.version),
     column(({ row }) => row.updatedAt),
     column(({ row }) => row.expiresAt ?? null),
@@ -110,10 +199,27 @@ function arraysOf(rows: readonly RawRow[]): readonly unknown[] {
         row.value.kind === 'bytes' ? Buffer.from(row.value.bytes).toString('base64') : null,
       ),
     ),
-    sparse(column(({ row }) => numberIn(row.position, 0))),
-    sparse(column(({ row }) => numberIn(row.position, 1))),
   ];
 }
+
+const addressesOf = (rows: readonly RawRow[]): readonly TextArray[] => [
+  new TextArray(rows.map(({ container }) => container)),
+  new TextArray(rows.map(({ entity }) => entity)),
+  new TextArray(rows.map(({ key }) => key)),
+];
+
+/** The parameters of `importRows` about positions. */
+function atPositions(places: readonly Place[], feedBase = '0'): readonly unknown[] {
+  const isNew = places.map((each) => (each === 'new' ? true : null));
+  const kept = places.map((each) => (each === 'new' ? undefined : each));
+  return [...positionsOf(kept), sparse(isNew), feedBase];
+}
+
+/** Their transactions, and their sequences. */
+const positionsOf = (positions: readonly (FeedPosition | undefined)[]): readonly unknown[] => [
+  sparse(positions.map((position) => numberIn(position, 0))),
+  sparse(positions.map((position) => numberIn(position, 1))),
+];
 
 /** The transaction (0) or the sequence (1) of a position. */
 const numberIn = (position: FeedPosition | undefined, part: 0 | 1): string | null =>

@@ -73,6 +73,7 @@ export {
   partsOfPosition,
   PositionCounter,
 } from './core/port/feed-position.js';
+export { ImportedPositions, isPlaced } from './core/port/imported-positions.js';
 export { FeedIndex } from './core/providers/feed-index.js';
 
 // ─── around a provider

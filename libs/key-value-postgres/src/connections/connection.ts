@@ -77,8 +77,12 @@ export class Connection implements Session {
   }
 
   /** Runs a text once. */
-  query(text: string, values: readonly unknown[] = []): Promise<readonly Columns[]> {
-    return this.#send({ name: '', text, values }, 'read');
+  query(
+    text: string,
+    values: readonly unknown[] = [],
+    purpose: Purpose = 'read',
+  ): Promise<readonly Columns[]> {
+    return this.#send({ name: '', text, values }, purpose);
   }
 
   /**

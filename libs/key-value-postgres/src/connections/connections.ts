@@ -106,6 +106,26 @@ export class Connections {
     }
   }
 
+  /**
+   * Runs the work in a transaction on a connection of its own. Runs it again, as a whole, when the
+   * server has undone it for another session.
+   */
+  async transaction<R>(work: (session: Session) => Promise<R>): Promise<R> {
+    const once = (): Promise<R> =>
+      this.with(async (connection) => {
+        await connection.query('begin isolation level read committed');
+        try {
+          const result = await work(connection);
+          await connection.query('commit', [], 'write');
+          return result;
+        } catch (error) {
+          if (!isBroken(error)) await connection.query('rollback');
+          throw error;
+        }
+      });
+    return await retrying(once, serializationRetry, { clock: systemClock, isRetryable: mayRunAgain });
+  }
+
   /** A session in one snapshot, until it is ended: then `ended` is called, once. */
   async snapshot(ended: () => void): Promise<HeldSession> {
     return await this.#hold(['begin isolation level repeatable read read only', untilItEnds], ended);

@@ -10,9 +10,9 @@ import {
   type Dialect,
   type Statement,
 } from './statement.js';
-import { feedKeptMax, nextFeedSequence } from './feed-columns.js';
+import { feedPosition, feedTransaction, nextFeedSequence, textOf } from './feed-columns.js';
 import { overwrite } from './general-statement.js';
-import { dividedBy, eq, gt, le, unexpired } from './operators.js';
+import { concat, dividedBy, eq, gt, isRow, le, unexpired } from './operators.js';
 
 /**
  * Deletes at most $1 expired rows, the oldest first, and returns how many were no ghosts, and how
@@ -84,12 +84,11 @@ order by container, entity, key limit $5::pg_catalog.int4`;
 }
 
 /**
- * Puts rows as they are, over existing ones. No row may be there twice. A row whose position is too
- * large to be kept stands behind all that keep theirs.
+ * Puts rows as they are, over existing ones. No row may be there twice. A row with `mov` gets a new
+ * position, in the order of the rows: that of this transaction over the base $15.
  */
 export function importRows(dialect: Dialect): Statement {
   const { table } = dialect;
-  const isTooLarge = `ft ${gt} ${feedKeptMax}`;
   const rows = arrays(
     ...([
       '2 text',
@@ -104,14 +103,42 @@ export function importRows(dialect: Dialect): Statement {
       '11 text',
       '12 int8',
       '13 int8',
+      '14 bool',
     ] as const),
   );
   return statement(
     'import',
     `insert into ${table.quoted} (${identity}, version, updated_at, expires_at, ttl_ms, number, value, bytes, feed_transaction, feed_sequence)
 select $1, co, en, ke, ver, ${timeOf('upd')}, ${timeOf('exp')}, ttl, num, val::pg_catalog.json, pg_catalog.decode(byt, 'base64'),
-  case when ${isTooLarge} then ${feedKeptMax} else ft end, case when ${isTooLarge} then ${nextFeedSequence(dialect)} else fs end
-from ${rows} o(co, en, ke, ver, upd, exp, ttl, num, val, byt, ft, fs, i) ${overwrite}`,
+  case when mov then ${feedTransaction({ feedBase: '$15::pg_catalog.int8' })} else ft end, case when mov then ${nextFeedSequence(dialect)} else fs end
+from ${rows} o(co, en, ke, ver, upd, exp, ttl, num, val, byt, ft, fs, mov, i) ${overwrite}`,
+  );
+}
+
+/** Until the end of the transaction, no other one gives imported rows their positions. */
+export const lockImports = ({ table }: Dialect): Statement =>
+  statement(
+    'import_lock',
+    `select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('kvent:import:' ${concat} ${textOf(table.quoted)}, 0))`,
+  );
+
+/**
+ * Of the rows of the database $1 with the addresses $2 to $4 and the positions $5 and $6, those
+ * that are stored in the feed, or whose position another row has: the index from 1, the stored
+ * version and position, and whether the position is taken.
+ */
+export function findPositions(dialect: Dialect): Statement {
+  const table = dialect.table.quoted;
+  const rows = arrays('2 text', '3 text', '4 text', '5 int8', '6 int8');
+  const address = `(r.database, r.container, r.entity, r.key) ${eq} ($1, co, en, ke)`;
+  return statement(
+    'import_positions',
+    `select i, ve, po, taken is not null from ${rows} o(co, en, ke, ft, fs, i)
+left join lateral (select version ve, ${feedPosition} po from ${table}
+  where ${isRow('$1', 'co', 'en', 'ke')} and feed_sequence is not null limit 1) s on true
+left join lateral (select 1 taken from ${table} r where r.feed_sequence is not null and r.feed_transaction ${eq} ft
+  and r.feed_sequence ${eq} fs and not ${address} limit 1) t on true
+where ve is not null or taken is not null`,
   );
 }
 

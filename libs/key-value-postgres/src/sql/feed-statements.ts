@@ -4,7 +4,7 @@
  * more. `feed-columns.ts` says how a row gets its numbers, decision 20 what else was tried.
  */
 import { limits, type FeedRequest } from '@kvent/key-value-storage/provider';
-import { concat, eq, ge, gt, lt, minus, plus, unexpired } from './operators.js';
+import { eq, ge, gt, lt, minus, plus, unexpired } from './operators.js';
 import { rowParts } from './read-statements.js';
 import {
   arrays,
@@ -18,13 +18,18 @@ import {
   type Statement,
 } from './statement.js';
 import { feedNames } from './table-name.js';
-import { feedFirstEnd, feedTransaction, nextFeedSequence, regclass } from './feed-columns.js';
+import {
+  feedFirstEnd,
+  feedPosition as position,
+  feedTransaction,
+  nextFeedSequence,
+  regclass,
+} from './feed-columns.js';
 
 /** The rows that one page visits: a filter that few rows pass must not take long. */
 const visitedMax = 10_000;
 
 const order = 'feed_transaction, feed_sequence';
-const position = `feed_transaction::pg_catalog.text ${concat} '.' ${concat} feed_sequence::pg_catalog.text`;
 const asNumber = (xid: string): string => `${xid}::pg_catalog.text::pg_catalog.int8`;
 
 /** The lowest number of a transaction that may still write rows. */

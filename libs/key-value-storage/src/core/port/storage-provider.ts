@@ -367,6 +367,11 @@ export interface StorageAdministration {
    * existing row is overwritten. Rows are taken one by one, so the use of memory does not grow with
    * their number. If the iteration of `rows` throws, the import rejects with the same error, and
    * the rows written before may stay.
+   *
+   * A row keeps its position in the feed. If another row has it, or if it is too large (from
+   * `feedKeptEnd`), the row gets a new one, behind all rows, and so do the later rows of its space:
+   * for that, rows come in the order of an export. A row of the stored version stays where it
+   * stands.
    */
   import(database: string, rows: AsyncIterable<RawRow> | Iterable<RawRow>): Promise<number>;
   /** Removes a database with all its rows, and returns whether it existed. */

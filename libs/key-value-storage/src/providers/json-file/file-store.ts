@@ -9,6 +9,7 @@ import { evaluateBatch, isLive } from '../../core/port/evaluate-batch.js';
 import { assertMayExport } from '../../core/providers/frozen-view.js';
 import type { HintSource } from '../../core/providers/hint-source.js';
 import { assertReadBytes } from '../../core/port/page-bytes.js';
+import { ImportedPositions } from '../../core/port/imported-positions.js';
 import { soundRows } from '../../core/port/raw-row.js';
 import { withoutValue, type RowTable } from '../../core/providers/row-table.js';
 import type {
@@ -260,20 +261,18 @@ export class FileStore {
     let count = 0;
     let bytes = 0;
     let batch: RawRow[] = [];
+    const positions = new ImportedPositions();
     const flush = async (): Promise<void> => {
-      const effects = batch.map(({ row, container, entity, key }) => ({
-        address: { container, entity, key },
-        row,
-      }));
+      const page = batch;
       batch = [];
       bytes = 0;
       const imported = this.#with(name, (database) =>
-        database.submit((rowBefore, _, positions) => ({
-          effects: effects.map(({ address, row }) => ({
-            address,
-            row: row.position === undefined ? row : positions.keep(row, rowBefore(address)),
-          })),
-          result: effects.length,
+        database.submit((rowBefore, _, group) => ({
+          effects: page.map((raw) => {
+            const { row: __, ...address } = raw;
+            return { address, row: group.place(raw, rowBefore(address), positions) };
+          }),
+          result: page.length,
         })),
       );
       count += await imported.catch((error: unknown) => stopImport(error, count));

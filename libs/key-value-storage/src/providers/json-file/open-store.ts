@@ -84,7 +84,6 @@ export async function openStore(
     if (expectedId !== undefined && id !== expectedId) throw anotherStore(root);
     await opening.readAll(feed);
     if (!feed && !readOnly) {
-      await opening.context.feed.reserve();
       await markFeed(fileSystem, root, marker, true);
     }
     await opening.context.verifyOwner();
@@ -200,6 +199,8 @@ class Opening {
     this.#warnOfClock();
     const tables = found.map(({ name, recovered: { table } }) => ({ name, table }));
     const changed = joinFeed(tables, feed, !hasFeed);
+    // a new position is not given again, also where its row is deleted before the next opening
+    if (!this.context.readOnly && (!hasFeed || changed.size > 0)) await feed.reserve();
     await eachOf(found, (each) => this.#add(each, changed.has(each.name)));
   }
 

@@ -1,7 +1,8 @@
 /**
  * The feed of a store that is being opened: the rows that were found join it in the order of their
- * positions. Events of a store that is older than the feed get positions, and so does a row whose
- * position another row has: a directory that was copied from another store.
+ * positions. Events of a store that is older than the feed get positions. In a directory that was
+ * copied from another store, a row may have the position of another row: it gets a new one, behind
+ * all rows, and so do the later rows of its space, so that the events of a stream stay in order.
  */
 import { feedPositionOf, feedStart, partsOfPosition } from '../../core/port/feed-position.js';
 import { compareAddresses, compareText } from '../../core/port/row-order.js';
@@ -35,13 +36,20 @@ export function joinFeed(found: readonly FoundTable[], feed: StoreFeed, isOld: b
     }
   placed.sort((a, b) => compareText(a.position, b.position));
   const rows: FoundRow[] = [];
-  for (const row of placed)
-    if (row.position === rows.at(-1)?.position) unplaced.push(row);
-    else rows.push(row);
+  const moved: FoundRow[] = [];
+  const movedSpaces = new Set<string>();
+  for (const row of placed) {
+    const space = `${row.name}\0${row.raw.container}\0${row.raw.entity}`;
+    if (row.position === rows.at(-1)?.position) movedSpaces.add(space);
+    (movedSpaces.has(space) ? moved : rows).push(row);
+  }
   const changed = place(unplaced, rows);
-  for (const { position, name, raw } of rows) {
-    const { container, entity, key } = raw;
-    feed.add(position, name, { container, entity, key });
+  for (const { position, name, raw } of rows) feed.add(position, name, raw);
+  for (const { name, table, raw } of moved) {
+    const { row, ...address } = raw;
+    const position = feed.addLast(name, address);
+    table.set(address, { ...row, position });
+    changed.add(name);
   }
   return changed;
 }

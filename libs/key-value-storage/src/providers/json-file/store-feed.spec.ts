@@ -208,6 +208,25 @@ describe('a position', () => {
     expect(await entriesOf(store)).toEqual(entries);
   });
 
+  it('is new for the later rows of a stream too, so that a copied directory has its streams in order', async () => {
+    const store = await open();
+    for (const key of ['a1', 'a2', 'a3']) await positionOf(store, key);
+    await commit(store, batch([{ kind: 'delete', address: address('a2') }]));
+    const elsewhere = mkdtempSync(join(tmpdir(), 'kvent-json-'));
+    const source = await open({ directory: elsewhere });
+    for (const key of ['b1', 'b2', 'b3']) await positionOf(source, key, other);
+    await Promise.all([store.close(), source.close()]);
+    cpSync(join(elsewhere, 'tenant.other'), join(bench.root, 'tenant.other'), { recursive: true });
+    rmSync(elsewhere, { recursive: true });
+    await store.open();
+    const { next } = await store.feed({ limit: 0 });
+    expect(await keysOf(store)).toEqual(['a1', 'a3', 'b1', 'b2', 'b3']);
+    await store.administration.drop(other);
+    await store.close();
+    await store.open();
+    expect((await positionOf(store, 'a4')) > next).toBe(true);
+  });
+
   it('survives a salvage, and what is put later stands behind all of the original', async () => {
     const store = await open();
     await positionOf(store, 'a');

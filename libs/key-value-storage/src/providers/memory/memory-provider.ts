@@ -6,7 +6,8 @@ import { evaluateBatch, isLive } from '../../core/port/evaluate-batch.js';
 import { assertMayExport, FrozenView } from '../../core/providers/frozen-view.js';
 import { HintSource } from '../../core/providers/hint-source.js';
 import { invalidState, resolveOptions } from '../../core/base/options.js';
-import { feedKeptEnd, PositionCounter } from '../../core/port/feed-position.js';
+import { PositionCounter } from '../../core/port/feed-position.js';
+import { ImportedPositions, isPlaced } from '../../core/port/imported-positions.js';
 import { assertReadBytes } from '../../core/port/page-bytes.js';
 import { soundRows } from '../../core/port/raw-row.js';
 import { FeedIndex } from '../../core/providers/feed-index.js';
@@ -18,6 +19,7 @@ import type {
   CountRange,
   ExportPart,
   FeedPage,
+  FeedPosition,
   FeedRequest,
   Hint,
   HintTarget,
@@ -248,11 +250,13 @@ class Rows {
   }
 
   async import(database: string, rows: AsyncIterable<RawRow> | Iterable<RawRow>): Promise<number> {
+    const positions = new ImportedPositions();
     let count = 0;
-    for await (const { row, ...address } of soundRows(database, rows)) {
+    for await (const raw of soundRows(database, rows)) {
+      const { row: _, ...address } = raw;
       const table = this.#tables.get(database) ?? this.#create(database);
       this.#preserve(table, [address]);
-      table.set(address, this.#positioned(row, table.get(address)));
+      table.set(address, this.#positioned(raw, table.get(address), positions));
       this.hints.changed(database, [address]);
       count += 1;
     }
@@ -268,14 +272,15 @@ class Rows {
     return existed;
   }
 
-  /** An imported row keeps its position, unless another row has it or it is too large. */
-  #positioned(row: Row, before: Row | undefined): Row {
-    const { position } = row;
-    if (position === undefined || position === before?.position) return row;
-    if (position >= feedKeptEnd || this.#feed.has(position))
-      return { ...row, position: this.#positions.next() };
+  #positioned(raw: RawRow, stored: Row | undefined, positions: ImportedPositions): Row {
+    const { row } = raw;
+    if (!isPlaced(raw)) return row;
+    const isTaken = (position: FeedPosition): boolean =>
+      position !== stored?.position && this.#feed.has(position);
+    const position = positions.positionOf(raw, stored, isTaken);
+    if (position === undefined) return { ...row, position: this.#positions.next() };
     this.#positions.advanceTo(position);
-    return row;
+    return { ...row, position };
   }
 
   /** Names of databases come from clients: those without rows must not fill the memory. */

@@ -11,17 +11,18 @@
 import { join } from 'node:path';
 import { untilAborted } from '../../../core/base/abort.js';
 import {
-  feedKeptEnd,
   feedPositionOf,
   feedStart,
   partsOfPosition,
   PositionCounter,
 } from '../../../core/port/feed-position.js';
+import { isPlaced, type ImportedPositions } from '../../../core/port/imported-positions.js';
 import { FeedIndex } from '../../../core/providers/feed-index.js';
 import type {
   FeedPage,
   FeedPosition,
   FeedRequest,
+  RawRow,
   Row,
   RowAddress,
 } from '../../../core/port/storage-provider.js';
@@ -90,10 +91,17 @@ export class StoreFeed {
   }
 
   /** Adds a row that was found on opening. Call it in the order of positions. */
-  add(position: FeedPosition, database: string, address: RowAddress): void {
-    this.index.set(position, database, address);
+  add(position: FeedPosition, database: string, { container, entity, key }: RowAddress): void {
+    this.index.set(position, database, { container, entity, key });
     this.#counter.advanceTo(position);
     this.#stored = this.#reserved = position;
+  }
+
+  /** Adds such a row behind all others; returns its position. */
+  addLast(database: string, address: RowAddress): FeedPosition {
+    const position = this.#counter.next();
+    this.add(position, database, address);
+    return position;
   }
 
   begin(): GroupPositions {
@@ -201,17 +209,22 @@ export class GroupPositions {
     return position;
   };
 
-  /** An imported row keeps its position, unless another row has it or it is too large. */
-  keep(row: Row, stored: Row | undefined): Row {
-    const { position } = row;
-    if (position === undefined || position === stored?.position) return row;
-    const isTaken = this.#numbering.isTaken(position) || this.taken?.has(position) === true;
-    if (position >= feedKeptEnd || isTaken) return { ...row, position: this.next() };
-    const before = this.#numbering.counter.last;
-    this.#numbering.counter.advanceTo(position);
-    // where only rows stand behind it, a reader has passed it already: nothing is held back
-    this.#take(position, before);
-    return row;
+  /** An imported row, where it stands by the rules of `ImportedPositions`. */
+  place(raw: RawRow, stored: Row | undefined, imported: ImportedPositions): Row {
+    const { row } = raw;
+    if (!isPlaced(raw)) return row;
+    const isTaken = (position: FeedPosition): boolean =>
+      position !== stored?.position &&
+      (this.#numbering.isTaken(position) || this.taken?.has(position) === true);
+    const position = imported.positionOf(raw, stored, isTaken);
+    if (position === undefined) return { ...row, position: this.next() };
+    if (position !== stored?.position) {
+      const before = this.#numbering.counter.last;
+      this.#numbering.counter.advanceTo(position);
+      // where only rows stand behind it, a reader has passed it already: nothing is held back
+      this.#take(position, before);
+    }
+    return { ...row, position };
   }
 
   /** Resolves when its outcome is known, or known to be unknown. */

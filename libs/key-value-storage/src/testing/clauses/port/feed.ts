@@ -5,7 +5,15 @@
  */
 import assert from 'node:assert/strict';
 import { limits, type StorageProvider } from '../../../core.js';
-import type { Address, FeedEntry, FeedPage, FeedPosition, FeedRequest } from '../../../provider.js';
+import {
+  storageError,
+  type Address,
+  type FeedEntry,
+  type FeedPage,
+  type FeedPosition,
+  type FeedRequest,
+  type RawRow,
+} from '../../../provider.js';
 import { breaks, changesChanges, changesRows, delegating } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';
 import type { Subject } from '../../kit/subject.js';
@@ -71,6 +79,28 @@ async function entriesAfter(
 const keysOf = (entries: readonly FeedEntry[]): readonly string[] =>
   entries.map(({ address }) => address.key);
 const range = (count: number): readonly string[] => Array.from({ length: count }, (_, index) => `k${index}`);
+
+/**
+ * Rows of two streams, to be imported into the second database. Rows of the first one have their
+ * positions, but for that of the second row of a stream.
+ */
+async function overlapping(
+  subject: Subject,
+): Promise<{ readonly databases: readonly [string, string]; readonly rows: readonly RawRow[] }> {
+  const databases = [subject.database(), subject.database('other')] as const;
+  for (const key of range(4))
+    for (const entity of ['first', 'second']) await putIntoFeed(subject, subject.address(key, { entity }));
+  const rows: RawRow[] = [];
+  for await (const raw of subject.provider.administration.export(databases[0])) rows.push(raw);
+  await subject.mustCommit({ changes: [remove(subject.address('k1', { entity: 'first' }))] });
+  return { databases, rows };
+}
+
+/** Rows of a source that fails. */
+function* interrupted(rows: readonly RawRow[]): Generator<RawRow> {
+  yield* rows;
+  throw storageError('STORAGE_CORRUPT', 'The source ends here.', { place: 'source' });
+}
 
 export const feedClauses: readonly Clause[] = [
   {
@@ -302,6 +332,67 @@ export const feedClauses: readonly Clause[] = [
       assert.deepEqual(await entriesAfter(subject, after), before);
       await putIntoFeed(subject, subject.address('later'));
       assert.deepEqual(keysOf(await entriesAfter(subject, after)), ['b', 'a', 'c', 'later']);
+    },
+  },
+  {
+    name: 'Imported rows whose positions other rows have get new ones, and so do the later rows of their space: each row is read once, also in pages of one row, and each stream in order.',
+    law,
+    capability: 'feed',
+    broken: breaks('moves only the imported rows whose own positions are taken', (provider) => ({
+      administration: {
+        ...provider.administration,
+        import: async (database, rows) => {
+          let count = 0;
+          for await (const each of rows) count += await provider.administration.import(database, [each]);
+          return count;
+        },
+      },
+    })),
+    async run(subject) {
+      const after = await endOf(subject);
+      const { databases, rows } = await overlapping(subject);
+      assert.equal(await subject.provider.administration.import(databases[1], rows), rows.length);
+      for (const limit of [1, 2, 100]) {
+        const entries = await entriesAfter(subject, after, { databases, limit });
+        const keysIn = (database: string, entity: string): readonly string[] =>
+          keysOf(entries.filter(({ address }) => address.database === database && address.entity === entity));
+        assert.deepEqual(keysIn(databases[0], 'first'), ['k0', 'k2', 'k3'], 'the rows that were there');
+        for (const entity of ['first', 'second'])
+          assert.deepEqual(keysIn(databases[1], entity), range(4), `${entity}, in pages of ${limit}`);
+        const positions = entries.map(({ position }) => position);
+        assert.deepEqual(positions, [...new Set(positions)], 'two rows must not have one position');
+      }
+      await putIntoFeed(subject, subject.address('later', { database: databases[1] }));
+      assert.deepEqual(keysOf(await entriesAfter(subject, after, { databases })).at(-1), 'later');
+    },
+  },
+  {
+    name: 'A repeated import leaves its rows where they stand in the feed: a reader that went on has none twice.',
+    law,
+    capability: 'feed',
+    broken: breaks('imports rows at new positions each time', (provider) => ({
+      administration: {
+        ...provider.administration,
+        import: async (database, rows) => {
+          await provider.administration.drop(database);
+          return await provider.administration.import(database, rows);
+        },
+      },
+    })),
+    async run(subject) {
+      const after = await endOf(subject);
+      const { databases, rows } = await overlapping(subject);
+      const { administration } = subject.provider;
+      await assertRejects('STORAGE_CORRUPT', 'an interrupted import', () =>
+        administration.import(databases[1], interrupted(rows.slice(0, 3))),
+      );
+      await administration.import(databases[1], rows);
+      const read = await entriesAfter(subject, after, { databases });
+      await administration.import(databases[1], rows);
+      assert.deepEqual(await entriesAfter(subject, after, { databases }), read);
+      const ofStream = read.filter(({ address }) => address.database === databases[1]);
+      for (const entity of ['first', 'second'])
+        assert.deepEqual(keysOf(ofStream.filter(({ address }) => address.entity === entity)), range(4));
     },
   },
   {
