@@ -8,6 +8,7 @@ import { describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import type { StorageProvider } from '@kvent/key-value-storage/core';
 import {
+  feedPositionOf,
   CoalescingProvider,
   versionSource,
   type Address,
@@ -83,6 +84,18 @@ async function workOn(provider: StorageProvider, round: number): Promise<void> {
     await provider.feed?.({ limit });
     await provider.feed?.({ limit, containers: [namespace.container] });
   }
+  // one position is taken, and one is free
+  const value = { kind: 'json', text: '1' } as const;
+  for (const [at, second] of [
+    ['import-1', 7],
+    ['import-2', 2_000_000],
+  ] as const)
+    await provider.administration.import(database, [
+      {
+        ...rowAddress(at),
+        row: { version: version(), value, updatedAt: 1, position: feedPositionOf(1, second) },
+      },
+    ]);
   await provider.sweep(10);
 }
 
