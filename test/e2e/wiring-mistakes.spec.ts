@@ -6,7 +6,7 @@
 import 'reflect-metadata';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Injectable, Module, type DynamicModule, type Type } from '@nestjs/common';
+import { Injectable, Module, type DynamicModule, type InjectionToken, type Type } from '@nestjs/common';
 import { REQUEST } from '@nestjs/core';
 import { Test } from '@nestjs/testing';
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
@@ -18,6 +18,8 @@ import {
   EventBusBridgeModule,
   EventStoreModule,
   EventStream,
+  getProjectionToken,
+  getStreamToken,
   InjectStream,
   On,
   Projection,
@@ -30,6 +32,7 @@ import {
   CounterStore,
   defineCounter,
   defineState,
+  getStoreToken,
   InjectStore,
   isStorageError,
   KeyValueStorage,
@@ -79,6 +82,16 @@ jest.unstable_mockModule('@nestjs-cls/transactional', () => {
 const rootOfOtherCopy = {
   module: Forgotten,
   providers: [{ provide: Symbol.for('kvent.root-call-site'), useValue: 'src/app.module.ts:9' }],
+};
+
+/** Its options inject a service, which injects `token` of `feature`. */
+const rootThatInjects = (feature: DynamicModule, token: InjectionToken): DynamicModule => {
+  const service = { provide: 'service', inject: [token], useFactory: (injected: unknown) => ({ injected }) };
+  return KeyValueStorageModule.forRootAsync({
+    imports: [{ module: Forgotten, imports: [feature], providers: [service], exports: ['service'] }],
+    inject: ['service'],
+    useFactory: () => ({ provider: memory }),
+  });
 };
 
 const started: { readonly close: () => Promise<void> }[] = [];
@@ -197,6 +210,24 @@ const startRows: readonly Row[] = [
       start(
         KeyValueStorageModule.forRootAsync({ inject: [REQUEST], useFactory: () => ({ provider: memory }) }),
       ),
+  },
+  {
+    mistake: '`forRootAsync` injects a service that injects a store.',
+    remedy: 'isKnown: (tenant, storage) => storage.store(Tenants).has(tenant)',
+    make: () => start(rootThatInjects(KeyValueStorageModule.forFeature([Product]), getStoreToken(Product))),
+  },
+  {
+    mistake: '`forRootAsync` injects a service that injects a stream.',
+    remedy: 'Inject there only what needs no storage',
+    make: () => start(rootThatInjects(EventStoreModule.forFeature([Orders]), getStreamToken(Orders))),
+  },
+  {
+    mistake: '`forRootAsync` injects a service that injects the runner of a projection.',
+    remedy: 'Inject there only what needs no storage',
+    make: () => {
+      const sales = totals();
+      return start(rootThatInjects(ProjectionsModule.forFeature([sales]), getProjectionToken(sales)));
+    },
   },
   {
     mistake: 'The factory of `EventStoreModule.forRootAsync` returns nothing.',

@@ -20,6 +20,7 @@ export {
   FeatureKind,
   missingRoot,
   namedModule,
+  rejectUnopened,
 } from './nest/start-up/feature-kind.js';
 export { onceForApplication } from './nest/start-up/once-for-application.js';
 export { optionalPackage } from './nest/start-up/optional-package.js';

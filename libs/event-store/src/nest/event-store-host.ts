@@ -5,7 +5,7 @@
 import { Inject, Module, type BeforeApplicationShutdown, type OnApplicationShutdown } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
 import { KeyValueStorage, KeyValueStorageModule } from '@kvent/key-value-storage';
-import { onceForApplication } from '@kvent/key-value-storage/internal/nest';
+import { onceForApplication, rejectUnopened } from '@kvent/key-value-storage/internal/nest';
 import { EventStore, type EventStoreOptions } from '../core/event-store.js';
 import { CommittedHub } from './committed-hub.js';
 import { PositionSeal } from './position-seal.js';
@@ -26,7 +26,8 @@ const eventStoreOverrideToken = Symbol.for('kvent.event-store-override');
     {
       provide: PositionSeal,
       inject: [{ token: KeyValueStorage, optional: true }, ModulesContainer],
-      useFactory: sealOf,
+      useFactory: async (storage: KeyValueStorage | undefined, modules: ModulesContainer) =>
+        sealOf(await presentStorage(storage, modules), modules),
     },
     {
       provide: EventStore,
@@ -35,7 +36,6 @@ const eventStoreOverrideToken = Symbol.for('kvent.event-store-override');
         { token: eventStoreOptionsToken, optional: true },
         eventStoreOverrideToken,
         CommittedHub,
-        PositionSeal,
         ModulesContainer,
       ],
       useFactory: storeOf,
@@ -69,12 +69,8 @@ function hubOf(modules: ModulesContainer): CommittedHub {
   return onceForApplication(modules, CommittedHub, () => new CommittedHub(modules));
 }
 
-async function sealOf(
-  storage: KeyValueStorage | undefined,
-  modules: ModulesContainer,
-): Promise<PositionSeal> {
-  const present = await presentStorage(storage, modules);
-  return onceForApplication(modules, PositionSeal, () => new PositionSeal(present));
+function sealOf(storage: KeyValueStorage, modules: ModulesContainer): PositionSeal {
+  return onceForApplication(modules, PositionSeal, () => new PositionSeal(storage));
 }
 
 async function storeOf(
@@ -82,29 +78,28 @@ async function storeOf(
   options: EventStoreOptions | undefined,
   override: EventStoreOptions | null,
   hub: CommittedHub,
-  seal: PositionSeal,
   modules: ModulesContainer,
 ): Promise<EventStore> {
   const present = await presentStorage(storage, modules);
   return await onceForApplication(modules, EventStore, () =>
-    createStore(present, { ...options, ...override }, hub, seal),
+    createStore(present, { ...options, ...override }, hub, sealOf(present, modules)),
   );
 }
 
 /**
  * The storage, which is optional where it is injected: the errors of Nest would name internal
- * classes. `INVALID_OPTION` without `KeyValueStorageModule.forRoot`.
+ * classes. `INVALID_OPTION` without `KeyValueStorageModule.forRoot`, and for one whose options
+ * inject what needs `who`.
  */
 export async function presentStorage(
   storage: KeyValueStorage | undefined,
   modules: ModulesContainer,
+  who = 'the event store',
 ): Promise<KeyValueStorage> {
   if (storage !== undefined) return storage;
   if (![...modules.values()].some(({ metatype }) => metatype === KeyValueStorageModule))
     throw noStorageError(modules);
-  // Nest 11 passes undefined for an optional dependency that failed; the error of that dependency
-  // ends the start-up, and must not be hidden by another
-  return await new Promise(() => undefined);
+  return await rejectUnopened(who, modules);
 }
 
 async function createStore(

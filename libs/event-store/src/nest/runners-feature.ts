@@ -100,7 +100,7 @@ export class RunnersFeature<D extends object, R extends Runner> {
       modules: ModulesContainer,
       each: D,
     ): Promise<Running<R>> => {
-      const present = await presentStorage(storage, modules);
+      const present = await presentStorage(storage, modules, owner);
       features.admit(modules, feature);
       return onceForApplication(modules, this.tokenOf(each), () => {
         const running = new Running<R>(modules, module, each, (instance) =>

@@ -23,8 +23,15 @@ import {
   type KeyValueStorageOptions,
 } from './options/key-value-storage-options.js';
 import { onceForApplication } from './start-up/once-for-application.js';
-import { assertOneRoot, definitionsIn, rootCallSiteToken, type Feature } from './start-up/feature-kind.js';
-import { noRoot, stateFeatures } from './start-up/start-up-checks.js';
+import {
+  assertOneRoot,
+  definitionsIn,
+  missingRoot,
+  rejectUnopened,
+  rootCallSiteToken,
+  type Feature,
+} from './start-up/feature-kind.js';
+import { forFeatureCall, stateFeatures } from './start-up/start-up-checks.js';
 import { markStarted, setStartUpContext, startUpChecksOf } from './start-up/start-up-context.js';
 import { StorageHost, type StorageSetup } from './host/storage-host.js';
 import { storageOverrideToken, type StorageOverride } from './options/storage-override.js';
@@ -215,10 +222,9 @@ function storeProvider(definition: ResolvedAny, feature: Feature<ResolvedAny>): 
         stateFeatures.admit(modules, feature);
         return host.storage.store(definition as never) as unknown;
       }
-      if (rootsOf(modules).length === 0) throw noRoot(feature, modules);
-      // Nest 11 injects undefined for an optional dependency that failed. The error of that
-      // dependency ends the start-up, and must not be hidden by another one.
-      return await new Promise(() => undefined);
+      const call = forFeatureCall(feature);
+      if (rootsOf(modules).length === 0) throw missingRoot(call, modules);
+      return await rejectUnopened(call, modules);
     },
   };
 }

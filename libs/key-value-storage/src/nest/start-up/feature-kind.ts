@@ -139,12 +139,32 @@ export function assertOneRoot(module: string, declaredAt: readonly string[], rem
 
 /** The error of features without a root of this copy of the package; `who` names them. */
 export function missingRoot(who: string, modules: ModulesContainer): Error {
-  for (const { providers } of modules.values()) {
-    const place: unknown = providers.get(rootCallSiteToken)?.instance;
-    if (typeof place === 'string')
-      return anotherCopy(`KeyValueStorageModule.forRoot (${place}) is imported, but ${who}`);
-  }
+  const place = rootCallSiteIn(modules);
+  if (place !== undefined)
+    return anotherCopy(`KeyValueStorageModule.forRoot (${place}) is imported, but ${who}`);
   return invalidOption(
     `${who} has no KeyValueStorageModule.forRoot: import it once, in the module of the application.`,
   );
+}
+
+/**
+ * For what got `undefined` in place of the storage of a root that is imported. Nest does this to an
+ * optional dependency that has failed, and to one that is in a circle.
+ *
+ * If the storage has failed, its own error has ended the start-up one turn of the event loop later,
+ * and this one hides nothing. Else the root injects what needs `who`: `INVALID_OPTION`.
+ */
+export async function rejectUnopened(who: string, modules: ModulesContainer): Promise<never> {
+  await new Promise(setImmediate);
+  throw invalidOption(
+    `KeyValueStorageModule.forRootAsync (${rootCallSiteIn(modules) ?? 'an unknown place'}) injects what needs ${who}, so neither can be made before the other. Inject there only what needs no storage; isKnown, resolve and mayEnter get the storage as an argument: isKnown: (tenant, storage) => storage.store(Tenants).has(tenant).`,
+  );
+}
+
+function rootCallSiteIn(modules: ModulesContainer): string | undefined {
+  for (const { providers } of modules.values()) {
+    const place: unknown = providers.get(rootCallSiteToken)?.instance;
+    if (typeof place === 'string') return place;
+  }
+  return undefined;
 }

@@ -10,6 +10,7 @@ import {
 import { REQUEST } from '@nestjs/core';
 import { Test } from '@nestjs/testing';
 import { describe, expect, it } from '@jest/globals';
+import type { KeyValueStore } from '../../core/store/key-value-store.js';
 import { defineState, State } from '../../core/store/state-definition.js';
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';
 import { InjectStore } from '../inject-store.decorator.js';
@@ -19,7 +20,8 @@ import { KeyValueStorageModule } from '../key-value-storage.module.js';
 class Product {
   title!: string;
 }
-@Module({ imports: [KeyValueStorageModule.forFeature([Product])] })
+const products = KeyValueStorageModule.forFeature([Product]);
+@Module({ imports: [products] })
 class CatalogModule {}
 
 type Import = DynamicModule | Type<unknown>;
@@ -196,6 +198,24 @@ describe('forRootAsync', () => {
       code: 'INVALID_OPTION',
       message: expect.stringMatching(/request-scoped/),
     });
+  });
+
+  it('is refused when it injects what needs a store: neither could be made before the other', async () => {
+    @Injectable()
+    class Catalog {
+      constructor(@InjectStore(Product) readonly products: KeyValueStore<Product>) {}
+    }
+    @Module({ imports: [products], providers: [Catalog], exports: [Catalog] })
+    class DirectoryModule {}
+    const { code, message } = await refusal(
+      KeyValueStorageModule.forRootAsync({
+        imports: [DirectoryModule],
+        inject: [Catalog],
+        useFactory: () => ({ provider: new MemoryProvider() }),
+      }),
+    );
+    expect(code).toBe('INVALID_OPTION');
+    expect(new Set(message.match(/checks\.spec\.ts:\d+/g)).size).toBe(2);
   });
 
   it('makes one storage when it injects what is transient', async () => {

@@ -2,9 +2,8 @@
  * Checks of the features of states and counters. They run before anything is opened, so that a
  * refused start-up leaves no open file or connection.
  */
-import type { ModulesContainer } from '@nestjs/core';
 import type { ResolvedAny } from '../../core/store/counter-definition.js';
-import { FeatureKind, missingRoot, type Feature } from './feature-kind.js';
+import { FeatureKind, type Feature } from './feature-kind.js';
 
 export const stateFeatures = new FeatureKind<ResolvedAny>(
   'feature',
@@ -13,11 +12,9 @@ export const stateFeatures = new FeatureKind<ResolvedAny>(
   'Rename one, or give it another container.',
 );
 
-export const noRoot = ({ definitions, declaredAt }: Feature<ResolvedAny>, modules: ModulesContainer) =>
-  missingRoot(
-    `KeyValueStorageModule.forFeature([${definitions.map(nameOf).join(', ')}]) (${declaredAt})`,
-    modules,
-  );
+/** The call of `forFeature`, as messages name it. */
+export const forFeatureCall = ({ definitions, declaredAt }: Feature<ResolvedAny>): string =>
+  `KeyValueStorageModule.forFeature([${definitions.map(nameOf).join(', ')}]) (${declaredAt})`;
 
 /** The name in messages: the class of a state, if there is one, and the stored name. */
 function nameOf({ kind, name, prototype }: ResolvedAny): string {
