@@ -1,8 +1,8 @@
 import 'reflect-metadata';
-import { Inject, Injectable, Module, type DynamicModule, type Type } from '@nestjs/common';
+import { Inject, Injectable, Logger, Module, type DynamicModule, type Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { Test } from '@nestjs/testing';
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { KeyValueStorage, KeyValueStore } from '../core/store/key-value-store.js';
 import { defineState, State } from '../core/store/state-definition.js';
 import type { StorageProvider } from '../core/port/storage-provider.js';
@@ -35,6 +35,7 @@ class EmptyModule {}
 const closing: { close(): Promise<void> }[] = [];
 afterEach(async () => {
   for (const app of closing.splice(0)) await app.close();
+  jest.restoreAllMocks();
 });
 async function start(...imports: Import[]) {
   const app = await Test.createTestingModule({ imports }).compile();
@@ -152,6 +153,20 @@ describe('Two applications in one process', () => {
 });
 
 describe('The storage', () => {
+  let swept = (): void => undefined;
+  class SweptProvider extends MemoryProvider {
+    override sweep(limit: number): Promise<number> {
+      swept();
+      return super.sweep(limit);
+    }
+  }
+  /** The next sweep of a `SweptProvider`. */
+  async function sweptAgain(): Promise<void> {
+    const keepAlive = setInterval(() => undefined, 1_000); // the timers of the sweepers do not
+    await new Promise<void>((resolve) => (swept = resolve));
+    clearInterval(keepAlive);
+  }
+
   it('is open before the creation of a class that injects it', async () => {
     const log: string[] = [];
     @Injectable()
@@ -208,17 +223,27 @@ describe('The storage', () => {
   });
 
   it('is swept every sweepEveryMs, until the application closes', async () => {
-    const keepAlive = setInterval(() => undefined, 1_000); // the timer of the sweeper does not
-    let swept: () => void;
-    const firstSweep = new Promise<void>((resolve) => (swept = resolve));
-    class SweptProvider extends MemoryProvider {
-      override sweep(limit: number): Promise<number> {
-        swept();
-        return super.sweep(limit);
+    await start(root({ provider: () => new SweptProvider(), sweepEveryMs: 1 }));
+    await sweptAgain();
+  });
+
+  it('is swept on each provider, also while another one fails or hangs', async () => {
+    jest.spyOn(Logger.prototype, 'error').mockImplementation(() => undefined);
+    let release = (): void => undefined;
+    class HangingProvider extends MemoryProvider {
+      override sweep(): Promise<number> {
+        return new Promise((resolve) => (release = () => resolve(0)));
       }
     }
-    await start(root({ provider: () => new SweptProvider(), sweepEveryMs: 1 }));
-    await firstSweep;
-    clearInterval(keepAlive);
+    class FailingProvider extends MemoryProvider {
+      override sweep(): Promise<number> {
+        return Promise.reject(new Error('no disk'));
+      }
+    }
+    const providers = { hanging: () => new HangingProvider(), cache: () => new SweptProvider() };
+    await start(root({ provider: () => new FailingProvider(), providers, sweepEveryMs: 1 }));
+    await sweptAgain();
+    await sweptAgain();
+    release();
   });
 });

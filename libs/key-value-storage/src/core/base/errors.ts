@@ -130,8 +130,8 @@ export interface StorageErrorInit {
  * Every error that this library throws. `effect`: 'none' when nothing was changed, 'unknown' when a
  * write may have been committed; always 'unknown' for `STORAGE_OUTCOME_UNKNOWN`. `retryable`:
  * whether the same call may succeed later. `attempts`: set by a retry loop that gave up; outer
- * loops then do not retry. `done`: how many items a page-wise deletion, or a copy, had done before
- * it failed.
+ * loops then do not retry. `done`: how many items a page-wise deletion, a sweep, or a copy, had
+ * done before it failed.
  */
 export class StorageError<Code extends string = string> extends Error {
   readonly code: Code;

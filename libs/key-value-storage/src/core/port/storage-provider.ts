@@ -498,7 +498,10 @@ export interface StorageProvider {
    */
   feed?(request: FeedRequest): Promise<FeedPage>;
 
-  /** Deletes at most `limit` expired rows, and returns their number. */
+  /**
+   * Deletes at most `limit` expired rows, and returns their number. A database that cannot be swept
+   * keeps no other from it: the error, thrown at the end, has the number of deleted rows in `done`.
+   */
   sweep(limit: number): Promise<number>;
 
   readonly administration: StorageAdministration;

@@ -489,12 +489,14 @@ export abstract class KeyValueStorage implements AsyncDisposable {
   abstract within(transaction: object): KeyValueStorage;
   /**
    * Physically removes rows that have expired, at most `limit` (1,000 by default) of each provider;
-   * returns how many.
+   * returns how many. A provider or a tenant that fails keeps no other from being swept: the first
+   * error, thrown at the end, has the number of removed rows in `done`.
    */
   abstract sweep(limit?: number): Promise<number>;
   /**
    * Removes expired rows and the remains of deleted and overwritten values from the files of
-   * `JsonFileProvider`; returns the number of bytes that this frees. Other providers do nothing.
+   * `JsonFileProvider`; returns the number of bytes that this frees. Other providers do nothing. A
+   * tenant that fails keeps no other from it: the first error is thrown at the end.
    */
   abstract compact(): Promise<number>;
   /** The names of the tenants that have a row on any provider of the storage, in order. */

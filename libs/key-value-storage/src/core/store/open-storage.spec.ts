@@ -1,5 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';
+import { delegating } from '../../testing/kit/broken-providers.js';
+import { ManualClock } from '../../testing/kit/manual-clock.js';
+import { storageError } from '../base/errors.js';
+import type { StorageProvider } from '../port/storage-provider.js';
 import type { KeyValueStorage } from './key-value-store.js';
 import { openKeyValueStorage } from './open-storage.js';
 import { defineState } from './state-definition.js';
@@ -53,5 +57,33 @@ describe('the tenants of a storage', () => {
     await storage.close();
     await expect(storage.tenants()).rejects.toMatchObject({ code: 'STORAGE_NOT_OPEN' });
     await expect(storage.dropTenant('acme')).rejects.toMatchObject({ code: 'STORAGE_NOT_OPEN' });
+  });
+});
+
+describe('a provider that fails', () => {
+  const fail = () => Promise.reject(storageError('STORAGE_UNAVAILABLE', 'Gone', {}));
+  const memory = (clock = new ManualClock()) => delegating(new MemoryProvider({ clock }));
+  const opened = async (provider: StorageProvider, cache: StorageProvider) =>
+    await openKeyValueStorage({ provider, providers: { cache }, tenant: () => 'acme' });
+
+  it('keeps no other from being swept; the error has the number of rows that were removed', async () => {
+    const clock = new ManualClock();
+    await using both = await opened({ ...memory(), sweep: fail }, memory(clock));
+    for (const key of ['a', 'b', 'c']) await both.store(cached).set(key, 1, { ttlMs: 1_000 });
+    await clock.advance(1_000);
+    await expect(both.sweep(2)).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE', done: 2 });
+    await expect(both.sweep(2)).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE', done: 1 });
+    await expect(both.sweep(2)).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE', done: 0 });
+  });
+
+  it('keeps no other from being compacted', async () => {
+    const [main, cache] = [memory(), memory()];
+    let compacted = 0;
+    await using both = await opened(
+      { ...main, administration: { ...main.administration, compact: fail } },
+      { ...cache, administration: { ...cache.administration, compact: async () => (compacted += 1) } },
+    );
+    await expect(both.compact()).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+    expect(compacted).toBe(1);
   });
 });

@@ -1,5 +1,6 @@
 /** Opens storage providers and the stores on them, for `KeyValueStorageModule` and for scripts. */
 import { Atomic, atomicOn } from './atomic.js';
+import { eachInTurn } from '../base/each-in-turn.js';
 import { CoalescingProvider } from '../providers/coalescing-provider.js';
 import { StorageAccess } from '../commit/storage-access.js';
 import { storageError } from '../base/errors.js';
@@ -20,6 +21,7 @@ import type { CounterStore } from './counter-store.js';
 import type { ShardedCounter } from './sharded-counter.js';
 import type { StateClass, StateDefinition } from './state-definition.js';
 import type { StorageProvider } from '../port/storage-provider.js';
+import { sweepParts } from '../port/sweep-parts.js';
 import { databaseOf, sharedDatabase, tenantIn } from './tenant.js';
 import { TypedCounterStore } from './typed-counter-store.js';
 import { TypedShardedCounter } from './typed-sharded-counter.js';
@@ -139,11 +141,7 @@ function assertProvider(provider: unknown): asserts provider is StorageProvider 
 
 /** Closes all, the last opened first; then throws the first failure. */
 async function closeAll(providers: readonly StorageProvider[]): Promise<void> {
-  const results: PromiseSettledResult<void>[] = [];
-  for (const provider of providers.toReversed())
-    results.push(...(await Promise.allSettled([provider.close()])));
-  const failed = results.find((result) => result.status === 'rejected');
-  if (failed !== undefined) throw failed.reason;
+  await eachInTurn(providers.toReversed(), async (provider) => await provider.close());
 }
 
 class OpenStorage extends KeyValueStorage {
@@ -200,15 +198,15 @@ class OpenStorage extends KeyValueStorage {
   async sweep(limit = 1_000): Promise<number> {
     if (!Number.isInteger(limit) || limit < 1)
       throw invalidOption(`sweep: limit must be a whole number of rows from 1; got ${inspect(limit)}.`);
-    let swept = 0;
-    for (const provider of this.#providers) swept += await provider.sweep(limit);
-    return swept;
+    return await sweepParts(this.#providers, async (provider) => await provider.sweep(limit));
   }
 
   async compact(): Promise<number> {
-    let freedBytes = 0;
-    for (const { administration } of this.#providers) freedBytes += (await administration.compact?.()) ?? 0;
-    return freedBytes;
+    const freedBytes = await eachInTurn(
+      this.#providers,
+      async ({ administration }) => (await administration.compact?.()) ?? 0,
+    );
+    return freedBytes.reduce((sum, bytes) => sum + bytes, 0);
   }
 
   async tenants(): Promise<readonly string[]> {

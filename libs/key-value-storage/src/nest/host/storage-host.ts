@@ -40,13 +40,13 @@ const openedBy = new WeakMap<StorageProvider, string>();
 export class StorageHost implements BeforeApplicationShutdown, OnApplicationShutdown {
   readonly storage: KeyValueStorage;
   readonly engines: Engines;
-  readonly #sweeper: Sweeper | undefined;
+  readonly #sweepers: readonly Sweeper[];
 
-  private constructor(storage: KeyValueStorage, engines: Engines, sweepEveryMs: number | 'never') {
+  private constructor(storage: KeyValueStorage, engines: Engines, sweepers: readonly Sweeper[]) {
     this.storage = storage;
     this.engines = engines;
-    this.#sweeper = sweepEveryMs === 'never' ? undefined : new Sweeper(storage, sweepEveryMs);
-    this.#sweeper?.start();
+    this.#sweepers = sweepers;
+    for (const sweeper of sweepers) sweeper.start();
   }
 
   static async open({ options, override, context, declaredAt }: StorageSetup): Promise<StorageHost> {
@@ -60,17 +60,23 @@ export class StorageHost implements BeforeApplicationShutdown, OnApplicationShut
       const observer = await openTelemetryObserver();
       const observed = (provider: StorageProvider) =>
         observer === undefined ? provider : new ObservedProvider(provider, observer);
+      const provider = observed(engines.main);
+      const providers = Object.fromEntries(
+        Object.entries(engines.named).map(([name, each]) => [name, observed(each)]),
+      );
       const storage = await openKeyValueStorage({
-        provider: observed(engines.main),
-        providers: Object.fromEntries(
-          Object.entries(engines.named).map(([name, provider]) => [name, observed(provider)]),
-        ),
+        provider,
+        providers,
         ...(tenancy !== undefined && { tenant: () => context.current() }),
         ...(retry !== undefined && { retry }),
         detached: (tenant, work) =>
           outsideRequests(() => (tenant === undefined ? work() : context.run(tenant, work))),
       });
-      return new StorageHost(storage, engines, sweepEveryMs);
+      const sweepers =
+        sweepEveryMs === 'never'
+          ? []
+          : [provider, ...Object.values(providers)].map((each) => new Sweeper(each, sweepEveryMs));
+      return new StorageHost(storage, engines, sweepers);
     } catch (error) {
       release();
       throw withPlace(error, `KeyValueStorageModule.forRoot (${declaredAt})`);
@@ -83,20 +89,24 @@ export class StorageHost implements BeforeApplicationShutdown, OnApplicationShut
    */
   async beforeApplicationShutdown(): Promise<void> {
     endWatches(this.storage);
-    await this.#sweeper?.stop();
+    await this.#stopSweepers();
     // the readers of the watches run, and complete their responses
     await new Promise(setImmediate);
   }
 
   /** Nest calls the hook of the root last. Closing waits for calls in progress. */
   async onApplicationShutdown(): Promise<void> {
-    await this.#sweeper?.stop();
+    await this.#stopSweepers();
     try {
       await this.storage[Symbol.asyncDispose]();
     } finally {
       for (const provider of [this.engines.main, ...Object.values(this.engines.named)])
         openedBy.delete(provider);
     }
+  }
+
+  async #stopSweepers(): Promise<void> {
+    await Promise.all(this.#sweepers.map(async (sweeper) => await sweeper.stop()));
   }
 }
 

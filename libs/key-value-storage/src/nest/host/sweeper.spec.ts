@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { Logger } from '@nestjs/common';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { storageError } from '../../core/base/errors.js';
+import { stoppedAfter, storageError } from '../../core/base/errors.js';
 import { Sweeper } from './sweeper.js';
 
 beforeEach(() => {
@@ -42,6 +42,18 @@ describe('The sweeper', () => {
     expect(storage.sweep).toHaveBeenCalledTimes(2);
     expect(logged).toHaveBeenCalledTimes(2);
     await sweeper.stop();
+  });
+
+  it('goes on after the failure of one database while rows of others are removed', async () => {
+    const logged = jest.spyOn(Logger.prototype, 'error').mockImplementation(() => undefined);
+    const removed = [1_000, 7, 0];
+    const storage = storageOf(async () => {
+      const damaged = storageError('STORAGE_UNAVAILABLE', 'A tenant cannot be written to', {});
+      throw stoppedAfter(damaged, removed.shift() ?? 0, damaged.message);
+    });
+    await new Sweeper(storage, everyMs).sweep();
+    expect(storage.sweep).toHaveBeenCalledTimes(3);
+    expect(logged).toHaveBeenCalledTimes(1);
   });
 
   it('begins no further page once it is stopped, and waits for the one under way', async () => {

@@ -1,28 +1,28 @@
 import { Logger } from '@nestjs/common';
 import { isStorageError } from '../../core/base/errors.js';
 import { isError } from '../../core/base/kinds.js';
+import type { StorageProvider } from '../../core/port/storage-provider.js';
+import { sweptBefore } from '../../core/port/sweep-parts.js';
 import { outsideRequests } from './outside-requests.js';
 
 const sweepLimit = 1_000;
 
-interface Sweepable {
-  sweep(limit?: number): Promise<number>;
-}
-
 /**
- * Removes expired rows at intervals, page by page until none is left. A failure is logged, and the
- * next sweep tries again.
+ * Removes the expired rows of a provider at intervals, page by page until none is left. Each
+ * provider has its own, so that one that fails or hangs keeps no other from being swept. A failure
+ * is logged, and the next sweep tries again; if it was of one database, this sweep continues until
+ * the others have no expired row left.
  */
 export class Sweeper {
-  readonly #storage: Sweepable;
+  readonly #provider: Pick<StorageProvider, 'sweep'>;
   readonly #everyMs: number;
   readonly #logger = new Logger('KeyValueStorage');
   #timer: NodeJS.Timeout | undefined;
   #sweeping: Promise<void> | undefined;
   #stopped = false;
 
-  constructor(storage: Sweepable, everyMs: number) {
-    this.#storage = storage;
+  constructor(provider: Pick<StorageProvider, 'sweep'>, everyMs: number) {
+    this.#provider = provider;
     this.#everyMs = everyMs;
   }
 
@@ -45,15 +45,24 @@ export class Sweeper {
 
   /** One sweep. Never rejects. */
   async sweep(): Promise<void> {
-    try {
-      while (!this.#stopped && (await this.#storage.sweep(sweepLimit)) > 0);
-    } catch (error) {
-      // the storage may close during a sweep, which is no failure
-      if (this.#stopped && isStorageError(error, 'STORAGE_NOT_OPEN')) return;
-      this.#logger.error(
-        'Expired rows could not be removed; the next sweep tries again.',
-        isError(error) ? error.stack : String(error),
-      );
+    const failures: unknown[] = [];
+    for (let more = true; more && !this.#stopped;) {
+      try {
+        more = (await this.#provider.sweep(sweepLimit)) > 0;
+      } catch (error) {
+        failures.push(error);
+        more = sweptBefore(error) > 0;
+      }
     }
+    if (failures.length > 0) this.#log(failures[0]);
+  }
+
+  #log(error: unknown): void {
+    // the storage may close during a sweep, which is no failure
+    if (this.#stopped && isStorageError(error, 'STORAGE_NOT_OPEN')) return;
+    this.#logger.error(
+      'Expired rows could not be removed; the next sweep tries again.',
+      isError(error) ? error.stack : String(error),
+    );
   }
 }

@@ -3,6 +3,7 @@
  * does not block another.
  */
 import { basename, join } from 'node:path';
+import { eachInTurn } from '../../core/base/each-in-turn.js';
 import { isStorageError, stoppedAfter, storageError, type StorageError } from '../../core/base/errors.js';
 import { PendingWork } from '../../core/base/pending-work.js';
 import { evaluateBatch, isLive } from '../../core/port/evaluate-batch.js';
@@ -11,6 +12,7 @@ import type { HintSource } from '../../core/providers/hint-source.js';
 import { assertReadBytes } from '../../core/port/page-bytes.js';
 import { ImportedPositions } from '../../core/port/imported-positions.js';
 import { soundRows } from '../../core/port/raw-row.js';
+import { stopSweep, sweepParts } from '../../core/port/sweep-parts.js';
 import { withoutValue, type RowTable } from '../../core/providers/row-table.js';
 import type {
   Address,
@@ -186,25 +188,17 @@ export class FileStore {
   async sweep(limit: number): Promise<number> {
     await this.#assertOwned();
     if (this.#context.readOnly) return 0;
-    let swept = 0;
-    const failures: unknown[] = [];
-    for (const { name } of [...this.#databases.values()]) {
-      try {
-        swept += await this.#sweepOne(name, limit - swept);
-      } catch (error) {
-        failures.push(error);
-      }
-    }
-    // a failure in one database must not keep the others from being swept
-    if (failures.length > 0) throw failures[0] as Error;
-    return swept;
+    return await sweepParts(
+      [...this.#databases.values()],
+      async ({ name }, swept) => await this.#sweepOne(name, limit - swept),
+    );
   }
 
   async #sweepOne(name: string, limit: number): Promise<number> {
     let swept = 0;
     for (let more = this.#databases.has(name); more && swept < limit;) {
       const page = Math.min(importRowsMax, limit - swept);
-      const removed = await this.#with(name, async (database) => {
+      const sweeping = this.#with(name, async (database) => {
         if (database.table.expired(1, this.#context.time.now()).length === 0) {
           this.forget(name);
           return 0;
@@ -219,6 +213,7 @@ export class FileStore {
           };
         });
       });
+      const removed = await sweeping.catch((error: unknown) => stopSweep(error, swept));
       swept += removed;
       more = removed === page;
     }
@@ -286,17 +281,21 @@ export class FileStore {
     return count;
   }
 
-  /** Expired rows are swept first, because a snapshot contains every row in memory. */
+  /**
+   * Expired rows are swept first, because a snapshot contains every row in memory. A database that
+   * fails keeps no other from being compacted.
+   */
   async compact(): Promise<number> {
-    await this.sweep(Number.MAX_SAFE_INTEGER);
-    let freedBytes = 0;
-    for (const { name } of [...this.#databases.values()])
-      freedBytes += await this.#with(name, async (database) => {
+    await this.#assertOwned();
+    const freedBytes = await eachInTurn([...this.#databases.values()], async ({ name }) => {
+      await this.#sweepOne(name, Number.MAX_SAFE_INTEGER);
+      return await this.#with(name, async (database) => {
         if (database.exists) return await database.compact();
         this.forget(name);
         return 0;
       });
-    return freedBytes;
+    });
+    return freedBytes.reduce((sum, bytes) => sum + bytes, 0);
   }
 
   async drop(name: string): Promise<boolean> {

@@ -4,7 +4,20 @@ import { describe, expect, it } from '@jest/globals';
 import type { Change } from '../../core/port/storage-provider.js';
 import { withModes, type FileSystem, type OpenFile, type OpenMode } from './disk/file-system.js';
 import { nodeFileSystem } from './disk/node-file-system.js';
-import { bench, provider, open, address, put, batch, commit, read, failed, killed } from './spec-support.js';
+import { ManualClock } from '../../testing/kit/manual-clock.js';
+import {
+  bench,
+  provider,
+  open,
+  address,
+  put,
+  batch,
+  commit,
+  read,
+  failed,
+  failOn,
+  killed,
+} from './spec-support.js';
 
 describe('many tenants', () => {
   const names = Array.from({ length: 30 }, (_, index) => `tenant:t${index}`);
@@ -107,6 +120,31 @@ describe('many tenants', () => {
       await asked;
       expect(await store.administration.drop('tenant:t1')).toBe(true);
     }
+  });
+
+  it('are swept and compacted although one of them cannot be written to', async () => {
+    const clock = new ManualClock();
+    const store = await open({ clock });
+    const expiring: Change = { ...(put('a', '"expired"') as Change & { kind: 'put' }), ttl: 1_000 };
+    const three = names.slice(0, 3);
+    for (const name of three) await commit(store, batch([expiring], [], name));
+    failOn(/^sync journal/);
+    expect(failed(await commit(store, batch([put('b')], [], 'tenant:t0')))).toBeDefined();
+    bench.disk.fail = () => undefined;
+    await clock.advance(1_000);
+    const filesOf = (name: string): string => {
+      const directory = join(bench.root, name.replace(':', '.'));
+      return readdirSync(directory)
+        .map((file) => readFileSync(join(directory, file), 'utf8'))
+        .join('');
+    };
+    await expect(store.administration.compact?.()).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+    expect(three.filter((name) => filesOf(name).includes('expired'))).toEqual(['tenant:t0']);
+
+    for (const name of three.slice(1)) await commit(store, batch([expiring], [], name));
+    await clock.advance(1_000);
+    await expect(store.sweep(10)).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE', done: 2 });
+    await expect(store.sweep(10)).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE', done: 0 });
   });
 
   it('are not written to if their journal was replaced while it was suspended', async () => {
