@@ -6,11 +6,14 @@ import { ManualClock, overrideStorage } from '@kvent/key-value-storage/testing';
 import { defineStream, event, EventStore, EventStoreModule, type StreamLogEntry } from '@kvent/event-store';
 import { overrideEventStore } from './override-event-store.js';
 
-const Doors = defineStream('door', {
-  events: { opened: event() },
-  initial: () => 0,
-  evolve: (times) => times + 1,
-});
+const doors = (provider?: string) =>
+  defineStream('door', {
+    events: { opened: event() },
+    initial: () => 0,
+    evolve: (times) => times + 1,
+    ...(provider !== undefined && { provider }),
+  });
+const Doors = doors();
 const never = (): never => {
   throw new Error('The provider of production was made.');
 };
@@ -59,4 +62,19 @@ describe('overrideEventStore', () => {
       /overrideEventStore has no option 'clok'/,
     );
   });
+});
+
+it('overrideStorage leaves the feed to streams on an engine that the root names', async () => {
+  const DoorsElsewhere = doors('events');
+  const imports = [
+    KeyValueStorageModule.forRoot({ provider: never, providers: { events: never } }),
+    EventStoreModule.forFeature([DoorsElsewhere]),
+  ];
+  app = await overrideStorage(Test.createTestingModule({ imports }), new MemoryProvider()).compile();
+  const eventStore = app.get(EventStore, { strict: false });
+  await eventStore
+    .stream(DoorsElsewhere)
+    .append('front', [{ type: 'opened' }], { expectedVersion: 'absent' });
+  const { events } = await eventStore.readFeed({ streams: [DoorsElsewhere], limit: 10 });
+  expect(events).toMatchObject([{ type: 'opened', stream: 'front' }]);
 });

@@ -1,7 +1,8 @@
 import 'reflect-metadata';
 import { Test, type TestingModule } from '@nestjs/testing';
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { KeyValueStorage } from '../core/store/key-value-store.js';
+import { locate } from '../core/store/open-storage.js';
 import { defineState } from '../core/store/state-definition.js';
 import type { StorageProvider } from '../core/port/storage-provider.js';
 import { KeyValueStorageModule } from '../nest/key-value-storage.module.js';
@@ -79,6 +80,18 @@ describe('overrideStorage', () => {
     });
     await other.store(Sessions).add('s', 'ada');
     expect(await cache.administration.spaces('shared')).toHaveLength(1);
+  });
+
+  it('gives the named engines all that the provider of the test can do', async () => {
+    const provider = new MemoryProvider();
+    const count = jest.spyOn(provider, 'count');
+    const feed = jest.spyOn(provider, 'feed');
+    const storage = await under(provider, { providers: { cache: never } }, [Notes, Sessions]);
+    expect(await storage.store(Sessions).count()).toBe(0);
+    expect(count).toHaveBeenCalledTimes(1);
+    const { access } = locate(storage, { what: 'test', scope: 'shared', provider: 'cache' });
+    await access.provider.feed?.({ limit: 0 });
+    expect(feed).toHaveBeenCalledTimes(1);
   });
 
   it('closes the provider of the test with the module, so that the next one may open it', async () => {

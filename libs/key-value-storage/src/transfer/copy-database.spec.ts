@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { MemoryProvider } from '../providers/memory/memory-provider.js';
-import { delegating } from '../testing/kit/broken-providers.js';
+import { delegating } from '../core/providers/delegating.js';
 import { ManualClock } from '../testing/kit/manual-clock.js';
 import { temporaryJsonFile } from '../testing/temporary-json-file.js';
 import { copyDatabase, copyStorage } from './copy-database.js';

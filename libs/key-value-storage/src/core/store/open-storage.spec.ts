@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';
-import { delegating } from '../../testing/kit/broken-providers.js';
+import { delegating } from '../providers/delegating.js';
 import { ManualClock } from '../../testing/kit/manual-clock.js';
 import { storageError } from '../base/errors.js';
 import type { StorageProvider } from '../port/storage-provider.js';

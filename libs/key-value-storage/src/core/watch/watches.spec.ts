@@ -8,7 +8,7 @@ import { storageError } from '../base/errors.js';
 import type { ProviderReadOptions, Address, StorageProvider } from '../port/storage-provider.js';
 import { HintSource } from '../providers/hint-source.js';
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';
-import { delegating } from '../../testing/kit/broken-providers.js';
+import { delegating } from '../providers/delegating.js';
 import { ManualClock } from '../../testing/kit/manual-clock.js';
 
 interface Thing {

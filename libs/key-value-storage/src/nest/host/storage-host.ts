@@ -4,6 +4,7 @@
  */
 import type { BeforeApplicationShutdown, OnApplicationShutdown } from '@nestjs/common';
 import type { KeyValueStorage } from '../../core/store/key-value-store.js';
+import { delegating } from '../../core/providers/delegating.js';
 import { ObservedProvider } from '../../core/providers/observed-provider.js';
 import { endWatches, openKeyValueStorage } from '../../core/store/open-storage.js';
 import { withPlace } from '../../core/base/call-site.js';
@@ -153,25 +154,13 @@ function overridden({ provider, providers }: StorageOverride, names: readonly st
   };
 }
 
-/** The same provider under a second name. It opens and closes once, under its main name. */
-function joined(provider: StorageProvider): StorageProvider {
-  const { name, features, administration } = provider;
-  return {
-    name,
-    features,
-    administration,
-    open: async () => undefined,
-    close: async () => undefined,
-    read: (...args) => provider.read(...args),
-    scan: (...args) => provider.scan(...args),
-    commit: (...args) => provider.commit(...args),
-    sweep: async () => 0,
-    ...(provider.within && { within: provider.within.bind(provider) }),
-    ...(provider.transactions && { transactions: provider.transactions }),
-    ...(provider.hints && { hints: provider.hints.bind(provider) }),
-    clock: provider.clock,
-  };
-}
+/** The same provider under a second name. It opens, closes and is swept under its main name. */
+const joined = (provider: StorageProvider): StorageProvider => ({
+  ...delegating(provider),
+  open: async () => undefined,
+  close: async () => undefined,
+  sweep: async () => 0,
+});
 
 /** An instance belongs to one application. Returns a function that releases the instances. */
 function claim(providers: readonly StorageProvider[], declaredAt: string): () => void {

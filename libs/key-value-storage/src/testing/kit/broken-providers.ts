@@ -1,5 +1,6 @@
 /** Providers with one deliberate defect each, to prove that a clause can fail. */
 import type { StorageProvider, Clock } from '../../core.js';
+import { delegating } from '../../core/providers/delegating.js';
 import type {
   Batch,
   Change,
@@ -37,37 +38,6 @@ export function changesClock(fault: string, change: (clock: Clock) => Clock): Br
     features: provider.features,
   });
   return Object.assign(broken, { fault });
-}
-
-/** An object that calls the provider, with an own property for each member. */
-export function delegating(provider: StorageProvider): StorageProvider {
-  return {
-    name: provider.name,
-    features: provider.features,
-    open: () => provider.open(),
-    close: () => provider.close(),
-    read: (addresses, options) => provider.read(addresses, options),
-    scan: (ranges, options) => provider.scan(ranges, options),
-    commit: (batches, options) => provider.commit(batches, options),
-    sweep: (limit) => provider.sweep(limit),
-    administration: provider.administration,
-    ...(provider.within === undefined
-      ? {}
-      : {
-          within: (transaction) => (provider.within as NonNullable<StorageProvider['within']>)(transaction),
-        }),
-    ...(provider.transactions === undefined ? {} : { transactions: provider.transactions }),
-    ...(provider.afterCommit === undefined ? {} : { afterCommit: provider.afterCommit.bind(provider) }),
-    ...(provider.hints === undefined
-      ? {}
-      : {
-          hints: (targets, signal) =>
-            (provider.hints as NonNullable<StorageProvider['hints']>)(targets, signal),
-        }),
-    ...(provider.feed === undefined ? {} : { feed: provider.feed.bind(provider) }),
-    ...(provider.count === undefined ? {} : { count: provider.count.bind(provider) }),
-    clock: provider.clock,
-  };
 }
 
 /** Passes changed batches to the provider. */

@@ -6,7 +6,7 @@
 import type { StorageProvider } from '../../core.js';
 import { invalidOption, storageError } from '../../provider.js';
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';
-import { delegating } from './broken-providers.js';
+import { delegating } from '../../core/providers/delegating.js';
 import { MemoryTransaction } from './memory-transaction.js';
 import type { CreateOptions, OpenTransaction, ProviderUnderTest } from './subject.js';
 

@@ -6,7 +6,8 @@
 import assert from 'node:assert/strict';
 import { isStorageError } from '../../../core.js';
 import { MemoryProvider } from '../../../providers/memory/memory-provider.js';
-import { breaks, delegating } from '../../kit/broken-providers.js';
+import { delegating } from '../../../core/providers/delegating.js';
+import { breaks } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';
 import { concurrently } from '../../kit/assertions.js';
 import { put } from '../../kit/batches.js';

@@ -14,7 +14,8 @@ import {
   type FeedRequest,
   type RawRow,
 } from '../../../provider.js';
-import { breaks, changesChanges, changesRows, delegating } from '../../kit/broken-providers.js';
+import { delegating } from '../../../core/providers/delegating.js';
+import { breaks, changesChanges, changesRows } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';
 import type { Subject } from '../../kit/subject.js';
 import { assertRejects, concurrently } from '../../kit/assertions.js';

@@ -5,7 +5,8 @@
  */
 import assert from 'node:assert/strict';
 import type { StorageProvider } from '../../../core.js';
-import { breaks, delegating } from '../../kit/broken-providers.js';
+import { delegating } from '../../../core/providers/delegating.js';
+import { breaks } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';
 import { assertRejects, assertThrows } from '../../kit/assertions.js';
 import { check, json, put, remove, renew, sum } from '../../kit/batches.js';
