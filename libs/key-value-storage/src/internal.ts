@@ -48,6 +48,7 @@ export {
 } from './core/encoding/codec.js';
 export { EncodedJson } from './core/encoding/encoded-json.js';
 export { validate } from './core/encoding/validate.js';
+export { nameDigest } from './core/encoding/name-digest.js';
 export { encodeRange } from './core/encoding/key-encoding.js';
 export { decodeText, encodeText } from './core/encoding/text-encoding.js';
 export { sizeOfValue } from './core/port/footprint.js';

@@ -25,7 +25,10 @@ export interface EventMetadata {
   /** Further entries; values are strings. */
   readonly extensions?: Readonly<Record<string, string>>;
 }
-/** A stored event. `recordedAt` never decreases within a stream; `id` is unique and opaque. */
+/**
+ * A stored event. `recordedAt` never decreases within a stream; `id` is unique among all streams,
+ * the same at each read, and opaque.
+ */
 export type Recorded<E> = E & {
   readonly id: string;
   readonly stream: string;

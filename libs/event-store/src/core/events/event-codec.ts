@@ -206,7 +206,7 @@ function recorded(
   rows: StreamRows,
   { version, rowVersion, recordedAt: at }: EventPosition,
 ): Recorded<AnyEvent> {
-  const id = `${rowVersion}-${version}`;
+  const id = rows.eventId(rowVersion, version);
   const recordedAt = new Date(at);
   const metadata = rows.recordedMetadata(own, schemaVersion);
   const { id: stream, tenant } = rows;

@@ -1,6 +1,12 @@
 /** The rows of one stream, for the code that has its definition. */
 import { encodeKey, type Address } from '@kvent/key-value-storage/provider';
-import { inspect, lockNameOf, tenantIn, type StorageAccess } from '@kvent/key-value-storage/internal';
+import {
+  inspect,
+  lockNameOf,
+  nameDigest,
+  tenantIn,
+  type StorageAccess,
+} from '@kvent/key-value-storage/internal';
 import type { EventMetadata, Recorded } from '../definition/event-stream.js';
 import type { AnyEvent, ResolvedStream } from '../definition/stream-definition.js';
 import { StreamAddresses } from './stream-addresses.js';
@@ -10,6 +16,7 @@ export class StreamRows extends StreamAddresses {
   readonly definition: ResolvedStream;
   #tenant: { readonly name: string | undefined } | undefined;
   #plainMetadata: Recorded<AnyEvent>['metadata'] | undefined;
+  #digest: string | undefined;
 
   constructor(access: StorageAccess, definition: ResolvedStream, database: string, id: string) {
     super(database, definition.containers, id);
@@ -30,6 +37,15 @@ export class StreamRows extends StreamAddresses {
   }
   idempotencyRecord(key: string): Address {
     return this.at('mark', key);
+  }
+
+  /**
+   * The `id` of an event. One batch may append to several streams, so its version and the event's
+   * are not enough. The digest is made once.
+   */
+  eventId(rowVersion: string, version: number): string {
+    this.#digest ??= nameDigest(JSON.stringify(ownerOf(this)));
+    return `${rowVersion}-${version}-${this.#digest}`;
   }
 
   /** The metadata of a recorded event. Events without their own share one object. */
@@ -62,7 +78,7 @@ export class StreamRows extends StreamAddresses {
   }
 }
 
-/** What an ETag identifies the stream by: versions count from 1 in each stream. */
+/** What ETags and ids of events identify the stream by: versions count from 1 in each stream. */
 export const ownerOf = ({ database, definition, id }: StreamRows): readonly string[] => [
   database,
   definition.name,

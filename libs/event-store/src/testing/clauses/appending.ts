@@ -16,7 +16,8 @@ import {
   assertRejects,
 } from '@kvent/key-value-storage/testing';
 import { limits } from '@kvent/key-value-storage/core';
-import { added, cleared, KeptLedger, many, withoutPosition } from '../kit/ledger.js';
+import { added, cleared, Journal, KeptLedger, Ledger, many, withoutPosition } from '../kit/ledger.js';
+import { readFeedToEnd } from './feed.js';
 import { breaksStream, throughProvider, type StreamClause } from '../kit/stream-clause.js';
 
 const withoutChecks = throughProvider(
@@ -268,6 +269,41 @@ export const appendingClauses: readonly StreamClause[] = [
         [await ledger.version('a'), await ledger.version('b'), (await things.getOrThrow('moved')).value],
         [3, 1, { n: 5 }],
       );
+    },
+  },
+  {
+    name: 'Events that one commit appends to several streams have different ids; an event has the same id in results, listeners, reads and the feed.',
+    broken: breaksStream('make ids of the versions of commit and event alone', (stream) => ({
+      async *read(...given) {
+        for await (const recorded of stream.read(...given))
+          yield { ...recorded, id: recorded.id.split('-', 2).join('-') };
+      },
+    })),
+    async run(subject) {
+      const notified: string[] = [];
+      const store = subject.newEventStore({
+        committed: (_, events) => void notified.push(...events.map(({ id }) => id)),
+      });
+      const ledger = subject.stream(Ledger, store);
+      const journal = store.stream(Journal);
+      const { events } = await ledger.transact('a', () => many(2), {
+        sameCommit: (batch) =>
+          batch
+            .include(ledger.appending('b', many(2), { expectedVersion: 'absent' }))
+            .include(journal.appending('a', many(2), { expectedVersion: 'absent' })),
+      });
+      const read: string[] = [];
+      for (const stream of [ledger.read('a'), ledger.read('b'), journal.read('a')])
+        read.push(...(await collect(stream)).map(({ id }) => id));
+      assert.equal(new Set(read).size, 6, 'two events have one id');
+      assert.deepEqual(
+        events.map(({ id }) => id),
+        read.slice(0, 2),
+      );
+      assert.deepEqual(notified.toSorted(), read.toSorted());
+      if (!subject.abilities.features.feed) return;
+      const items = await readFeedToEnd(subject, { streams: [Ledger, Journal] });
+      assert.deepEqual(items.map((item) => item.kind === 'event' && item.id).toSorted(), read.toSorted());
     },
   },
   {

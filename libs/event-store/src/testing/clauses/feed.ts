@@ -24,7 +24,7 @@ const endOf = async (store: EventStore): Promise<FeedPosition> =>
   (await store.readFeed({ streams: [Ledger], limit: 0 })).next;
 
 /** Everything behind a position; reads again while an open transaction of others holds it back. */
-async function readAll(
+export async function readFeedToEnd(
   { store, clock }: StreamSubject,
   options: FeedReadOptions<typeof Ledger, boolean>,
 ): Promise<readonly Item[]> {
@@ -58,7 +58,7 @@ export const feedClauses: readonly StreamClause[] = [
       await journal.append('a', [cleared], { expectedVersion: 0 });
       await ledger.append('b', [added(1)], { expectedVersion: 0 });
       await ledger.transact('a', () => [cleared]);
-      const items = await readAll(subject, { after, streams: [Ledger, Journal] });
+      const items = await readFeedToEnd(subject, { after, streams: [Ledger, Journal] });
       assert.deepEqual(
         items.map((item) => [item.streamType, short(item), item.tenant]),
         [
@@ -79,7 +79,7 @@ export const feedClauses: readonly StreamClause[] = [
         index += 1;
       }
       for (const limit of [1, 2])
-        assert.deepEqual(await readAll(subject, { after, streams: [Ledger, Journal], limit }), items);
+        assert.deepEqual(await readFeedToEnd(subject, { after, streams: [Ledger, Journal], limit }), items);
     },
   },
   {
@@ -98,7 +98,7 @@ export const feedClauses: readonly StreamClause[] = [
       const transact = () => ledger.transact('a', () => many(2), { idempotencyKey: 'l' });
       const session = () => ledger.session('a', (held) => held.append([added(1)], { idempotencyKey: 'm' }));
       const first = [await append(), await transact(), await session()].map(({ position }) => position);
-      const items = await readAll(subject, { after, streams: [Ledger] });
+      const items = await readFeedToEnd(subject, { after, streams: [Ledger] });
       assert.deepEqual(
         first,
         [1, 3, 4].map((index) => items[index]?.position),
@@ -133,14 +133,14 @@ export const feedClauses: readonly StreamClause[] = [
       await ledger.append('a', many(2), { expectedVersion: 0 });
       await ledger.delete('a');
       await ledger.append('b', [cleared], { expectedVersion: 0 });
-      const items = await readAll(subject, { after, streams: [Ledger], deletions: true });
+      const items = await readFeedToEnd(subject, { after, streams: [Ledger], deletions: true });
       assert.deepEqual(items.map(short), ['a-', 'b1']);
       const [deletion] = items;
       assert.ok(deletion?.kind === 'deletion');
       const { deletedAt, position: _, ...rest } = deletion;
       assert.deepEqual(rest, { kind: 'deletion', streamType: 'ledger', stream: 'a', tenant, version: 2 });
       assert.ok(deletedAt instanceof Date);
-      assert.deepEqual((await readAll(subject, { after, streams: [Ledger] })).map(short), ['b1']);
+      assert.deepEqual((await readFeedToEnd(subject, { after, streams: [Ledger] })).map(short), ['b1']);
     },
   },
   {
@@ -194,7 +194,7 @@ export const feedClauses: readonly StreamClause[] = [
       // more than four where an open transaction of others holds the feed back
       for (let version = 0; read.length < 4 && version < 100; version += 1) {
         await ledger.append('a', [added(1)], { expectedVersion: version });
-        await readAll(subject, { after, streams: [Ledger] });
+        await readFeedToEnd(subject, { after, streams: [Ledger] });
         await subject.clock.advance(0);
       }
       reading.abort();
