@@ -21,7 +21,7 @@ export { SerialQueue } from './core/base/serial-queue.js';
 export { utf8Length } from './core/base/utf8-length.js';
 export { Waiters } from './core/base/waiters.js';
 export { withAbort } from './core/base/with-abort.js';
-export type { CommittedBatch, Contribution } from './core/commit/commit.js';
+export type { CommittedBatch, Contribution, OptionalChange } from './core/commit/commit.js';
 export {
   IdempotencyRecord,
   defaultIdempotencyRetentionMs,

@@ -10,6 +10,7 @@ import {
   type CommittedBatch,
   type Contribution,
   type ObservedRows,
+  type OptionalChange,
   type StorageAccess,
   type Verdict,
 } from '@kvent/key-value-storage/internal';
@@ -28,8 +29,8 @@ interface AppendParticipantOptions {
   readonly expectation: Expectation;
   /** The head, and the lease where it exists, as they were read with the state. */
   readonly read?: { readonly head: Head; readonly lease: Row | undefined } | undefined;
-  /** Further changes for the same batch, which depend on it: a snapshot. */
-  readonly extraChanges?: ((contribution: Contribution) => Contribution['changes']) | undefined;
+  /** A further change for the same batch, where it has room: a snapshot. */
+  readonly optionalChange?: (() => OptionalChange | undefined) | undefined;
   readonly content: unknown;
   readonly committed?: ((append: AppendedEvents) => void) | undefined;
 }
@@ -89,6 +90,10 @@ export class AppendParticipant extends Participant {
     return this.#contribution;
   }
 
+  override optionalChange(): OptionalChange | undefined {
+    return this.#options.optionalChange?.();
+  }
+
   content(): unknown {
     return this.#options.content;
   }
@@ -146,7 +151,6 @@ export class AppendParticipant extends Participant {
   #set(before: number, basis: string, batch: Contribution): void {
     this.#before = before;
     this.#basis = basis;
-    const more = this.#options.extraChanges?.(batch) ?? [];
-    this.#contribution = more.length === 0 ? batch : { ...batch, changes: [...batch.changes, ...more] };
+    this.#contribution = batch;
   }
 }

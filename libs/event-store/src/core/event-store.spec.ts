@@ -1,10 +1,16 @@
 /** Whose streams they are, and what an event store does beside them, on a storage in memory. */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { isStorageError, type KeyValueStorage } from '@kvent/key-value-storage/core';
+import {
+  defineState,
+  isStorageError,
+  type AtomicChanges,
+  type KeyValueStorage,
+} from '@kvent/key-value-storage/core';
 import { openKeyValueStorage } from '@kvent/key-value-storage/internal';
 import { MemoryProvider } from '@kvent/key-value-storage';
 import { collect, ManualClock } from '@kvent/key-value-storage/testing';
 import { EventStore, type EventStoreOptions } from './event-store.js';
+import type { EventStream } from './definition/event-stream.js';
 import { defineStream, event } from './definition/stream-definition.js';
 import type { StreamLogEntry } from './definition/stream-observer.js';
 
@@ -16,6 +22,7 @@ const options = {
 const Notes = defineStream('note', options);
 const Kept = defineStream('note', { ...options, snapshot: { every: 2 } });
 const Shared = defineStream('shared', { ...options, scope: 'shared' });
+const Level = defineState<string>('level');
 const noted = (text: string) => ({ type: 'noted', data: { text } }) as const;
 
 describe('an event store', () => {
@@ -115,6 +122,59 @@ describe('an event store', () => {
     await other.idle();
     expect(notices.at(-1)).toMatchObject({ event: 'snapshot ignored', id: 'b', version: 2 });
     expect((await kept.load('b')).state).toEqual([large, large]);
+    await kept.session('c', async (session) => await session.append([noted(large), noted(large)]));
+    expect(notices.filter(({ event: name, id }) => name === 'snapshot ignored' && id === 'c').length).toBe(1);
+  });
+
+  // a decision changes two rows beside, a session three
+  describe.each([
+    ['rows', { beside: 898, besideSession: 897, text: 'x' }],
+    ['bytes', { beside: 9, besideSession: 9, text: 'x'.repeat(895_000) }],
+  ])('whose callers leave no %s for a snapshot', (_, { beside, besideSession, text }) => {
+    const fill = (batch: AtomicChanges, count: number): void => {
+      for (let index = 0; index < count; index += 1) batch.set(storage.store(Level), `k${index}`, text);
+    };
+    const expectLeftOut = async (kept: EventStream<typeof Kept>, count: number): Promise<void> => {
+      expect(await kept.version('a')).toBe(2);
+      expect(await kept.snapshotVersions('a')).toEqual([]);
+      expect(await storage.store(Level).count()).toBe(count);
+      expect(notices.filter(({ event: name }) => /appended|snapshot/.test(name)).slice(-2)).toMatchObject([
+        { event: 'events appended', from: 2 },
+        { event: 'snapshot ignored', version: 2, reason: 'the commit has no room for it' },
+      ]);
+    };
+
+    it('commits the events of a decision without the snapshot, and warns', async () => {
+      const kept = store().stream(Kept);
+      await kept.append('a', [noted(text)], { expectedVersion: 0 });
+      await kept.transact('a', (_state, { batch }) => {
+        fill(batch, beside);
+        return [noted('')];
+      });
+      await expectLeftOut(kept, beside);
+    });
+
+    it('commits the events of a session with `sameCommit` without it', async () => {
+      const kept = store().stream(Kept);
+      await kept.append('a', [noted(text)], { expectedVersion: 0 });
+      await kept.session(
+        'a',
+        async (session) =>
+          await session.append([noted('')], { sameCommit: (batch) => fill(batch, besideSession) }),
+      );
+      await expectLeftOut(kept, besideSession);
+    });
+
+    it('commits a batch that includes an append of a session without it', async () => {
+      const kept = store().stream(Kept);
+      await kept.append('a', [noted(text)], { expectedVersion: 0 });
+      await kept.session('a', async (session) => {
+        const batch = storage.atomic().include(session.appending([noted('')]));
+        fill(batch, besideSession);
+        await batch.commit();
+      });
+      await expectLeftOut(kept, besideSession);
+    });
   });
 
   it('lets a session that renews itself end with its time, when the storage is closed before it', async () => {

@@ -215,23 +215,16 @@ class TransactAttempt {
     const rows = this.#rows;
     const version = loaded.version + encoded.length;
     const keeps = crossesInterval(rows.definition.snapshot.every, loaded.version, version);
-    let snapshots = 0;
     return new AppendParticipant({
       rows,
       events: encoded,
       expectation: { expected: loaded.version, by: 'loaded' },
       read: { head: loaded.head, lease: loaded.extraRows[0] },
       content: undefined,
-      extraChanges: (contribution) => {
-        const changes = keeps
-          ? snapshotBesideEvents(rows, { version, state }, contribution, context.observer)
-          : [];
-        snapshots = changes.length;
-        return changes;
-      },
+      optionalChange: () =>
+        keeps ? snapshotBesideEvents(rows, { version, state }, context.observer) : undefined,
       committed: (append) => {
         if (encoded.length > 0) context.onAppended(rows, append);
-        if (snapshots > 0) context.emit(rows, { event: 'snapshot created', version });
         onRecorded(recordedEvents(rows, append), encoded.length > 0 ? append.commit.position : undefined);
       },
     });

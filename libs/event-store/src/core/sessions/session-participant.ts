@@ -7,6 +7,7 @@ import {
   type CommittedBatch,
   type Contribution,
   type ObservedRows,
+  type OptionalChange,
   type StorageAccess,
   type Verdict,
 } from '@kvent/key-value-storage/internal';
@@ -52,7 +53,6 @@ export class SessionParticipant extends Participant {
   readonly #content: unknown;
   #events: readonly EncodedEvent[] = [];
   #startedAt = 0;
-  #snapshots = 0;
   #folded: { readonly from: HeldStream; readonly state: unknown } | undefined;
 
   constructor(handle: SessionHandle, encoding: EncodedEvents, close: boolean, content: unknown) {
@@ -111,14 +111,17 @@ export class SessionParticipant extends Participant {
     const batch = this.#close
       ? closeBatch(rows, held, stored)
       : sessionAppendBatch(rows, held, stored, sessionTimeoutMs);
-    const { to: version } = this.versions;
     // folded before anything is sent: events that cannot be folded are not appended
-    const state = this.#stateAfter;
-    const snapshots = crossesInterval(rows.definition.snapshot.every, held.version, version)
-      ? snapshotBesideEvents(rows, { version, state }, batch, context.observer)
-      : [];
-    this.#snapshots = snapshots.length;
-    return { checks: batch.checks, changes: [...batch.changes, ...snapshots] };
+    void this.#stateAfter;
+    return batch;
+  }
+
+  override optionalChange(): OptionalChange | undefined {
+    const { context, rows } = this.#handle;
+    const { to: version } = this.versions;
+    return crossesInterval(rows.definition.snapshot.every, this.#handle.held().version, version)
+      ? snapshotBesideEvents(rows, { version, state: this.#stateAfter }, context.observer)
+      : undefined;
   }
 
   evaluate({ rows: [headRow, lease], conflict }: ObservedRows): Verdict {
@@ -138,7 +141,6 @@ export class SessionParticipant extends Participant {
     const state = this.#stateAfter;
     const events = this.#events;
     if (events.length > 0) context.onAppended(rows, { before: held.version, events, commit }, held.session);
-    if (this.#snapshots > 0) context.emit(rows, { event: 'snapshot created', version });
     const head = events.length > 0 || this.#close ? commit.version : held.head;
     this.#handle.committed({ ...held, version, head }, state, commit, this.#startedAt, this.#close);
   }

@@ -1,13 +1,11 @@
 /** Writes, lists and removes snapshots: states stored so that a load need not start at event 1. */
 import { limits } from '@kvent/key-value-storage/core';
 import type { Change } from '@kvent/key-value-storage/provider';
-import { assertWithin, encodeValue, utf8Length, type Contribution } from '@kvent/key-value-storage/internal';
+import { assertWithin, encodeValue, type OptionalChange } from '@kvent/key-value-storage/internal';
 import type { StreamObserver } from '../definition/stream-observer.js';
 import type { StreamRows } from '../rows/stream-rows.js';
 import { logIgnored, numbersOf, snapshotRange, type Snapshot } from './newest-snapshot.js';
 
-/** An append with more changes leaves no room for a snapshot, an idempotency record and a lease. */
-const changesMax = limits.batchEntriesMax - 4;
 const clearedAtOnce = 500;
 
 /** Whether an append crosses a multiple of `every`. */
@@ -27,31 +25,35 @@ function snapshotChange(rows: StreamRows, { version, state }: Snapshot): Change 
 
 /**
  * The change that stores a snapshot in the batch of an append. It is left out, with a log entry,
- * when the state cannot be stored or the batch has no room for it.
+ * when the state cannot be stored or the whole batch has no room for it.
  */
 export function snapshotBesideEvents(
   rows: StreamRows,
   snapshot: Snapshot,
-  append: Contribution,
   observer: StreamObserver,
-): readonly Change[] {
+): OptionalChange | undefined {
+  const { version } = snapshot;
   try {
-    const change = snapshotChange(rows, snapshot);
-    const bytes = [change, ...append.changes].reduce((sum, each) => sum + sizeOf(each), 0);
-    // the other half of the batch is for the changes of the caller
-    if (bytes > limits.batchBytesMax / 2 || append.changes.length > changesMax)
-      throw new RangeError('the batch has no room for it');
-    return [change];
+    return {
+      change: snapshotChange(rows, snapshot),
+      committed: (isStored) => {
+        if (isStored) logCreated(rows, observer, version);
+        else logIgnored(rows, observer, version, 'the commit has no room for it');
+      },
+    };
   } catch (cause) {
-    const reason =
-      cause instanceof RangeError ? cause.message : 'the state cannot be stored, or is too large';
-    logIgnored(rows, observer, snapshot.version, reason, cause);
-    return [];
+    logIgnored(rows, observer, version, 'the state cannot be stored, or is too large', cause);
+    return undefined;
   }
 }
 
-const sizeOf = (change: Change): number =>
-  change.kind === 'put' && change.value.kind === 'json' ? utf8Length(change.value.text) : 0;
+function logCreated(
+  { definition: { type }, id, database }: StreamRows,
+  observer: StreamObserver,
+  version: number,
+): void {
+  observer.observe({ event: 'snapshot created', type, id, database, version });
+}
 
 /** Stores a snapshot. Returns false for a deleted stream, which has no event 1. */
 export async function putSnapshot(

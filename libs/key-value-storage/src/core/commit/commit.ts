@@ -7,7 +7,7 @@ import { decodeKey } from '../encoding/key-encoding.js';
 import { inspect } from '../base/inspect.js';
 import { limits } from '../base/limits.js';
 import type { Key } from '../base/key.js';
-import { footprintOf } from '../port/footprint.js';
+import { footprintOf, type BatchContent } from '../port/footprint.js';
 import type {
   Batch,
   Change,
@@ -27,6 +27,20 @@ export interface Contribution {
   readonly changes: readonly Change[];
 }
 
+/** A change that is left out where the whole batch has no room for it. */
+export interface OptionalChange {
+  readonly change: Change;
+  /** Called after the commit. */
+  readonly committed: (isStored: boolean) => void;
+}
+
+/** Whether a batch has not too many rows or bytes. */
+export function isWithinBatchLimits(batch: BatchContent): boolean {
+  if (isFarBelowLimits(batch)) return true;
+  const { rows, bytes } = footprintOf(batch);
+  return rows.length <= limits.batchEntriesMax && bytes <= limits.batchBytesMax;
+}
+
 /** `LIMIT_EXCEEDED` for a batch of too many rows or bytes. */
 export function assertBatchLimits(batch: Batch): void {
   if (isFarBelowLimits(batch)) return;
@@ -39,7 +53,7 @@ export function assertBatchLimits(batch: Batch): void {
  * Whether a cheap upper bound is within the limits: counting rows and bytes took a fifth of an
  * append.
  */
-function isFarBelowLimits({ checks, changes }: Batch): boolean {
+function isFarBelowLimits({ checks, changes }: BatchContent): boolean {
   if (checks.length + changes.length > limits.batchEntriesMax) return false;
   let characters = 0;
   for (const { address } of checks) characters += charactersOf(address);

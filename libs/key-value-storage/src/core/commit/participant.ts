@@ -10,7 +10,14 @@ import { HeldLocks, type OnConflict } from '../contention/held-locks.js';
 import { retrying } from '../contention/retry-on-conflict.js';
 import { lockNameOf, rowNameOf } from '../port/row-name.js';
 import type { Address, Change, Check, Row } from '../port/storage-provider.js';
-import { conflictError, type CommittedBatch, type ConflictedBatch, type Contribution } from './commit.js';
+import {
+  conflictError,
+  isWithinBatchLimits,
+  type CommittedBatch,
+  type ConflictedBatch,
+  type Contribution,
+  type OptionalChange,
+} from './commit.js';
 import type { RefusalError, StorageAccess } from './storage-access.js';
 
 /** What another package adds to one commit: `storage.atomic().include(participant)`. */
@@ -62,6 +69,10 @@ export abstract class Participant implements CommitParticipant {
   abstract prepare(): Promise<void> | undefined;
   /** What it adds to the batch; `undefined` before `evaluate`, where that decides it. */
   abstract contribution(): Contribution | undefined;
+  /** What it adds beside its contribution where there is room; made each time this is sent. */
+  optionalChange(): OptionalChange | undefined {
+    return undefined;
+  }
   abstract evaluate(observed: ObservedRows): Verdict;
   /** The caller's arguments: what a repeat with the same idempotency key is compared by. */
   abstract content(): unknown;
@@ -141,9 +152,14 @@ class ParticipantCommit {
       if (verdict.outcome === 'reject' || verdict.outcome === 'replayed') return verdict;
       this.#readsFirst = false;
     }
-    const result = await access.commit(database, this.#content(), { signal, refused });
+    const required = this.#content();
+    const optional = participants.flatMap((each) => each.optionalChange() ?? []);
+    const whole = optional.length === 0 ? required : this.#withOptional(required, optional);
+    const hasRoom = whole === required || isWithinBatchLimits({ database, ...whole });
+    const result = await access.commit(database, hasRoom ? whole : required, { signal, refused });
     if (result.outcome === 'committed') {
       for (const participant of participants) participant.committed(result);
+      for (const { committed } of optional) committed(hasRoom);
       return result;
     }
     this.#contended = lockNameOf(database, result.address);
@@ -199,6 +215,12 @@ class ParticipantCommit {
     checks.push(...own.checks);
     changes.push(...own.changes);
     return { checks, changes };
+  }
+
+  /** Those of `own` stay the last ones: the caller finds their results there. */
+  #withOptional({ checks, changes }: Contribution, optional: readonly OptionalChange[]): Contribution {
+    const at = changes.length - this.#batch.own.changes.length;
+    return { checks, changes: changes.toSpliced(at, 0, ...optional.map(({ change }) => change)) };
   }
 
   /**

@@ -10,16 +10,19 @@ interface Footprint {
   readonly bytes: number;
 }
 
-const footprints = new WeakMap<Batch, Footprint>();
+/** What is measured of a batch: its version has no size. */
+export type BatchContent = Pick<Batch, 'database' | 'checks' | 'changes'>;
+
+const footprints = new WeakMap<BatchContent, Footprint>();
 
 /** Measured once for each batch. */
-export function footprintOf(batch: Batch): Footprint {
+export function footprintOf(batch: BatchContent): Footprint {
   let footprint = footprints.get(batch);
   if (footprint === undefined) footprints.set(batch, (footprint = measure(batch)));
   return footprint;
 }
 
-function measure({ database, checks, changes }: Batch): Footprint {
+function measure({ database, checks, changes }: BatchContent): Footprint {
   const rows = new Set<string>();
   let bytes = 0;
   for (const { address } of [...checks, ...changes]) {
