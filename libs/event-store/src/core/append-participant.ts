@@ -43,6 +43,7 @@ export class AppendParticipant extends Participant {
   #events: readonly EncodedEvent[] = [];
   #before = 0;
   #contribution: Contribution | undefined;
+  #locked: Error | undefined;
   /** What the contribution is made for; equal bases have equal checks. */
   #basis = '';
 
@@ -98,6 +99,11 @@ export class AppendParticipant extends Participant {
     return this.#options.content;
   }
 
+  /** The error of its rejection, where a session holds the stream. */
+  get locked(): Error | undefined {
+    return this.#locked;
+  }
+
   /** The versions of the appended events; the result that an idempotency record keeps. */
   get versions(): VersionRange {
     return { from: this.#before + 1, to: this.#before + this.#events.length };
@@ -124,7 +130,7 @@ export class AppendParticipant extends Participant {
     const { rows, expectation } = this.#options;
     if (head.kind === 'deleted') return deletedError(rows);
     if (!isMet(expectation.expected, head.version)) return mismatchError(rows, expectation, head.version);
-    if (head.kind === 'held' && lease !== undefined) return lockedError(rows, lease);
+    if (head.kind === 'held' && lease !== undefined) return (this.#locked = lockedError(rows, lease));
     // the check of the head comes first and was met, so there is an event beyond the head
     if (conflict !== undefined && conflict.address.container === rows.rangeOf('event').container)
       return corrupt({ ...conflict.address, database: rows.database }, 'the head does not count this event');

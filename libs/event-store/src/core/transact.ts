@@ -6,6 +6,7 @@ import { isStorageError, type AtomicBatch } from '@kvent/key-value-storage/core'
 import {
   invalidOption,
   throwIfAborted,
+  type Address,
   type FeedPosition,
   type Row,
 } from '@kvent/key-value-storage/provider';
@@ -38,6 +39,7 @@ import { readAllEvents } from './events/read-events.js';
 import { conditionOf, isMet, type Expectation } from './rows/expectations.js';
 import { deletedError, lockedError, mismatchError } from './rows/stream-conflicts.js';
 import type { StreamRows } from './rows/stream-rows.js';
+import { waitForSession } from './sessions/wait-for-session.js';
 import { crossesInterval, snapshotBesideEvents } from './snapshots/snapshot-rows.js';
 
 export type AnyDecide = (
@@ -57,8 +59,6 @@ const names = [
   'ifMatch',
   'lockTimeoutMs',
 ];
-/** The maximum of milliseconds between two reads of a held stream. */
-const pollMsMax = 100;
 
 export async function transact(
   context: StreamContext,
@@ -81,13 +81,25 @@ export async function transact(
   };
   return await context.observeCall('transact', rows, async (counters) => {
     const deadline = context.clock.monotonic() + lockTimeoutMs;
-    return await rows.access.retryWithLock(rows.lockName, policy, async (onConflict) => {
-      throwIfAborted('transact', signal);
-      counters.attempts += 1;
-      const attempt = new TransactAttempt(context, rows, decide, options, condition, onConflict);
-      return await attempt.run(deadline, counters);
-    });
+    while (true) {
+      const outcome = await rows.access.retryWithLock(rows.lockName, policy, async (onConflict) => {
+        throwIfAborted('transact', signal);
+        counters.attempts += 1;
+        const attempt = new TransactAttempt(context, rows, decide, options, condition, onConflict);
+        return await attempt.run(counters);
+      });
+      if (!('locked' in outcome)) return outcome;
+      const { locked, reads } = outcome;
+      await waitForSession(context, rows, locked, { deadline, reads, signal });
+    }
   });
+}
+
+/** A session holds the stream. */
+interface Locked {
+  readonly locked: Error;
+  /** The idempotency record: once it exists, the call is not needed. */
+  readonly reads: readonly Address[];
 }
 
 class TransactAttempt {
@@ -118,12 +130,18 @@ class TransactAttempt {
     this.#record = context.idempotencyRecord(rows, options.idempotencyKey, undefined, () => this.#versions);
   }
 
-  async run(deadline: number, counters: CallCounters): Promise<Result> {
+  async run(counters: CallCounters): Promise<Result | Locked> {
     await this.#record?.prepare();
-    const loaded = await this.#loadUnlocked(deadline);
+    const loaded = await this.#load();
+    const [lease, record] = loaded.extraRows;
+    if (loaded.head.kind === 'held' && lease !== undefined && record === undefined) {
+      // nothing was decided
+      counters.attempts -= 1;
+      return this.#locked(lockedError(this.#rows, lease));
+    }
     counters.events = loaded.replayed;
     counters.snapshot = loaded.snapshotVersion > 0 ? 'hit' : 'miss';
-    const earlier = this.#record && replayIn(this.#record, loaded.extraRows[1]);
+    const earlier = this.#record && replayIn(this.#record, record);
     if (earlier !== undefined) return await this.#replay(earlier);
     const condition = this.#condition;
     if (condition !== undefined && !isMet(condition.expected, loaded.version))
@@ -133,29 +151,18 @@ class TransactAttempt {
     return Array.isArray(events) ? await this.#commit(loaded, batch, events) : (events as Result);
   }
 
-  /**
-   * Reads the stream, the lease and the idempotency record in one round trip; again while a session
-   * holds the stream, until the deadline: then `STREAM_LOCKED`.
-   */
-  async #loadUnlocked(deadline: number): Promise<LoadResult> {
-    const { clock, observer } = this.#context;
+  /** Reads the stream, the lease and the idempotency record in one round trip. */
+  async #load(): Promise<LoadResult> {
     const rows = this.#rows;
-    const { signal } = this.#options;
+    const { observer } = this.#context;
     const extraReads = [rows.lease, ...(this.#record?.reads ?? [])];
-    while (true) {
-      const loaded = await loadStream(rows, { observer, signal, extraReads });
-      const [lease, record] = loaded.extraRows;
-      if (loaded.head.kind === 'deleted') throw deletedError(rows);
-      if (loaded.head.kind !== 'held' || lease === undefined || record !== undefined) return loaded;
-      const left = deadline - clock.monotonic();
-      if (left <= 0) throw lockedError(rows, lease);
-      const leaseMs = (lease.expiresAt ?? 0) - loaded.time;
-      const ms = Math.max(1, Math.min(left, leaseMs, Math.random() * pollMsMax + 1));
-      await clock.wait(ms, signal).catch((error: unknown) => {
-        throwIfAborted('transact', signal);
-        throw error;
-      });
-    }
+    const loaded = await loadStream(rows, { observer, signal: this.#options.signal, extraReads });
+    if (loaded.head.kind === 'deleted') throw deletedError(rows);
+    return loaded;
+  }
+
+  #locked(locked: Error): Locked {
+    return { locked, reads: this.#record?.reads ?? [] };
   }
 
   /**
@@ -184,7 +191,11 @@ class TransactAttempt {
     return row === undefined ? undefined : await this.#replay(row);
   }
 
-  async #commit(loaded: LoadResult, batch: AtomicBatch, events: readonly AnyEvent[]): Promise<Result> {
+  async #commit(
+    loaded: LoadResult,
+    batch: AtomicBatch,
+    events: readonly AnyEvent[],
+  ): Promise<Result | Locked> {
     const rows = this.#rows;
     const { sameCommit, signal, metadata } = this.#options;
     const encoded = events.length === 0 ? [] : await this.#context.encode(events, metadata);
@@ -196,12 +207,22 @@ class TransactAttempt {
       sameCommit?.(batch, Object.freeze({ id: rows.id, state, version, events: folded }));
     let appended: Pick<Result, 'events' | 'position'> = { events: [], position: undefined };
     // without events, writes that the decision put into the batch still check the version
-    if (encoded.length > 0 || !isEmptyBatch(batch))
-      batch.include(
-        this.#participant(loaded, encoded, state, (events, position) => (appended = { events, position })),
-      );
-    const outcome = await commitAtomic(batch, this.#record, signal, this.#onConflict);
-    if (outcome?.outcome === 'replayed') return await this.#replay(outcome.row);
+    const participant =
+      encoded.length === 0 && isEmptyBatch(batch)
+        ? undefined
+        : this.#participant(loaded, encoded, state, (recorded, position) => {
+            appended = { events: recorded, position };
+          });
+    if (participant !== undefined) batch.include(participant);
+    try {
+      const outcome = await commitAtomic(batch, this.#record, signal, this.#onConflict);
+      if (outcome?.outcome === 'replayed') return await this.#replay(outcome.row);
+    } catch (error) {
+      // a session was opened since the load
+      const locked = participant?.locked;
+      if (locked !== undefined && locked === error) return this.#locked(locked);
+      throw error;
+    }
     return resultOf(rows, state, version, appended, false);
   }
 

@@ -112,7 +112,10 @@ export interface TransactOptions<S, E> extends WriteEventsOptions, SameCommit<S,
   readonly expectedVersion?: number;
   /** The etag that the client saw; a mismatch is never retried, and is a 412 over HTTP. */
   readonly ifMatch?: EtagLike | Precondition | '*';
-  /** Milliseconds to wait for a session to end. @default 0 */
+  /**
+   * Milliseconds to wait for a session to end. Then the attempts and the budget of `retry` begin
+   * anew. @default 0
+   */
   readonly lockTimeoutMs?: number | undefined;
 }
 /**

@@ -1,5 +1,5 @@
 /** Ends the session of a stream without its holder. The holder can write no more. */
-import type { CallOptions } from '@kvent/key-value-storage/core';
+import { retryOnConflict, type CallOptions } from '@kvent/key-value-storage/core';
 import { assertOptions } from '@kvent/key-value-storage/internal';
 import type { StreamContext } from '../context/stream-context.js';
 import { headIn } from '../rows/head.js';
@@ -16,18 +16,21 @@ export async function unlockStream(
   assertOptions('unlock', options, ['signal']);
   const signal = options?.signal;
   const { access, database } = rows;
-  // the session may append in between
-  return await access.retryWithLock(rows.lockName, { ...access.retry, signal }, async () => {
-    const {
-      rows: [headRow, lease],
-    } = await access.read([rows.head, rows.lease], { signal });
-    const head = headIn(rows.head, headRow);
-    if (head.kind === 'deleted') throw deletedError(rows);
-    if (head.kind === 'free' || lease === undefined) return false;
-    const result = await access.commit(database, unlockBatch(rows, head), { signal });
-    if (result.outcome === 'conflict')
-      throw mismatchError(rows, { expected: head.version, by: 'loaded' }, head.version);
-    context.emit(rows, { event: 'session unlocked', session: head.session, version: head.version });
-    return true;
-  });
+  // the session may append in between; it holds no lock of the process
+  return await retryOnConflict(
+    async () => {
+      const {
+        rows: [headRow, lease],
+      } = await access.read([rows.head, rows.lease], { signal });
+      const head = headIn(rows.head, headRow);
+      if (head.kind === 'deleted') throw deletedError(rows);
+      if (head.kind === 'free' || lease === undefined) return false;
+      const result = await access.commit(database, unlockBatch(rows, head), { signal });
+      if (result.outcome === 'conflict')
+        throw mismatchError(rows, { expected: head.version, by: 'loaded' }, head.version);
+      context.emit(rows, { event: 'session unlocked', session: head.session, version: head.version });
+      return true;
+    },
+    { ...access.retry, signal },
+  );
 }
