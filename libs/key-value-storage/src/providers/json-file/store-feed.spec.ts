@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { ManualClock } from '../../testing/kit/manual-clock.js';
-import type { Change, FeedEntry, FeedPosition } from '../../core/port/storage-provider.js';
+import type { Change, FeedEntry, FeedPosition, Row } from '../../core/port/storage-provider.js';
 import type { FileSystem, OpenFile } from './disk/file-system.js';
 import { nodeFileSystem } from './disk/node-file-system.js';
 import type { JsonFileProvider } from './json-file-provider.js';
+import { StoreFeed } from './database/store-feed.js';
 import { salvageJsonFile } from './salvage.js';
 import {
   address,
@@ -191,6 +192,37 @@ describe('a position', () => {
     expect((await positionOf(store, 'a')) > next).toBe(true);
     expect(await keysOf(store)).toEqual(['a']);
   });
+
+  it.each([1, 4, 5, 9, 40])(
+    'can be read once it is stored, also where %s were taken at once while 4 were being reserved',
+    async (count) => {
+      let proceed: () => void = () => undefined;
+      const isOwner = new Promise<void>((resolve) => (proceed = resolve));
+      const feed = new StoreFeed({
+        fileSystem: bench.disk,
+        root: bench.root,
+        verifyOwner: () => isOwner,
+        blockSize: 4n,
+      });
+      const store = async (positions: ReturnType<StoreFeed['begin']>): Promise<void> => {
+        if (!feed.isReserved(positions.last)) await feed.reserve(positions.last);
+        for (const position of positions.taken ?? [])
+          feed.index.set(position, database, address(`${position}`));
+        positions.end('stored');
+      };
+      const groups = Array.from({ length: 3 }, () => feed.begin());
+      const takes = [1, count, count].map((taken, index) => {
+        for (let each = 0; each < taken; each += 1) groups[index]?.next();
+        return store(groups[index] as ReturnType<StoreFeed['begin']>);
+      });
+      proceed();
+      await Promise.all(takes);
+      const rowAt = (): Row => ({ version: '1', value: { kind: 'json', text: '1' }, updatedAt: 0 });
+      const { entries } = await feed.page({ limit: 1_000 }, { rowAt, now: () => 0 });
+      expect(entries).toHaveLength(1 + count + count);
+      expect(reservations()).toHaveLength(1);
+    },
+  );
 
   it('is new where a copied directory has a row at the same one', async () => {
     const store = await open();

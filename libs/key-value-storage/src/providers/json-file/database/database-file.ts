@@ -281,7 +281,7 @@ export class DatabaseFile implements JournalHolder {
     const { feed } = this.context;
     const { positions } = group;
     try {
-      if (!feed.isReserved(positions.last)) await feed.reserve();
+      if (!feed.isReserved(positions.last)) await feed.reserve(positions.last);
       journal = await this.#openJournal();
     } catch (error) {
       positions.end('none');

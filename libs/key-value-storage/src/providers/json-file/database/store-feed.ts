@@ -31,12 +31,14 @@ import type { FileSystem } from '../disk/file-system.js';
 import { reservationName, reservedBy } from '../format/layout.js';
 
 /** The positions of one reservation: it costs a sync of the root. */
-const blockSize = 65_536n;
+const defaultBlockSize = 65_536n;
 
 interface FeedContext {
   readonly fileSystem: FileSystem;
   readonly root: string;
   readonly verifyOwner: () => Promise<void>;
+  /** The positions of one reservation. @default 65,536 */
+  readonly blockSize?: bigint;
 }
 
 /** Where the rows are read, and when. */
@@ -113,14 +115,20 @@ export class StoreFeed {
     return position === undefined || position <= this.#reserved;
   }
 
-  /** Reserves a block behind the last position. It is on disk when it resolves. */
-  async reserve(): Promise<void> {
-    this.#reserving ??= this.#reserve().finally(() => (this.#reserving = undefined));
-    await this.#reserving;
+  /**
+   * Reserves a block behind the last position. It is on disk when it resolves, and so is a
+   * reservation of `position`.
+   */
+  async reserve(position?: FeedPosition): Promise<void> {
+    do {
+      this.#reserving ??= this.#reserve().finally(() => (this.#reserving = undefined));
+      await this.#reserving;
+      // one that was in flight may have begun before this position was taken
+    } while (!this.isReserved(position));
   }
 
   async #reserve(): Promise<void> {
-    const { fileSystem, root, verifyOwner } = this.#context;
+    const { fileSystem, root, verifyOwner, blockSize = defaultBlockSize } = this.#context;
     const { last } = this.#counter;
     const [first, second] = partsOfPosition(last > this.#tried ? last : this.#tried);
     const upTo = (this.#tried = feedPositionOf(first, second + blockSize));
