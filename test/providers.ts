@@ -69,6 +69,7 @@ const documents: ListedProvider = {
     'hints, one process',
     'transactions',
     'feed',
+    'feed, hints, one process',
     'feed, durable',
     'feed, shared',
     'feed, transactions',
@@ -91,7 +92,7 @@ const acquireTimeoutMs = 120_000;
 const postgres: ListedProvider = {
   name: 'postgres',
   server: 'postgres',
-  lacks: ['hints, one process', 'no within', 'no feed'],
+  lacks: ['hints, one process', 'feed, hints, one process', 'no within', 'no feed'],
   create: async ({ clock, location }) =>
     new PostgresProvider({ ...(await plainTables.get(location)), acquireTimeoutMs, clock }),
   transaction: () => plainTables.begin(),
@@ -113,6 +114,7 @@ const postgresByUrl: ListedProvider = {
     'durable, clock',
     'exact expiry',
     'hints, one process',
+    'feed, hints, one process',
     'no within',
     'transactions',
     'feed, transactions',
@@ -170,7 +172,7 @@ const all: readonly ListedProvider[] = [
     {
       ...postgres,
       portOnly: true,
-      lacks: ['hints', 'hints, one process', 'no within', 'no feed'],
+      lacks: ['hints', 'hints, one process', 'feed, hints, one process', 'no within', 'no feed'],
     },
     (provider) => eachCallWithin(provider, () => plainTables.begin()),
   ),

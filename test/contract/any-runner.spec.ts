@@ -35,6 +35,7 @@ test('a provider that knows neither clock nor place is proven as far as that goe
     undefined,
     'current reads',
     'feed',
+    'feed, hints, one process',
     'hints',
     'hints, one process',
     'no within',

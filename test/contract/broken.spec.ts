@@ -27,6 +27,11 @@ const withoutFeed = (provider: StorageProvider): StorageProvider => ({
   commit: async (batches, options) => (await provider.commit(batches, options)).map(withoutPosition),
 });
 
+const inOneProcess = (provider: StorageProvider): StorageProvider => ({
+  ...provider,
+  features: { ...provider.features, shared: false },
+});
+
 /** What a machine must not have, by the capability that requires it. */
 const withouts: Readonly<Record<string, (provider: StorageProvider) => StorageProvider>> = {
   'no feed': ({ feed: _, ...provider }) => ({
@@ -34,7 +39,8 @@ const withouts: Readonly<Record<string, (provider: StorageProvider) => StoragePr
     features: { ...provider.features, feed: false },
   }),
   'no within': ({ within: _, ...provider }) => provider,
-  'hints, one process': (provider) => ({ ...provider, features: { ...provider.features, shared: false } }),
+  'hints, one process': inOneProcess,
+  'feed, hints, one process': inOneProcess,
 };
 
 /** An honest machine, with what the clause needs. */

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import {
   JsonFileProvider,
@@ -110,6 +111,17 @@ describe('a read of the feed', () => {
     await events.stream(Notes).append('later', noted('globex'), { expectedVersion: 0 });
     await events.stream(Notes).forTenant('acme').append('later', noted('acme'), { expectedVersion: 0 });
     expect((await reader.next()).value).toMatchObject({ tenant: 'acme', stream: 'later' });
+    await reader.return?.();
+  });
+
+  it('goes on with what is imported while its reader waits', async () => {
+    const raw = await eventRow();
+    const reader = events.feed({ streams: [Notes] })[Symbol.asyncIterator]();
+    await reader.next();
+    const next = reader.next();
+    await setImmediate();
+    await provider.administration.import('tenant:acme', [{ ...raw, entity: 'imported' }]);
+    expect((await next).value).toMatchObject({ stream: 'imported', data: { text: 'acme' } });
     await reader.return?.();
   });
 

@@ -291,9 +291,9 @@ export interface HintTarget extends Space {
   readonly end?: string;
 }
 
-/** Something in this space (or this row) may have changed. */
+/** Something in this space (or this row) may have changed; without a space: rows of the feed. */
 export interface Hint {
-  readonly space: Space;
+  readonly space?: Space | undefined;
   readonly key?: string;
 }
 
@@ -483,7 +483,9 @@ export interface StorageProvider {
    * may come early, and may name another row of the space. A provider that is not `shared` loses
    * none: each change is hinted at once it can be read, so that watches need not poll; it ends its
    * hints, those of no targets too, when its rows can be read no longer, so that watches read again
-   * and get the error. Of other providers hints may be lost. Ends with the signal and with `close`.
+   * and get the error. Of other providers hints may be lost. Without targets, the hints are of the
+   * feed: that rows can be read there which could not be read before, by a commit, an import, or
+   * because nothing holds them back any more. Ends with the signal and with `close`.
    */
   hints?(targets: readonly HintTarget[], signal: AbortSignal): AsyncIterable<Hint>;
 

@@ -8,7 +8,8 @@ const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolv
 
 async function collectHints(hints: AsyncIterable<Hint>): Promise<readonly string[]> {
   const all: string[] = [];
-  for await (const { space: of, key } of hints) all.push(`${of.entity}/${key ?? '*'}`);
+  for await (const { space: of, key } of hints)
+    all.push(of === undefined ? 'feed' : `${of.entity}/${key ?? '*'}`);
   return all;
 }
 
@@ -52,13 +53,32 @@ test('a listener of rows and of ranges receives hints of these only, and leaves 
   expect(source.hasListeners).toBe(false);
 });
 
+test('a listener without targets receives the hints of the feed and no others, and leaves nothing behind', async () => {
+  const source = new HintSource();
+  const controller = new AbortController();
+  const [feed, rows] = [[], [space('e')]].map((targets) =>
+    collectHints(source.listen(targets, controller.signal)),
+  );
+  source.changed('db', [row('a')]);
+  await settle();
+  source.feedMoved();
+  source.feedMoved();
+  await settle();
+  source.feedMoved();
+  await settle();
+  controller.abort();
+  expect(await feed).toEqual(['feed', 'feed']);
+  expect(await rows).toEqual(['e/a']);
+  expect(source.hasListeners).toBe(false);
+});
+
 test('a slow listener has few pending hints for each space, without a key when many keys changed', async () => {
   const source = new HintSource();
   const controller = new AbortController();
   const iterator = source.listen([space('e'), space('f')], controller.signal)[Symbol.asyncIterator]();
   for (let round = 0; round < 1_000; round += 1) source.changed('db', [row(`k${round}`), row('same', 'f')]);
   const hints = [(await iterator.next()).value, (await iterator.next()).value] as Hint[];
-  expect(hints.map((hint) => [hint.space.entity, hint.key])).toEqual([
+  expect(hints.map((hint) => [hint.space?.entity, hint.key])).toEqual([
     ['e', undefined],
     ['f', 'same'],
   ]);

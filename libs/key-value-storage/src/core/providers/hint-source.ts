@@ -1,7 +1,8 @@
 /** Hints of providers whose rows change in this process: commits report what they changed. */
 import type { Hint, HintTarget, RowAddress, Space } from '../port/storage-provider.js';
 
-const nameOf = ({ database, container, entity }: Space): string => `${database}\0${container}\0${entity}`;
+const nameOf = (space: Space | undefined): string =>
+  space === undefined ? '' : `${space.database}\0${space.container}\0${space.entity}`;
 
 /** The listeners of one space. */
 interface SpaceListeners {
@@ -15,6 +16,8 @@ const noListeners = (): SpaceListeners => ({ rows: new Map(), ranges: new Map() 
 
 export class HintSource {
   readonly #listeners = new Set<Listener>();
+  /** Those without targets: readers of the feed. */
+  readonly #followers = new Set<Listener>();
   /**
    * By database, container and entity. Nested, because a joined name would be a new text for each
    * change, and hashing it costs a commit in memory several per cent.
@@ -38,6 +41,11 @@ export class HintSource {
     const containers = this.#spaces.get(database);
     if (containers === undefined) return;
     for (const { address } of effects) notifyOf(containers, database, address);
+  }
+
+  /** Notifies the listeners without targets: rows of the feed can be read that could not before. */
+  feedMoved(): void {
+    for (const listener of this.#followers) listener.notify({});
   }
 
   /** Notifies every listener that any of its rows may have changed. */
@@ -69,11 +77,13 @@ export class HintSource {
   end(): void {
     for (const listener of this.#listeners) listener.end();
     this.#listeners.clear();
+    this.#followers.clear();
     this.#spaces.clear();
   }
 
   #add(listener: Listener): void {
     this.#listeners.add(listener);
+    if (listener.targets.length === 0) this.#followers.add(listener);
     for (const target of listener.targets) {
       const { database, container, entity, key } = target;
       const containers = valueOf(
@@ -90,6 +100,7 @@ export class HintSource {
 
   #remove(listener: Listener): void {
     if (!this.#listeners.delete(listener)) return;
+    this.#followers.delete(listener);
     for (const { database, container, entity, key } of listener.targets) {
       const containers = this.#spaces.get(database);
       const entities = containers?.get(container);
@@ -136,9 +147,9 @@ function valueOf<K, V>(map: Map<K, V>, key: K, make: () => V): V {
 /** Keys that are kept for each space; of more keys, the hint is about the whole space. */
 const pendingKeysMax = 100;
 
-/** What changed in one space since it was read; without `keys`, anything. */
+/** What changed in one space, or the feed, since it was read; without `keys`, anything. */
 interface Pending {
-  readonly space: Space;
+  readonly space: Space | undefined;
   keys: Set<string> | undefined;
 }
 

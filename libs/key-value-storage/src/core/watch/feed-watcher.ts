@@ -1,6 +1,6 @@
 /**
- * A reader of the feed that goes on with what comes. A commit of this process, or a poll, marks it;
- * then it reads pages until the feed ends.
+ * A reader of the feed that goes on with what comes. A hint marks it, or, where the engine is
+ * polled, a commit of this process or a poll; then it reads pages until the feed ends.
  */
 import type { FeedPosition } from '../port/storage-provider.js';
 import { Watcher, type WatchRoom, type WatcherOptions } from './watcher.js';
@@ -18,10 +18,7 @@ interface WatchedFeed<Item> {
 }
 
 export class FeedWatcher<Item> extends Watcher<Item> {
-  /**
-   * Hints name spaces, and the feed is of all of them: commits mark it instead, and the end of the
-   * hints.
-   */
+  /** Hints without targets are of the feed. */
   readonly targets = [];
   readonly #page: WatchedFeed<Item>['page'];
   #next: FeedPosition | undefined;

@@ -1,6 +1,6 @@
 /**
  * The watches of one storage provider in this process. An engine that only this process writes to
- * hints at every change. Any other engine is polled: the truth is a read of the versions of all
+ * hints at every change, also one whose caller has left. Any other engine is polled: the truth is a read of the versions of all
  * watched rows, and hints only make it earlier.
  */
 import { backgroundClock, type Clock } from '../base/clock.js';
@@ -83,9 +83,9 @@ export class Watches implements WatchRoom {
     return this.#feeds.size > 0;
   }
 
-  /** A commit of this process has put rows into the feed. */
+  /** A commit of this process has put rows into the feed: nothing is left to a poll. */
   feedMoved(): void {
-    for (const watcher of this.#feeds) watcher.mark();
+    if (this.#polls) for (const watcher of this.#feeds) watcher.mark();
   }
 
   /** Ends every watch; a further one is `STORAGE_NOT_OPEN`. */

@@ -22,6 +22,7 @@ import {
   failOn,
   failed,
   killed,
+  until,
 } from './spec-support.js';
 
 describe('constructing', () => {
@@ -620,11 +621,4 @@ async function exported(store: JsonFileProvider): Promise<readonly unknown[]> {
   const rows: unknown[] = [];
   for await (const raw of store.administration.export(database)) rows.push(raw);
   return rows;
-}
-
-/**
- * Lets the event loop run until the condition holds.
- */
-async function until(so: () => boolean): Promise<void> {
-  while (!so()) await new Promise((resolve) => setImmediate(resolve));
 }

@@ -148,12 +148,13 @@ class Opening {
     this.#clock = clock;
     this.#databases = databases;
     const verifyOwner = (): Promise<void> => this.#verifyOwner();
+    const hints = new HintSource();
     this.context = {
       fileSystem,
       root,
       time: new SteadyTime(clock),
-      hints: new HintSource(),
-      feed: new StoreFeed({ fileSystem, root, verifyOwner }),
+      hints,
+      feed: new StoreFeed({ fileSystem, root, verifyOwner, hints }),
       compaction,
       journals: new OpenJournals(openJournalsMax),
       onIdle: (database) => this.store.forget(database),

@@ -5,6 +5,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { afterEach, beforeEach } from '@jest/globals';
 import type { Batch, Change, Check, CommitResult, Row } from '../../core/port/storage-provider.js';
 import { versionSource } from '../../core/port/version.js';
@@ -155,3 +156,7 @@ export const failOn = (pattern: RegExp, code = 'EIO'): void => {
 export const failed = (result: CommitResult) => (result.outcome === 'failed' ? result.error : undefined);
 /** As if the owner was killed: its process is gone. */
 export const killed = { own: { ...systemProcesses().own, pid: 1 }, isGone: () => true };
+/** Lets the event loop run until the condition holds. */
+export async function until(so: () => boolean): Promise<void> {
+  while (!so()) await setImmediate();
+}

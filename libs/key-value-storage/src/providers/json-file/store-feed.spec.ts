@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { ManualClock } from '../../testing/kit/manual-clock.js';
-import type { Change, FeedEntry, FeedPosition, Row } from '../../core/port/storage-provider.js';
+import type { Change, CommitResult, FeedEntry, FeedPosition, Row } from '../../core/port/storage-provider.js';
+import { HintSource } from '../../core/providers/hint-source.js';
 import type { FileSystem, OpenFile } from './disk/file-system.js';
 import { nodeFileSystem } from './disk/node-file-system.js';
 import type { JsonFileProvider } from './json-file-provider.js';
@@ -21,6 +22,7 @@ import {
   killed,
   open,
   put,
+  until,
 } from './spec-support.js';
 
 const other = 'tenant:other';
@@ -41,6 +43,10 @@ async function entriesOf(store: JsonFileProvider): Promise<readonly FeedEntry[]>
 }
 const keysOf = async (store: JsonFileProvider): Promise<readonly string[]> =>
   (await entriesOf(store)).map(({ address: { key } }) => key);
+
+/** The hints of the feed; they end with the store. */
+const feedHints = (store: JsonFileProvider): AsyncIterator<unknown> =>
+  store.hints([], new AbortController().signal)[Symbol.asyncIterator]();
 
 const reservations = (): readonly string[] =>
   readdirSync(bench.root).filter((name) => name.startsWith('.feed-'));
@@ -150,9 +156,28 @@ describe('a reader of the feed', () => {
     bench.disk.fail = () => undefined;
     await positionOf(store, 'behind', other);
     expect(await keysOf(store)).toEqual(['first', 'second']);
+    const hints = feedHints(store);
     await store.administration.drop(database);
+    expect((await hints.next()).done).toBe(false);
     expect(await keysOf(store)).toEqual(['second', 'behind']);
   });
+});
+
+it('hints at an event whose caller has left while it was written', async () => {
+  const store = await open();
+  await positionOf(store, 'first');
+  const hints = feedHints(store);
+  bench.disk.calls = [];
+  bench.disk.shut();
+  const leaving = new AbortController();
+  const committing = store.commit([batch([feedPut('left')])], { signal: leaving.signal });
+  await until(() => bench.disk.calls.includes('sync journal-1.jsonl'));
+  leaving.abort();
+  const [result] = await committing;
+  expect(failed(result as CommitResult)).toMatchObject({ code: 'ABORTED', effect: 'unknown' });
+  bench.disk.open();
+  expect((await hints.next()).done).toBe(false);
+  expect(await keysOf(store)).toEqual(['first', 'left']);
 });
 
 describe('a position', () => {
@@ -202,6 +227,7 @@ describe('a position', () => {
         fileSystem: bench.disk,
         root: bench.root,
         verifyOwner: () => isOwner,
+        hints: new HintSource(),
         blockSize: 4n,
       });
       const store = async (positions: ReturnType<StoreFeed['begin']>): Promise<void> => {

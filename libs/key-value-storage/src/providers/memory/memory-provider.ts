@@ -189,6 +189,7 @@ class Rows {
     changed.apply(effects);
     this.#forgetEmpty(batch.database, changed);
     this.hints.committed(batch.database, effects);
+    if (result.outcome === 'committed' && result.position !== undefined) this.hints.feedMoved();
     return result;
   }
 
@@ -256,8 +257,10 @@ class Rows {
       const { row: _, ...address } = raw;
       const table = this.#tables.get(database) ?? this.#create(database);
       this.#preserve(table, [address]);
-      table.set(address, this.#positioned(raw, table.get(address), positions));
+      const row = this.#positioned(raw, table.get(address), positions);
+      table.set(address, row);
       this.hints.changed(database, [address]);
+      if (row.position !== undefined) this.hints.feedMoved();
       count += 1;
     }
     return count;

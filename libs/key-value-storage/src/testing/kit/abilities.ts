@@ -49,6 +49,10 @@ export const capabilities = {
   'no within': { words: 'no `within`', isMet: (it: Abilities) => !it.within },
   'current reads': { words: 'no `staleReads`', isMet: (it: Abilities) => !it.features.staleReads },
   feed: { words: '`feed`', isMet: (it: Abilities) => it.features.feed },
+  'feed, hints, one process': {
+    words: '`feed` and `hints`, and not `shared`',
+    isMet: (it: Abilities) => it.features.feed && it.hints && !it.features.shared,
+  },
   'feed, durable': {
     words: '`feed` and `durable`',
     isMet: (it: Abilities) => it.features.feed && it.features.durable !== false,

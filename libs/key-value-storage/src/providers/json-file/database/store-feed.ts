@@ -18,6 +18,7 @@ import {
 } from '../../../core/port/feed-position.js';
 import { isPlaced, type ImportedPositions } from '../../../core/port/imported-positions.js';
 import { FeedIndex } from '../../../core/providers/feed-index.js';
+import type { HintSource } from '../../../core/providers/hint-source.js';
 import type {
   FeedPage,
   FeedPosition,
@@ -37,6 +38,7 @@ interface FeedContext {
   readonly fileSystem: FileSystem;
   readonly root: string;
   readonly verifyOwner: () => Promise<void>;
+  readonly hints: HintSource;
   /** The positions of one reservation. @default 65,536 */
   readonly blockSize?: bigint;
 }
@@ -76,6 +78,8 @@ export class StoreFeed {
     ended: (group, last) => {
       this.#groups.delete(group);
       if (last !== undefined && last > this.#stored) this.#stored = last;
+      // also one that stored nothing may have held back others
+      if (group.last !== undefined) this.#context.hints.feedMoved();
     },
   };
 

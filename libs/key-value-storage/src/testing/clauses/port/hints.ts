@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import type { StorageProvider } from '../../../core.js';
-import type { Address, Hint, HintTarget, Space } from '../../../provider.js';
+import type { Address, FeedPosition, Hint, HintTarget, RawRow, Space } from '../../../provider.js';
 import { put, remove, sum } from '../../kit/batches.js';
 import { breaks } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';
@@ -13,6 +13,7 @@ import type { Subject } from '../../kit/subject.js';
 
 const law = 9;
 type Hints = NonNullable<StorageProvider['hints']>;
+type Feed = NonNullable<StorageProvider['feed']>;
 
 const breaksHints = (fault: string, change: (hints: Hints) => Hints) =>
   breaks(fault, (provider) => ({
@@ -67,8 +68,24 @@ async function hintOf(
     const next = await withinRounds(subject, hints.next(), `a change of '${key}' was not hinted at`);
     assert.ok(next.done !== true, 'the hints ended');
     const { space, key: changed = key } = next.value;
-    if (space.entity === entity && changed === key && (await subject.readRow(address))?.version === version)
+    if (space?.entity === entity && changed === key && (await subject.readRow(address))?.version === version)
       return;
+  }
+}
+
+/** Reads hints until a row of this database stands behind `after`; returns its position. */
+async function hintOfFeed(
+  subject: Subject,
+  hints: AsyncIterator<Hint>,
+  database: string,
+  after: FeedPosition,
+): Promise<FeedPosition> {
+  while (true) {
+    const next = await withinRounds(subject, hints.next(), 'what came into the feed was not hinted at');
+    assert.ok(next.done !== true, 'the hints ended');
+    const page = await (subject.provider.feed as Feed)({ databases: [database], after, limit: 1 });
+    const [entry] = page.entries;
+    if (entry !== undefined) return entry.position;
   }
 }
 
@@ -262,6 +279,37 @@ export const hintClauses: readonly Clause[] = [
         }
         const other = subject.address('a', { entity: 'other' });
         await hintOf(subject, hints, other, await subject.putRow(other, '1'));
+      });
+    },
+  },
+  {
+    name: 'Hints without targets are of the feed: each commit and each import that puts a row into it is hinted at once that row can be read there.',
+    law,
+    capability: 'feed, hints, one process',
+    broken: breaksHints(
+      'hints at an import only in the spaces of its rows',
+      (hints) =>
+        async function* (targets, signal) {
+          let count = 0;
+          for await (const hint of hints(targets, signal))
+            if (targets.length > 0 || (count += 1) < 3) yield hint;
+        },
+    ),
+    async run(subject) {
+      const { provider } = subject;
+      const database = subject.database();
+      let { next: after } = await (provider.feed as Feed)({ limit: 0 });
+      await withHints(subject, [], async (hints) => {
+        for (const key of ['one', 'two']) {
+          const changes = [{ ...put(subject.address(key), '1'), feed: true }];
+          await subject.mustCommit({ database, changes });
+          after = await hintOfFeed(subject, hints, database, after);
+        }
+        const rows: RawRow[] = [];
+        for await (const raw of provider.administration.export(database)) rows.push(raw);
+        const imported = subject.database('imported');
+        await provider.administration.import(imported, rows);
+        await hintOfFeed(subject, hints, imported, after);
       });
     },
   },
