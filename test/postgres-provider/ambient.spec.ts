@@ -355,6 +355,30 @@ describe.each<[string, () => Promise<Application>]>([
     expect(app.published).toEqual([]);
   });
 
+  it('leave nothing where the transaction is rolled back while they are in progress', async () => {
+    const calls: Promise<unknown>[] = [];
+    // in microtasks after the calls: they have been sent long before the last one
+    for (let moment = 0; moment < 30; moment += 1) {
+      const work = app.inTransaction(async () => {
+        const some = [
+          app.products.add('mug', { stock: 5 }),
+          app.sales.append(stream('s-9'), [sold], { expectedVersion: 'absent' }),
+        ];
+        calls.push(...some);
+        for (let n = 0; n < moment; n += 1) await Promise.resolve();
+        void Promise.allSettled(some);
+        throw new Error('rolled back');
+      });
+      await expect(work).rejects.toThrow('rolled back');
+    }
+    await Promise.allSettled(calls);
+    expect([await stock(), await app.sales.version(stream('s-9')), app.published]).toEqual([
+      undefined,
+      0,
+      [],
+    ]);
+  });
+
   it('share one batch, with the settings of the streams, and repeat by their idempotency keys', async () => {
     await app.inTransaction(async () => {
       await app.sales.transact(stream('s-3'), () => [sold], {

@@ -171,10 +171,10 @@ describe('every statement that is sent', () => {
       if (typeof submit === 'function' && typeof text === 'string') sent.set(text, name);
       return originalQuery.apply(this, args);
     });
-    // Settings around a statement are no separate queries.
+    // Settings and checks around a statement are no separate queries.
     jest.spyOn(connection, 'parse').mockImplementation(function (this: unknown, ...args: unknown[]): unknown {
       const { name = '', text } = args[0] as { readonly name?: string; readonly text: string };
-      if (name.startsWith('kvent_') || text.includes("'kvent.")) sent.set(text, name);
+      if (name.startsWith('kvent_') || /'kvent[.:]/.test(text)) sent.set(text, name);
       return parse.apply(this, args);
     });
   });

@@ -4,20 +4,8 @@
  * bad, a trigger or a policy refuses a row) is undone by the server and repeated batch by batch, so
  * that one batch does not fail its neighbours.
  */
-import {
-  storageError,
-  type Batch,
-  type CommitResult,
-  type RowAddress,
-} from '@kvent/key-value-storage/provider';
-import {
-  errorOf,
-  isAboutStatement,
-  isBadData,
-  isLockTimeout,
-  isFastPathFailure,
-  refusalOf,
-} from '../connections/failure.js';
+import type { Batch, CommitResult, RowAddress } from '@kvent/key-value-storage/provider';
+import { commitErrorOf, isAboutStatement, isFastPathFailure, isLockTimeout } from '../connections/failure.js';
 import type { Columns } from '../sql/decode-row.js';
 import { appendPlan } from './append-plan.js';
 import { generalPlan } from './general-plan.js';
@@ -257,16 +245,7 @@ export class Committer {
   }
 
   #failed(error: unknown): CommitResult {
-    if (!isBadData(error)) return { outcome: 'failed', error: errorOf(error, this.#options.name, 'write') };
-    const { message } = error as Error;
-    return {
-      outcome: 'failed',
-      error: storageError(
-        'INVALID_VALUE',
-        `Postgres cannot store this batch: ${message} (SQLSTATE ${refusalOf(error) ?? ''}).`,
-        { issues: [{ message }] },
-      ),
-    };
+    return { outcome: 'failed', error: commitErrorOf(error, this.#options.name, 'write') };
   }
 }
 

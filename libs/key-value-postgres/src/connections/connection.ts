@@ -3,7 +3,7 @@ import { storageError } from '@kvent/key-value-storage/provider';
 import type { PlanGeneration } from './plan-generation.js';
 import type { Columns } from '../sql/decode-row.js';
 import type { Statement } from '../sql/statement.js';
-import { currentScope, frameOf } from './scope.js';
+import { currentScope, frameOf, type Framing } from './scope.js';
 import type { Purpose, Session } from './session.js';
 import { TextQuery, type Protocol } from './text-query.js';
 
@@ -13,6 +13,9 @@ export interface Client {
   readonly connection?: Partial<Protocol>;
   /** Whether `pg` sends a query before the one before it has its result. */
   readonly pipeline?: boolean;
+  /** Queries that wait; in older releases of `pg` without the underscore. */
+  readonly _queryQueue?: object[];
+  readonly queryQueue?: object[];
   query(query: object): unknown;
   release(destroy?: boolean | Error): void;
   on(event: ClientEvent, listener: (about: Notice) => void): unknown;
@@ -189,11 +192,11 @@ interface Sent {
   readonly name: string;
   readonly text: string;
   readonly values: readonly unknown[];
-  /** Under row-level security. */
-  readonly frame?: ReturnType<typeof frameOf> | undefined;
+  /** Statements around it, in one round trip. */
+  readonly frame?: { readonly before: readonly Framing[]; readonly after: readonly Framing[] } | undefined;
 }
 
-const takesOwnQueries = ({ connection, pipeline }: Client): boolean =>
+export const takesOwnQueries = ({ connection, pipeline }: Client): boolean =>
   connection?.parsedStatements !== undefined && pipeline !== true;
 
 const unscoped = (why: string): Error =>

@@ -1,6 +1,7 @@
 /** From the errors of the driver and the server to the errors of Kvent. */
 import { isStorageError, storageError, type StorageError } from '@kvent/key-value-storage/provider';
 import { fastPathMark } from '../sql/append-statements.js';
+import { laterMark } from '../sql/feed-statements.js';
 import { raceMark } from '../sql/general-statement.js';
 import type { Purpose } from './session.js';
 
@@ -32,18 +33,24 @@ export function refusalOf(error: unknown): string | undefined {
  */
 export function mayRunAgain(error: unknown): boolean {
   const state = refusalOf(error);
-  if (state === '40001' || state === '40P01') return true;
-  return state === '22P02' && (driverErrorOf(error).message?.includes(raceMark) ?? false);
+  return state === '40001' || state === '40P01' || isRace(error);
 }
+
+/** Another session has created a row: all is undone. */
+export const isRace = (error: unknown): boolean => isDeliberate(error, raceMark);
+
+/** What was written would stand in the feed before what it follows: all is undone. */
+export const standsBefore = (error: unknown): boolean => isDeliberate(error, laterMark);
+
+/** A cast that a statement lets fail. */
+const isDeliberate = (error: unknown, mark: string): boolean =>
+  refusalOf(error) === '22P02' && (driverErrorOf(error).message?.includes(mark) ?? false);
 
 /**
  * The assumption of a fast path did not hold, or a row that it creates exists: all was undone.
  */
-export function isFastPathFailure(error: unknown): boolean {
-  const state = refusalOf(error);
-  if (state === '23505') return true;
-  return state === '22P02' && (driverErrorOf(error).message?.includes(fastPathMark) ?? false);
-}
+export const isFastPathFailure = (error: unknown): boolean =>
+  refusalOf(error) === '23505' || isDeliberate(error, fastPathMark);
 
 /** A lock was not granted in time: everything was undone. */
 export const isLockTimeout = (error: unknown): boolean => refusalOf(error) === '55P03';
@@ -57,7 +64,7 @@ export const isAboutStatement = (error: unknown): boolean =>
   refusalOf(error) !== undefined && !isBroken(error);
 
 /** The batch cannot be stored: bad JSON, a NUL, a key too long for an index, too many rows. */
-export function isBadData(error: unknown): boolean {
+function isBadData(error: unknown): boolean {
   const state = refusalOf(error);
   return state !== undefined && /^(21|22|23|54)/.test(state);
 }
@@ -126,6 +133,17 @@ export function errorOf(error: unknown, name: string, purpose: Purpose): Storage
     default:
       return refused(`${name} refused a statement (SQLSTATE ${state}).`, state, cause);
   }
+}
+
+/** The same of a commit: what cannot be stored is `INVALID_VALUE`. */
+export function commitErrorOf(error: unknown, name: string, purpose: Purpose): StorageError {
+  if (!isBadData(error)) return errorOf(error, name, purpose);
+  const { message } = error as Error;
+  return storageError(
+    'INVALID_VALUE',
+    `Postgres cannot store this batch: ${message} (SQLSTATE ${refusalOf(error) ?? ''}).`,
+    { issues: [{ message }] },
+  );
 }
 
 /** What a trigger, the rights of the role or a policy of rows refuses is refused again. */

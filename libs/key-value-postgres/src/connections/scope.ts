@@ -12,8 +12,8 @@ import { statement, type Statement } from '../sql/statement.js';
  * reading the feed. */
 export type Scope = { readonly database: string } | { readonly work: 'list' | 'sweep' | 'feed' };
 
-/** A statement of settings, with its parameters. */
-export type Framing = readonly [Statement, readonly string[]];
+/** A statement that is sent with another one, with its parameters. */
+export type Framing = readonly [Statement, readonly unknown[]];
 
 const current = new AsyncLocalStorage<Scope>();
 

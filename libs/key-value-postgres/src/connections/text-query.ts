@@ -69,7 +69,7 @@ export class TextQuery extends EventEmitter {
   readonly types = asText;
   callback: QueryCallback | undefined;
   readonly result = new TextResult();
-  /** Statements that run in the same round trip and transaction, for their settings. */
+  /** Statements that run in the same round trip and transaction: settings, savepoints, checks. */
   before: readonly Framing[] = [];
   after: readonly Framing[] = [];
   /** How many statements are complete. */
@@ -108,7 +108,7 @@ export class TextQuery extends EventEmitter {
     const statement = this.name === '' ? '' : name;
     if (statement === '' || protocol.parsedStatements[statement] !== text)
       protocol.parse({ name: statement, text });
-    protocol.bind({ portal: '', statement, values });
+    protocol.bind({ portal: '', statement, values: values.map(parameterOf) });
     protocol.execute({ portal: '', rows: 0 });
   }
 

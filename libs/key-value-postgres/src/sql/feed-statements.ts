@@ -4,7 +4,7 @@
  * more. `feed-columns.ts` says how a row gets its numbers, decision 20 what else was tried.
  */
 import { limits, type FeedRequest } from '@kvent/key-value-storage/provider';
-import { eq, ge, gt, lt, minus, plus, unexpired } from './operators.js';
+import { concat, eq, ge, gt, isRow, lt, minus, plus, unexpired } from './operators.js';
 import { rowParts } from './read-statements.js';
 import {
   arrays,
@@ -175,18 +175,26 @@ select co, en, ke, (select pg_catalog.count(*) from u) from p order by co desc, 
   );
 }
 
+/** In the message of the deliberate failure, which operators see in the log of the server. */
+export const laterMark = 'kvent: a transaction that began later has written what this one would follow';
+
 /**
- * Whether one of the spaces in $1 to $3 has a last row of another transaction that stands behind
- * this one in the feed: a row of this transaction would stand before what it follows.
+ * Fails deliberately where a row that this transaction has just written, one of those at $1 to $4
+ * with the version in $5, stands in the feed before a row that it follows: where the last row of
+ * its space by another transaction stands behind this transaction. Sent after the write, with its
+ * rows held: then it sees every row that they follow.
  */
-export function findLaterRows(dialect: Dialect): Statement {
-  const spaces = arrays('1 text', '2 text', '3 text');
+export function refuseLaterRows(dialect: Dialect): Statement {
+  const { quoted } = dialect.table;
+  const written = arrays('1 text', '2 text', '3 text', '4 text', '5 int8');
   return statement(
     'feed_later',
-    `select 1 from ${spaces} o(db, co, en, i) cross join lateral (
-  select feed_transaction ft from ${dialect.table.quoted} r
+    `select case when pg_catalog.count(*) ${eq} 0 then 0 else ('${laterMark} ' ${concat} pg_catalog.count(*))::pg_catalog.int4 end
+from ${written} o(db, co, en, ke, ver, i) cross join lateral (
+  select from ${quoted} where ${isRow('o.db', 'o.co', 'o.en', 'o.ke')} and version ${eq} o.ver) w cross join lateral (
+  select feed_transaction ft from ${quoted} r
   where r.database ${eq} o.db and r.container ${eq} o.co and r.entity ${eq} o.en and r.feed_transaction is not null
     and not r.feed_transaction ${eq} ${feedTransaction(dialect)} order by r.key desc limit 1) l
-where ft ${gt} ${feedTransaction(dialect)} limit 1`,
+where ft ${gt} ${feedTransaction(dialect)}`,
   );
 }

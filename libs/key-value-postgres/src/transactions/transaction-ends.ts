@@ -1,10 +1,12 @@
 /**
- * Work that waits for the commit of a transaction. TypeORM reports the end of each transaction, and
- * of each savepoint that it made, to the subscribers of the data source. It reports no savepoint
- * that the application made by SQL.
+ * Work that waits for the commit of a transaction, and calls that must not outlive their own.
+ * TypeORM reports the beginning and the end of each transaction, and of each savepoint that it
+ * makes, to the subscribers of the data source: before it sends them, which it does once they have
+ * resolved, and after. It reports no savepoint that the application made by SQL.
  */
 import type { DataSource, EntitySubscriberInterface, QueryRunner } from 'typeorm';
 import { beginTransaction, trackTransactions } from './open-transactions.js';
+import { TransactionCalls } from './transaction-calls.js';
 
 interface Waiting {
   /** Of nested transactions: 1 for the outermost. */
@@ -25,15 +27,24 @@ export class TransactionEnds {
     trackTransactions();
     this.#source = source;
     this.#subscriber = {
-      beforeTransactionStart: ({ queryRunner }) => {
-        if (depthOf(queryRunner) > 0) return;
-        this.#waiting.delete(queryRunner);
-        beginTransaction(queryRunner);
+      beforeTransactionStart: async ({ queryRunner }) => {
+        if (depthOf(queryRunner) === 0) {
+          this.#waiting.delete(queryRunner);
+          beginTransaction(queryRunner);
+        }
+        await TransactionCalls.of(queryRunner).begins();
       },
+      afterTransactionStart: ({ queryRunner }) => TransactionCalls.of(queryRunner).changed(),
+      beforeTransactionCommit: async ({ queryRunner }) => await TransactionCalls.of(queryRunner).commits(),
       afterTransactionCommit: ({ queryRunner }) => this.#committed(queryRunner),
-      afterTransactionRollback: ({ queryRunner }) => this.#rolledBack(queryRunner),
+      beforeTransactionRollback: ({ queryRunner }) => TransactionCalls.of(queryRunner).rollsBack(),
+      afterTransactionRollback: ({ queryRunner }) => {
+        TransactionCalls.of(queryRunner).changed();
+        this.#rolledBack(queryRunner);
+      },
     };
-    this.#subscribers.push(this.#subscriber);
+    // first, so that calls of the application's own subscribers find what they follow
+    this.#subscribers.unshift(this.#subscriber);
   }
 
   /**

@@ -2,8 +2,6 @@
 import {
   invalidOption,
   storageError,
-  throwIfAborted,
-  untilAborted,
   type Address,
   type Batch,
   type CommitResult,
@@ -16,18 +14,20 @@ import {
   type StorageAdministration,
   type StorageProvider,
 } from '@kvent/key-value-storage/provider';
-import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
+import type { DataSource, EntityManager } from 'typeorm';
 import { readByDatabase } from '../connections/by-database.js';
 import { TransactionCommitter } from '../commit/transaction-committer.js';
-import { send, type Client } from '../connections/connection.js';
-import type { Session } from '../connections/session.js';
-import { currentScope, frameOf, inScope } from '../connections/scope.js';
+import type { Client } from '../connections/connection.js';
+import { refusalOf } from '../connections/failure.js';
+import { sendBehindSavepoint } from '../connections/savepoint.js';
+import { currentScope, inScope, type Framing } from '../connections/scope.js';
 import { Reader } from '../read/reader.js';
 import type { Columns } from '../sql/decode-row.js';
 import type { Dialect, Statement } from '../sql/statement.js';
 import type { TableClock } from '../time/table-clock.js';
 import { dataSourceOf } from './data-source-of.js';
 import { enterTransaction, isOpen } from './open-transactions.js';
+import { TransactionCalls } from './transaction-calls.js';
 import type { TransactionEnds } from './transaction-ends.js';
 
 interface TransactionProviderOptions {
@@ -43,7 +43,7 @@ interface TransactionProviderOptions {
 }
 
 /**
- * Calls are neither grouped nor retried. A conflict leaves the transaction as it was before the
+ * Calls are neither grouped nor retried. An error leaves the transaction as it was before the
  * batch; if it is thrown on, `dataSource.transaction` rolls back.
  */
 export class TransactionProvider implements StorageProvider {
@@ -99,22 +99,24 @@ export class TransactionProvider implements StorageProvider {
     };
     this.feed = refuse;
     const time = clock.parameters;
-    const session: Session = {
-      // one after the other, on one connection
-      run: async (statement, parameters) => {
-        const sent = this.#last.then(async () => await this.#send(statement, parameters));
-        this.#last = sent.catch(() => undefined);
-        return await sent;
-      },
+    // one after the other, on one connection
+    const run = async (
+      statement: Statement,
+      parameters: readonly unknown[],
+      checks: readonly Framing[] = [],
+    ): Promise<readonly Columns[]> => {
+      const rows = this.#last.then(async () => await this.#send(statement, parameters, checks));
+      this.#last = rows.catch(() => undefined);
+      return await rows;
     };
     this.#reader = new Reader({
       name: this.name,
       dialect: dialect(),
       time,
-      run: (statement, parameters) => session.run(statement, parameters, 'read'),
+      run: async (statement, parameters) => await run(statement, parameters),
     });
     this.#committerFor = (present) =>
-      new TransactionCommitter({ name: this.name, session, dialect: present, time });
+      new TransactionCommitter({ name: this.name, run, dialect: present, time });
   }
 
   async open(): Promise<void> {
@@ -126,12 +128,11 @@ export class TransactionProvider implements StorageProvider {
   }
 
   async read(addresses: readonly Address[], options: ProviderReadOptions = {}): Promise<ReadResult> {
-    throwIfAborted('A read', options.signal);
-    return await untilAborted(
+    return await this.#call(
       'A read',
       'none',
       options.signal,
-      this.#queue(async () => await this.#read(addresses, options)),
+      async () => await this.#read(addresses, options),
     );
   }
 
@@ -139,38 +140,25 @@ export class TransactionProvider implements StorageProvider {
     ranges: readonly ScanRange[],
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<readonly ScanPage[]> {
-    throwIfAborted('A scan', options.signal);
-    return await untilAborted(
-      'A scan',
-      'none',
-      options.signal,
-      this.#queue(async () => await this.#scan(ranges)),
-    );
+    return await this.#call('A scan', 'none', options.signal, async () => await this.#scan(ranges));
   }
 
   async count(
     range: CountRange,
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<number> {
-    throwIfAborted('A count', options.signal);
-    return await untilAborted(
-      'A count',
-      'none',
-      options.signal,
-      this.#queue(async () => await this.#count(range)),
-    );
+    return await this.#call('A count', 'none', options.signal, async () => await this.#count(range));
   }
 
   async commit(
     batches: readonly Batch[],
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<readonly CommitResult[]> {
-    throwIfAborted('A commit', options.signal);
-    const work = this.#queue(async () => {
+    const commit = async (): Promise<readonly CommitResult[]> => {
       await this.#client();
       return await this.#commit(batches);
-    });
-    const results = await untilAborted('A commit', 'unknown', options.signal, work);
+    };
+    const results = await this.#call('A commit', 'unknown', options.signal, commit);
     this.#clock.stored();
     return results;
   }
@@ -225,31 +213,35 @@ export class TransactionProvider implements StorageProvider {
     return await Promise.reject(outside());
   }
 
-  /**
-   * The calls of a transaction share its connection and its savepoints, so each ends before the
-   * next begins, also between several `within` of it. Between a failed batch and its rollback, a
-   * read would fail with the transaction.
-   */
-  async #queue<R>(work: () => Promise<R>): Promise<R> {
-    const { queryRunner } = this.#manager;
-    if (queryRunner === undefined) throw noTransaction();
-    const call = (lastCalls.get(queryRunner) ?? Promise.resolve()).then(work);
-    lastCalls.set(
-      queryRunner,
-      call.catch(() => undefined),
-    );
-    return await call;
+  async #call<R>(
+    what: string,
+    effect: 'none' | 'unknown',
+    signal: AbortSignal | undefined,
+    work: () => Promise<R>,
+  ): Promise<R> {
+    return await this.#calls().run({ what, effect, signal }, work);
   }
 
-  async #send({ text }: Statement, values: readonly unknown[]): Promise<readonly Columns[]> {
+  async #send(
+    { text }: Statement,
+    values: readonly unknown[],
+    checks: readonly Framing[],
+  ): Promise<readonly Columns[]> {
     const client = await this.#client();
-    // savepoints touch no row, and must work in a failed transaction
-    const scope =
-      this.#isSecured && !/^(savepoint|release|rollback)\b/.test(text) ? currentScope() : undefined;
-    const frame = scope === undefined ? undefined : frameOf(scope, true);
-    return await new Promise((resolve, reject) =>
-      send(client, { name: '', text, values, frame }, resolve, reject),
+    const scope = this.#isSecured ? currentScope() : undefined;
+    const assertPresent = (): void => this.#calls().assertPresent();
+    return await sendBehindSavepoint(client, { text, values, checks, scope, assertPresent }).catch(
+      (error: unknown) => {
+        // it has ended, and TypeORM does not know yet
+        throw refusalOf(error) === '25P01' ? noTransaction() : error;
+      },
     );
+  }
+
+  #calls(): TransactionCalls {
+    const { queryRunner } = this.#manager;
+    if (queryRunner === undefined) throw noTransaction();
+    return TransactionCalls.of(queryRunner);
   }
 
   /** The connection of the transaction; `INVALID_OPTION` once it has ended. */
@@ -259,9 +251,6 @@ export class TransactionProvider implements StorageProvider {
     return (await runner.connect()) as Client;
   }
 }
-
-/** The last call of each transaction. */
-const lastCalls = new WeakMap<QueryRunner, Promise<unknown>>();
 
 const outside = (): Error =>
   storageError('STORAGE_UNSUPPORTED', 'This call belongs to the storage itself, not to a transaction.', {});
