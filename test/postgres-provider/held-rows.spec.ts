@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import type { StorageProvider } from '@kvent/key-value-storage/core';
 import { CoalescingProvider, type Batch, type CommitResult } from '@kvent/key-value-storage/provider';
-import { Client } from 'pg';
+import { Client, type Pool } from 'pg';
 import { DataSource } from 'typeorm';
 import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { until } from '../postgres/until.js';
@@ -25,7 +25,7 @@ afterAll(async () => {
 
 /** Locks the rows of a tenant with this prefix, in a transaction of another client. */
 async function lockRows(tenant: string, prefix: string): Promise<{ release(): Promise<void> }> {
-  const client = new Client({ connectionString: database.url });
+  const client = new Client({ connectionString: database.url, application_name: tenant });
   await client.connect();
   await client.query('begin');
   const { rowCount } = await client.query(
@@ -42,6 +42,16 @@ async function waiters(): Promise<number> {
     `select count(*)::int count from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
   );
   return count;
+}
+
+/** Whether a session waits for a row of a tenant for longer than a group of batches would. */
+async function waitsAlone(tenant: string): Promise<boolean> {
+  const [{ count } = { count: 0 }] = await source.query<{ count: number }[]>(
+    `select count(*)::int count from pg_stat_activity a, unnest(pg_blocking_pids(a.pid)) b(pid) join pg_stat_activity h using (pid)
+    where h.application_name = $1 and clock_timestamp() - a.query_start > interval '500 ms'`,
+    [tenant],
+  );
+  return count > 0;
 }
 
 /** A promise with its state. */
@@ -172,7 +182,7 @@ describe.each(['a pool of its own', 'a data source'])(
         const waiting = wanted.map((index) =>
           watched(commitOne(target, putBatch(`row-${index}`, '1', undefined, tenant))),
         );
-        await until('the maximum of writes waits', async () => (await waiters()) >= 5);
+        await until('the maximum of writes waits', async () => (await waiters()) >= 3);
         for (const round of numbers(10)) {
           const calls = numbers(20).map(
             async (index) =>
@@ -186,7 +196,25 @@ describe.each(['a pool of its own', 'a data source'])(
         }
         expect(waiting.filter(({ isSettled }) => isSettled())).toEqual([]);
         // For a moment, writes that have just begun to wait are counted too.
-        await until('at most the maximum of writes waits', async () => (await waiters()) <= 5);
+        await until('at most the maximum of writes waits', async () => (await waiters()) <= 3);
+        void Promise.allSettled(waiting.map(async ({ work }) => await work));
+      });
+    });
+
+    it('leaves waits for the rows of another tenant, which are free sooner', async () => {
+      await whileHeld(async (target) => {
+        const other = `${tenant}-other`;
+        await write(target, 'theirs', '0', other);
+        const waiting = [1, ...numbers(10).map((index) => 10 + index)].map((index) =>
+          watched(commitOne(target, putBatch(`row-${index}`, '1', undefined, tenant))),
+        );
+        await until('the maximum of writes of the tenant waits', async () => (await waiters()) >= 3);
+        const { release } = await lockRows(other, 'theirs');
+        const theirs = commitOne(target, putBatch('theirs', '1', undefined, other));
+        await until('the write of the other tenant waits alone', async () => await waitsAlone(other), 20_000);
+        await release();
+        expect((await theirs).outcome).toBe('committed');
+        expect(waiting.filter(({ isSettled }) => isSettled())).toEqual([]);
         void Promise.allSettled(waiting.map(async ({ work }) => await work));
       });
     });
@@ -304,3 +332,34 @@ describe.each(['a pool of its own', 'a data source'])(
     });
   },
 );
+
+it('sixty rows that a transaction holds, with a writer each, never take the whole pool', async () => {
+  const pooled = await new DataSource({
+    type: 'postgres',
+    url: database.url,
+    extra: { max: 10 },
+  }).initialize();
+  const pool = (pooled.driver as unknown as { readonly master: Pool }).master;
+  let most = 0;
+  pool.on('acquire', () => (most = Math.max(most, pool.totalCount - pool.idleCount)));
+  try {
+    const target = new CoalescingProvider(new PostgresProvider({ dataSource: pooled, lockTimeoutMs: 300 }));
+    await opened(target, async () => {
+      const tenant = 'tenant:many';
+      for (const index of numbers(60)) await write(target, `row-${index}`, '0', tenant);
+      const { release } = await lockRows(tenant, 'row-');
+      most = 0;
+      const calls = numbers(60).map((index) => putBatch(`row-${index}`, '1', undefined, tenant));
+      const settled = await Promise.allSettled([
+        ...calls.map(async (batch) => await commitOne(target, batch)),
+        commitOne(target, putBatch('free', '1', undefined, tenant)),
+      ]);
+      expect(settled.pop()).toMatchObject({ status: 'fulfilled', value: { outcome: 'committed' } });
+      expect(new Set(settled.map(({ status }) => status))).toEqual(new Set(['rejected']));
+      expect(most).toBeLessThanOrEqual(6);
+      await release();
+    });
+  } finally {
+    await pooled.destroy();
+  }
+});

@@ -116,6 +116,7 @@ export class TableAccess {
         shortLockMs,
         lockTimeoutMs,
         waitingMax: Math.max(1, Math.floor(poolSize / 2)),
+        aloneMax: Math.max(1, Math.floor(poolSize / 4)),
         committed: (results, batches) => this.#observe(results, batches),
       });
     this.#committer = this.#makeCommitter();

@@ -2,12 +2,13 @@
  * Commits batches: each is parsed by the first plan that takes it, sent together with others of its
  * kind, and has a result of its own. A statement that the server refuses (a row is held, data is
  * bad, a trigger or a policy refuses a row) is undone by the server and repeated batch by batch, so
- * that one batch does not fail its neighbours.
+ * that one batch does not fail its neighbours. Where a row is held, only its batches are sent alone.
  */
 import type { Batch, CommitResult, RowAddress } from '@kvent/key-value-storage/provider';
 import { commitErrorOf, isAboutStatement, isFastPathFailure, isLockTimeout } from '../connections/failure.js';
 import type { Columns } from '../sql/decode-row.js';
 import { appendPlan } from './append-plan.js';
+import { DatabasePermits } from './database-permits.js';
 import { generalPlan } from './general-plan.js';
 import { LockWait, type LockWaitOptions } from './lock-wait.js';
 import { numberRuns, NumberRuns } from './number-run.js';
@@ -21,6 +22,8 @@ interface CommitterOptions extends LockWaitOptions {
   readonly time: () => readonly number[];
   /** Batches of one statement at most. */
   readonly groupMax: number;
+  /** Connections that batches of refused statements may use at once, before they wait. */
+  readonly aloneMax: number;
   /** Called with the results of each commit. */
   readonly committed: (results: readonly CommitResult[], batches: readonly Batch[]) => void;
 }
@@ -51,6 +54,9 @@ interface Group {
  */
 const groupRowsMax = 64;
 
+/** How long a batch waits for a row, once it has waited with its group, in milliseconds. */
+const aloneLockMs = 10;
+
 export class Committer {
   readonly #options: CommitterOptions;
   readonly #general: Plan;
@@ -58,6 +64,8 @@ export class Committer {
   readonly #plans: readonly Plan[];
   readonly #runs: NumberRuns;
   readonly #lockWait: LockWait;
+  /** For the batches of refused statements: a group of them must not take the whole pool. */
+  readonly #alone: DatabasePermits;
 
   constructor(options: CommitterOptions) {
     const { dialect, name } = options;
@@ -69,7 +77,8 @@ export class Committer {
       renewPlan(dialect, name),
     ];
     this.#runs = new NumberRuns(dialect);
-    this.#lockWait = new LockWait(options);
+    this.#alone = new DatabasePermits(options.aloneMax);
+    this.#lockWait = new LockWait(options, this.#alone);
   }
 
   async commit(batches: readonly Batch[], observer: CommitObserver = {}): Promise<readonly CommitResult[]> {
@@ -149,22 +158,49 @@ export class Committer {
       : this.#commitMany(group, observer);
   }
 
-  async #commitMany(group: Group, observer: CommitObserver): Promise<void> {
-    const { items, indexes } = group;
+  async #commitMany(
+    group: Group,
+    observer: CommitObserver,
+    places: readonly number[] = [...group.items.keys()],
+  ): Promise<void> {
+    const itemAt = (place: number): Item => group.items[place] as Item;
     try {
-      await this.#send(group, items, this.#options.shortLockMs);
+      await this.#send(group, places.map(itemAt), this.#options.shortLockMs);
     } catch (error) {
+      const rest = places.filter((place) => itemAt(place).result === undefined);
       if (!isAboutStatement(error)) {
-        for (const item of items) item.result ??= this.#failed(error);
+        for (const place of rest) itemAt(place).result = this.#failed(error);
         return;
       }
-      await Promise.all(
-        items.map(async (item, place) => {
-          if (item.result === undefined) await this.#commitSingle(group, place, observer);
-          observer.answered?.(indexes[place] as number, item.result as CommitResult);
-        }),
+      const { held, unclear } = await this.#suspects(
+        error,
+        rest.map((place) => itemAt(place).batch),
       );
+      const isFree = (place: number): boolean =>
+        !held.has(itemAt(place).batch) && !unclear.has(itemAt(place).batch);
+      const free = rest.filter(isFree);
+      const answered = (place: number): void =>
+        observer.answered?.(group.indexes[place] as number, itemAt(place).result as CommitResult);
+      for (const place of places) if (itemAt(place).result !== undefined) answered(place);
+      await Promise.all([
+        free.length > 0 && this.#commitMany(group, observer, free).then(() => free.forEach(answered)),
+        ...rest.map(async (place) => {
+          if (isFree(place)) return;
+          const { batch } = itemAt(place);
+          await this.#commitSingle(group, place, observer, async (send) => {
+            if (held.has(batch)) throw error;
+            await this.#alone.run(batch.database, async () => await send(aloneLockMs));
+          });
+          answered(place);
+        }),
+      ]);
     }
+  }
+
+  /** Because of which of these batches the server may have refused their statement. */
+  async #suspects(error: unknown, batches: readonly Batch[]): ReturnType<LockWait['suspects']> {
+    const all = { held: new Set<Batch>(), unclear: new Set(batches) };
+    return isLockTimeout(error) ? await this.#lockWait.suspects(batches).catch(() => all) : all;
   }
 
   /**
@@ -205,11 +241,17 @@ export class Committer {
     }
   }
 
-  async #commitSingle(group: Group, place: number, observer: CommitObserver): Promise<void> {
+  /** `attempt`: what comes before the wait for a row that is held. */
+  async #commitSingle(
+    group: Group,
+    place: number,
+    observer: CommitObserver,
+    attempt = async (send: (lockMs: number) => Promise<void>) => await send(this.#options.shortLockMs),
+  ): Promise<void> {
     const item = group.items[place] as Item;
     const send = (lockMs: number): Promise<void> => this.#send(group, [item], lockMs);
     try {
-      await send(this.#options.shortLockMs);
+      await attempt(send);
     } catch (error) {
       try {
         if (!isLockTimeout(error) || item.batch.noWait === true) throw error;

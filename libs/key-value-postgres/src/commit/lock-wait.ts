@@ -2,15 +2,17 @@
  * Waiting for a row that an open transaction holds. A statement that waits for one of several rows
  * holds the others as long. So the batch is taken back, the held row is waited for alone, and the
  * batch is sent again once it is free. Each wait takes a connection: only a part of the pool may be
- * spent on waits, so that one long transaction cannot exhaust it.
+ * spent on waits, and half of that on those of one database, so that one long transaction cannot
+ * exhaust it, nor take the waits of other tenants.
  */
-import { rowNameOf, Semaphore } from '@kvent/key-value-storage/internal';
-import { systemClock, type Batch, type RowAddress } from '@kvent/key-value-storage/provider';
+import { rowNameOf } from '@kvent/key-value-storage/internal';
+import { systemClock, type Address, type Batch, type RowAddress } from '@kvent/key-value-storage/provider';
 import { isLockTimeout } from '../connections/failure.js';
 import type { Session } from '../connections/session.js';
 import { addressColumns } from '../sql/array-parameters.js';
 import { findHeldRows, waitForRow } from '../sql/lock-wait-statements.js';
 import type { Dialect, Statement } from '../sql/statement.js';
+import { DatabasePermits } from './database-permits.js';
 
 export interface LockWaitOptions {
   readonly session: Session;
@@ -27,17 +29,30 @@ export interface LockWaitOptions {
 const pauseMsMin = 50;
 const pauseMsMax = 400;
 
+/** Between two looks at rows that are held, in milliseconds. */
+const againAfterMs = 10;
+
+interface Suspects {
+  /** They need rows that are held. */
+  readonly held: ReadonlySet<Batch>;
+  /** They may need rows that are being created, or that were held. */
+  readonly unclear: ReadonlySet<Batch>;
+}
+
 export class LockWait {
   readonly #options: LockWaitOptions;
-  readonly #find: Statement;
+  readonly #findHeldRows: Statement;
   readonly #wait: Statement;
-  readonly #semaphore: Semaphore;
+  readonly #permits: DatabasePermits;
+  readonly #alone: DatabasePermits;
 
-  constructor(options: LockWaitOptions) {
+  /** `alone`: for batches that are sent again without a row to wait for. */
+  constructor(options: LockWaitOptions, alone: DatabasePermits) {
     this.#options = options;
-    this.#find = findHeldRows(options.dialect);
+    this.#alone = alone;
+    this.#findHeldRows = findHeldRows(options.dialect);
     this.#wait = waitForRow(options.dialect);
-    this.#semaphore = new Semaphore(options.waitingMax);
+    this.#permits = new DatabasePermits(options.waitingMax);
   }
 
   /**
@@ -50,27 +65,56 @@ export class LockWait {
     waiting: (row: RowAddress) => void,
   ): Promise<void> {
     const until = systemClock.monotonic() + this.#options.lockTimeoutMs;
-    const rows = [
-      ...new Map([...checks, ...changes].map(({ address }) => [rowNameOf(address), address])).values(),
-    ];
+    const rows = rowsOf({ checks, changes });
     const [only] = rows;
     if (rows.length === 1 && only !== undefined) {
       waiting(only);
-      return await this.#semaphore.run(async () => await send(msUntil(until)));
+      return await this.#permits.run(database, async () => await send(msUntil(until)));
     }
+    const sendAgain = async (): Promise<void> => await send(this.#options.shortLockMs);
     for (let pauseMs = pauseMsMin; ; pauseMs = Math.min(2 * pauseMs, pauseMsMax)) {
       const { row, isAbsent } = await this.#findHeld(database, rows);
       if (row !== undefined) waiting(row);
-      if (row !== undefined && !isAbsent)
-        await this.#semaphore.run(async () => await this.#waitFor(database, row, msUntil(until)));
       // a row that is being created cannot be locked before it is there
-      else if (isAbsent) await systemClock.wait(Math.min(pauseMs, msUntil(until)));
+      if (isAbsent) await systemClock.wait(Math.min(pauseMs, msUntil(until)));
       try {
-        return await send(this.#options.shortLockMs);
+        if (row === undefined || isAbsent) return await this.#alone.run(database, sendAgain);
+        return await this.#permits.run(database, async () => {
+          await this.#waitFor(database, row, msUntil(until));
+          await sendAgain();
+        });
       } catch (error) {
         if (!isLockTimeout(error) || systemClock.monotonic() >= until) throw error;
       }
     }
+  }
+
+  /**
+   * Because of which of these batches their statement may have waited. A row that is held now and a
+   * moment later is one that is worth a wait: they are few.
+   */
+  async suspects(batches: readonly Batch[]): Promise<Suspects> {
+    const { held, absent } = await this.#needing(batches);
+    if (held.length > 0) await systemClock.wait(againAfterMs);
+    const stillHeld = held.length > 0 ? (await this.#needing(held)).held : [];
+    if (stillHeld.length > 0) return { held: new Set(stillHeld), unclear: new Set() };
+    return { held: new Set(), unclear: new Set(absent.length > 0 ? absent : batches) };
+  }
+
+  /** Those of the batches that need a row that is held, and those that need an absent one. */
+  async #needing(
+    batches: readonly Batch[],
+  ): Promise<{ readonly held: readonly Batch[]; readonly absent: readonly Batch[] }> {
+    const needed = batches.flatMap((batch) =>
+      rowsOf(batch).map((row) => ({ batch, address: { database: batch.database, ...row } })),
+    );
+    const found = await this.#find(needed.map(({ address }) => address));
+    const those = (absent: boolean): readonly Batch[] => [
+      ...new Set(
+        found.flatMap(({ index, isAbsent }) => (isAbsent === absent ? (needed[index]?.batch ?? []) : [])),
+      ),
+    ];
+    return { held: those(false), absent: those(true) };
   }
 
   /**
@@ -80,10 +124,18 @@ export class LockWait {
     database: string,
     rows: readonly RowAddress[],
   ): Promise<{ readonly row: RowAddress | undefined; readonly isAbsent: boolean }> {
-    const addresses = rows.map((row) => ({ database, ...row }));
-    const lines = await this.#options.session.run(this.#find, addressColumns(addresses), 'read');
-    const line = lines.find(([, absent]) => absent === 'f') ?? lines[0];
-    return { row: line === undefined ? undefined : rows[Number(line[0]) - 1], isAbsent: line?.[1] === 't' };
+    const found = await this.#find(rows.map((row) => ({ database, ...row })));
+    const first = found.find(({ isAbsent }) => !isAbsent) ?? found[0];
+    return { row: first && rows[first.index], isAbsent: first?.isAbsent === true };
+  }
+
+  /** Of these rows, those that are held or absent. */
+  async #find(
+    addresses: readonly Address[],
+  ): Promise<readonly { readonly index: number; readonly isAbsent: boolean }[]> {
+    const { session } = this.#options;
+    const lines = await session.run(this.#findHeldRows, addressColumns(addresses), 'read');
+    return lines.map(([number, absent]) => ({ index: Number(number) - 1, isAbsent: absent === 't' }));
   }
 
   async #waitFor(database: string, { container, entity, key }: RowAddress, ms: number): Promise<void> {
@@ -91,4 +143,7 @@ export class LockWait {
   }
 }
 
+const rowsOf = ({ checks, changes }: Pick<Batch, 'checks' | 'changes'>): readonly RowAddress[] => [
+  ...new Map([...checks, ...changes].map(({ address }) => [rowNameOf(address), address])).values(),
+];
 const msUntil = (moment: number): number => Math.max(1, Math.ceil(moment - systemClock.monotonic()));
