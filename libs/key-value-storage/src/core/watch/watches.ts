@@ -1,7 +1,7 @@
 /**
  * The watches of one storage provider in this process. An engine that only this process writes to
- * hints at every change, also one whose caller has left. Any other engine is polled: the truth is a read of the versions of all
- * watched rows, and hints only make it earlier.
+ * hints at every change, also one whose caller has left. Any other engine is polled: the truth is a
+ * read of the versions of all watched rows, and hints only make it earlier.
  */
 import { backgroundClock, type Clock } from '../base/clock.js';
 import { storageError } from '../base/errors.js';
