@@ -1,7 +1,7 @@
 /**
  * The packed Postgres provider with the oldest and the newest TypeORM and `pg` of its peer ranges,
- * without Nest: alone, in a transaction of the application's, with options and wrappers that
- * replace callbacks, and with a pool that ends.
+ * without Nest: alone, in a transaction of the application's and beside what else happens there,
+ * with options and wrappers that replace callbacks, and with a pool that ends.
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -35,6 +35,44 @@ const own = await openStorage(new PostgresProvider({ url: process.env.DATABASE_U
 found.own = (await own.store(Notes).getOrThrow('a')).value;
 await own[Symbol.asyncDispose]();
 process.stdout.write(JSON.stringify(found));
+`;
+
+/** At each moment of a call, in microtasks: what else happens in its transaction. */
+const besideCalls = `
+import { DataSource } from 'typeorm';
+import { PostgresProvider } from '@kvent/key-value-postgres';
+import { defineState, openStorage } from '@kvent/key-value-storage/core';
+
+const dataSource = await new DataSource({ type: 'postgres', url: process.env.DATABASE_URL }).initialize();
+const storage = await openStorage(new PostgresProvider({ dataSource }));
+const notes = storage.store(defineState('note'));
+await dataSource.query(\`create table public.mine (id int);
+  create function public.refuse() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$;
+  create trigger refuse before insert on kvent.row for each row when (new.key = 'refused') execute function public.refuse()\`);
+const after = async (moment) => { for (let n = 0; n < moment; n += 1) await null; };
+const calls = [];
+for (let moment = 0; moment < 30; moment += 1) {
+  const fails = async () => (await after(moment), Promise.reject(new Error('rolled back')));
+  await dataSource.transaction(async (manager) => {
+    calls.push(notes.within(manager).set('left', 1));
+    await Promise.all([calls.at(-1), fails()]);
+  }).catch(() => {});
+  await dataSource.transaction(async (manager) => {
+    const nested = manager.transaction(async (inner) => {
+      calls.push(notes.within(inner).set('left', 1));
+      await Promise.all([calls.at(-1), fails()]);
+    });
+    await nested.catch(() => {});
+    const own = after(moment).then(() => manager.query('insert into public.mine values ($1)', [moment]));
+    await notes.within(manager).set('refused', 1).catch(() => {});
+    await own;
+  });
+}
+await Promise.allSettled(calls);
+const [{ count }] = await dataSource.query('select count(*)::int from public.mine');
+process.stdout.write(JSON.stringify({ left: (await notes.get('left')) ?? null, mine: count }));
+await storage[Symbol.asyncDispose]();
+await dataSource.destroy();
 `;
 
 const replacedCallbacks = `
@@ -140,6 +178,10 @@ describe.each([
 
   it('states and streams are kept, and commit with a transaction of the application’s', async () => {
     expect(await run(transactions)).toEqual({ note: 'with it', till: 2, own: 'with it' });
+  });
+
+  it('a call is atomic with its transaction, and undoes no statement beside it', async () => {
+    expect(await run(besideCalls)).toEqual({ left: null, mine: 30 });
   });
 
   it('a replaced callback or promise of pg changes nothing, and a pool that ends leaves no timer', async () => {
