@@ -246,6 +246,31 @@ describe(`the JSON file when its files are damaged (KVENT_SEED=${runSeed})`, () 
     }
   }, 300_000);
 
+  it('refuses if all files of a database are missing, have other names, or only an unfinished one is left', async () => {
+    const lost: Record<string, (path: string) => string | undefined> = {
+      missing: () => undefined,
+      backups: (path) => `${path}.bak`,
+      hidden: (path) => path.replace(/([^/]+)$/, '.$1.aB3xYz'),
+      unfinished: (path) => path.replace(/[^/]+$/, 'snapshot-9.json.0123456789abcdef.tmp'),
+    };
+    for (const each of [idle, closed]) {
+      for (const directory of ['/data/shared/', '/data/tenant.a/']) {
+        const files = dataFiles(each.disk).filter((path) => path.startsWith(directory));
+        expect(files.length).toBeGreaterThan(0);
+        for (const [what, nameOf] of Object.entries(lost)) {
+          const lose = (disk: SimulatedDisk): void => {
+            for (const path of files) {
+              const name = nameOf(path);
+              if (name !== undefined) disk.replace(name, disk.contentOf(path));
+              disk.replace(path, undefined);
+            }
+          };
+          expect([directory, what, await opened(each, lose, 0)]).toEqual([directory, what, 'refused']);
+        }
+      }
+    }
+  });
+
   it('refuses if any line feed before the end was damaged', async () => {
     for (const each of [idle, closed]) {
       for (const path of journals(each.disk)) {

@@ -1,10 +1,11 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, jest } from '@jest/globals';
 import type { Change, CommitResult } from '../../core/port/storage-provider.js';
 import { openStorage } from '../../core/store/open-storage.js';
 import { defineState } from '../../core/store/state-definition.js';
 import { ManualClock } from '../../testing/kit/manual-clock.js';
+import { directoryOf } from './disk/file-name.js';
 import { JsonFileProvider, type JsonFileProviderOptions } from './json-file-provider.js';
 import {
   bench,
@@ -24,6 +25,7 @@ import {
   killed,
   until,
 } from './spec-support.js';
+import { StoreFollower } from './store-follower.js';
 
 describe('constructing', () => {
   it('does no I/O, and refuses unknown options', () => {
@@ -369,6 +371,23 @@ describe('opening', () => {
       code: 'STORAGE_UNAVAILABLE',
     });
     expect(readdirSync(bench.root)).toEqual([]);
+  });
+
+  it.each(['shared', 'tenant:acme'])('refuses %s if its directory has other files only', async (name) => {
+    const store = await open();
+    await commit(store, batch([put('a')], [], name));
+    await store.close();
+    const directory = join(bench.root, directoryOf(name));
+    renameSync(join(directory, 'journal-1.jsonl'), join(directory, 'journal-1.jsonl.bak'));
+    const follower = new StoreFollower({ directory: bench.root });
+    expect(await follower.administration.databases()).toEqual([name]);
+    const missing = { code: 'STORAGE_CORRUPT', place: join(directory, 'journal-1.jsonl') };
+    await expect(store.open()).rejects.toMatchObject(missing);
+    await expect(follower.refresh(name)).rejects.toMatchObject(missing);
+    const marker = join(bench.root, '.kvent.json');
+    rmSync(marker);
+    await expect(provider().open()).rejects.toMatchObject({ code: 'STORAGE_CORRUPT', place: marker });
+    expect(readdirSync(directory)).toEqual(['journal-1.jsonl.bak']);
   });
 
   it('leaves foreign directories alone', async () => {

@@ -12,6 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { salvageJsonFile } from './salvage.js';
 import { bench, opened, provider, open, put, batch, commit, killed } from './spec-support.js';
 
 describe('a link, a FIFO or a directory in place of a file of the store', () => {
@@ -69,6 +70,18 @@ describe('a link, a FIFO or a directory in place of a file of the store', () => 
       }
     },
   );
+
+  it.each(['tenant.acme', 'shared'])('as a file in the place of the database %s is refused', async (name) => {
+    await (await open()).close();
+    const place = join(bench.root, name);
+    writeFileSync(place, 'mine');
+    await expect(provider().open()).rejects.toMatchObject({ code: 'STORAGE_CORRUPT', effect: 'none', place });
+    const { databases } = await salvageJsonFile(bench.root, join(victim, 'copy'));
+    expect(databases).toMatchObject([{ rows: 0, damage: [{ place }] }]);
+    writeFileSync(join(bench.root, 'notes'), 'mine');
+    rmSync(place);
+    await open();
+  });
 
   const kinds: Readonly<Record<string, (path: string) => void>> = {
     FIFO: (path) => void execFileSync('mkfifo', [path]),

@@ -138,6 +138,10 @@ describe('salvage', () => {
     expect(await keys(to())).toEqual(['a', 'c']);
     for (const name of readdirSync(join(from(), 'tenant.acme'))) rmSync(file(name));
     expect(damage(await salvageJsonFile(from(), join(root, 'again')))).toEqual([join(from(), 'tenant.acme')]);
+    writeFileSync(file('journal-1.jsonl.bak'), '');
+    expect(damage(await salvageJsonFile(from(), join(root, 'once more')))).toEqual([
+      join(from(), 'tenant.acme'),
+    ]);
   });
 
   it('needs an empty target', async () => {

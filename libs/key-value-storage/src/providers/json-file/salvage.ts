@@ -66,14 +66,14 @@ export async function salvageJsonFile(
   await copy.open();
   try {
     const databases: SalvagedDatabase[] = [];
-    const onLink = (database: string, { message }: Error): void => {
+    const onMisplaced = (database: string, { message }: Error): void => {
       databases.push({
         database,
         rows: 0,
         damage: [{ place: join(root, directoryOf(database)), what: message }],
       });
     };
-    for (const database of await listDatabases(fileSystem, root, onLink)) {
+    for (const database of await listDatabases(fileSystem, root, onMisplaced)) {
       const salvage = new Salvage(fileSystem, join(root, directoryOf(database)));
       await salvage.read();
       const rows = await copy.administration.import(database, salvage.rows(database, signal));

@@ -6,6 +6,7 @@
 import { randomUUID } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { isStorageError, storageError, type StorageError } from '../../core/base/errors.js';
+import { sharedDatabase, tenantIn } from '../../core/store/tenant.js';
 import { codeOf, corrupt, misplaced, unavailable } from './disk/disk-errors.js';
 import { databaseOf } from './disk/file-name.js';
 import type { FileSystem } from './disk/file-system.js';
@@ -61,31 +62,38 @@ async function assertNoDatabases(
   names: readonly string[],
 ): Promise<void> {
   for (const name of names) {
-    if (databaseOf(name) === undefined) continue;
-    const inside = await namesInDatabase(fileSystem, join(root, name));
-    if (inside === undefined || isForeign(inside) || inside.length === 0) continue;
+    const database = databaseOf(name);
+    if (database === undefined) continue;
+    const inside = await namesInDatabase(fileSystem, join(root, name), database);
+    if (inside === undefined || inside.length === 0 || isForeign(database, inside)) continue;
     throw corrupt(
       join(root, markerName),
-      `the marker of the store is missing, but there is the database '${String(databaseOf(name))}'`,
+      `the marker of the store is missing, but there is the database '${database}'`,
     );
   }
 }
 
+/** Whether stores use a database of this name. Any other name in the root may be foreign. */
+const isOfStores = (database: string): boolean =>
+  database === sharedDatabase || tenantIn(database) !== undefined;
+
 /**
- * Whether a directory contains only foreign files. An empty one is a database without its files.
+ * Whether a directory contains only foreign files. An empty one, and one with a name of ours, is a
+ * database without its files.
  */
-const isForeign = (names: readonly string[]): boolean => {
+const isForeign = (database: string, names: readonly string[]): boolean => {
   const { snapshots, journals } = generationsOf(names);
-  return snapshots.length + journals.length === 0 && names.length > 0;
+  return !isOfStores(database) && snapshots.length + journals.length === 0 && names.length > 0;
 };
 
 /**
- * The databases with a directory. `onLink` gets a link in place of one; by default it is refused.
+ * The databases with a directory. `onMisplaced` gets a link or a file in place of one; by default
+ * it is refused.
  */
 export async function listDatabases(
   fileSystem: FileSystem,
   root: string,
-  onLink?: (database: string, error: StorageError) => void,
+  onMisplaced?: (database: string, error: StorageError) => void,
 ): Promise<readonly string[]> {
   const databases: string[] = [];
   try {
@@ -93,11 +101,11 @@ export async function listDatabases(
       const database = databaseOf(name);
       if (database === undefined) continue;
       try {
-        const inside = await namesInDatabase(fileSystem, join(root, name));
-        if (inside !== undefined && !isForeign(inside)) databases.push(database);
+        const inside = await namesInDatabase(fileSystem, join(root, name), database);
+        if (inside !== undefined && !isForeign(database, inside)) databases.push(database);
       } catch (error) {
-        if (onLink === undefined || !isStorageError(error, 'STORAGE_CORRUPT')) throw error;
-        onLink(database, error);
+        if (onMisplaced === undefined || !isStorageError(error, 'STORAGE_CORRUPT')) throw error;
+        onMisplaced(database, error);
       }
     }
   } catch (error) {
@@ -108,11 +116,21 @@ export async function listDatabases(
 
 /**
  * The names in a directory; `undefined` if it is not one. A link is refused: it may lead anywhere.
+ * So is a file with a name of ours.
  */
-async function namesInDatabase(fileSystem: FileSystem, path: string): Promise<readonly string[] | undefined> {
+async function namesInDatabase(
+  fileSystem: FileSystem,
+  path: string,
+  database: string,
+): Promise<readonly string[] | undefined> {
   const kind = (await fileSystem.status(path))?.kind;
-  if (kind === 'link') throw misplaced(path, 'there is a link in place of the directory of a database');
-  return kind === 'directory' ? await fileSystem.list(path) : undefined;
+  if (kind === 'directory') return await fileSystem.list(path);
+  if (kind === 'link' || (kind !== undefined && isOfStores(database)))
+    throw misplaced(
+      path,
+      `there is a ${kind === 'link' ? 'link' : 'file'} in place of the directory of a database`,
+    );
+  return undefined;
 }
 
 /** Warns if another user could change the store. */
