@@ -87,6 +87,7 @@ export async function openStore(
       await markFeed(fileSystem, root, marker, true);
     }
     await opening.context.verifyOwner();
+    if (!readOnly) await lock.recovered();
     return { store: opening.store, id };
   } catch (error) {
     await opening.store.close();

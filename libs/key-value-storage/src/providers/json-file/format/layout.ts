@@ -5,6 +5,7 @@
  * ```text
  * <root>/.kvent.json                      marks a store, with its id: an empty directory may be an unmounted disk
  * <root>/.lock.json                       its owner
+ * <root>/.lock-<random>                   the lock of an owner that did not release it, until its databases are recovered
  * <root>/.feed-<position>                 empty: positions of the feed are reserved up to this one
  * <root>/<database>/snapshot-<g>.json
  * <root>/<database>/journal-<g>.jsonl
@@ -25,7 +26,9 @@ export const journalName = (generation: number): string => `journal-${generation
  */
 const unique = (): string => randomBytes(8).toString('hex');
 export const temporaryName = (name: string): string => `${name}.${unique()}.tmp`;
-export const asideName = (what: 'new' | 'lock'): string => `.${what}-${unique()}`;
+export const asideName = (what: 'new' | 'lock' | 'lock-released'): string => `.${what}-${unique()}`;
+/** Whether a lock was renamed to this name because its owner was dead. */
+export const isUnreleasedLock = (name: string): boolean => /^\.lock-[0-9a-f]{16}$/.test(name);
 /** The name to which the directory of a dropped database is renamed. */
 export const droppedName = (directory: string): string => `.dropped-${unique()}-${directory}`;
 /** The directory that was renamed to this name. */
@@ -34,7 +37,9 @@ export const directoryDropped = (name: string): string | undefined =>
 
 /** What the owner removes from the root on opening. */
 export const isLeftover = (name: string): boolean =>
-  /^\.(new|lock)-[0-9a-f]{16}$/.test(name) || directoryDropped(name) !== undefined || isTemporary(name);
+  /^\.(new|lock-released)-[0-9a-f]{16}$/.test(name) ||
+  directoryDropped(name) !== undefined ||
+  isTemporary(name);
 /** Leftovers that may be directories: unfinished and dropped databases. The others are files. */
 export const mayBeDirectory = (name: string): boolean =>
   /^\.new-/.test(name) || directoryDropped(name) !== undefined;

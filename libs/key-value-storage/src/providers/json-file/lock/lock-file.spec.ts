@@ -128,6 +128,7 @@ describe('a lock', () => {
       const winners = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
       const alive = await Promise.allSettled(winners.map((lock) => lock.verify()));
       expect(alive.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+      for (const lock of winners) await lock.recovered();
       expect(readdirSync(directory)).toEqual(['.lock.json']);
     },
   );
@@ -175,11 +176,67 @@ describe('a lock', () => {
 });
 
 describe('a takeover', () => {
+  const theirsIsGone: Processes = { own, isGone: ({ pid }) => pid === 4_711 };
+
   it('happens at once if the process is gone, and is marked as inherited', async () => {
     writeFileSync(path(), theirs());
-    const lock = await acquire({ timeoutMs: 0, processes: { own, isGone: ({ pid }) => pid === 4_711 } });
+    const lock = await acquire({ timeoutMs: 0, processes: theirsIsGone });
     expect(lock.inherited).toBe(true);
     expect(text()).toContain('"host":"here"');
+  });
+
+  it('is inherited by each owner until one has recovered the databases', async () => {
+    writeFileSync(path(), theirs());
+    for (const processes of [theirsIsGone, nobodyGone]) {
+      const lock = await acquire({ timeoutMs: 0, processes });
+      expect(lock.inherited).toBe(true);
+      if (processes === nobodyGone) await lock.recovered();
+      await lock.release();
+    }
+    expect(readdirSync(directory)).toEqual([]);
+    expect((await acquire()).inherited).toBe(false);
+  });
+
+  it('is inherited by the next owner if the new lock cannot be created or written', async () => {
+    const full = Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' });
+    const isNew = (file: string, mode: string): boolean => file === path() && mode === 'create';
+    const open: Record<string, FileSystem['open']> = {
+      create: async (file, mode) => {
+        if (isNew(file, mode) && !existsSync(path())) throw full;
+        return await nodeFileSystem.open(file, mode);
+      },
+      write: async (file, mode) => {
+        const opened = await nodeFileSystem.open(file, mode);
+        if (isNew(file, mode)) opened.write = () => Promise.reject(full);
+        return opened;
+      },
+    };
+    for (const call of Object.keys(open)) {
+      writeFileSync(path(), theirs());
+      const fileSystem = { ...nodeFileSystem, open: open[call] as FileSystem['open'] };
+      await expect(acquire({ processes: theirsIsGone, fileSystem })).rejects.toMatchObject({
+        code: 'STORAGE_UNAVAILABLE',
+      });
+      const next = await acquire();
+      expect([call, next.inherited]).toEqual([call, true]);
+      await next.recovered();
+      await next.release();
+    }
+  });
+
+  it('is inherited by a process that creates the new lock before the one that removed the old one', async () => {
+    writeFileSync(path(), theirs());
+    let first: HeldLock | undefined;
+    const interrupted: FileSystem = {
+      ...nodeFileSystem,
+      rename: async (from, to) => {
+        await nodeFileSystem.rename(from, to);
+        first ??= await acquire();
+      },
+    };
+    const second = acquire({ timeoutMs: 0, processes: theirsIsGone, fileSystem: interrupted });
+    await expect(second).rejects.toMatchObject({ code: 'STORAGE_LOCKED' });
+    expect(first?.inherited).toBe(true);
   });
 
   it.each(['theirs', 'half'])('happens after three seconds without a heartbeat: %s', async (kind) => {

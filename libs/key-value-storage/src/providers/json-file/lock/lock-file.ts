@@ -5,6 +5,9 @@
  * then compares it with the one that was found dead, so two processes cannot take each other's new
  * lock.
  *
+ * The renamed lock stays until the databases of its owner are recovered. Until then each new owner
+ * finds it, and inherits, also if the process that renamed it fails, or is not the next owner.
+ *
  * Correctness does not depend on the lock alone: after each sync the owner compares the lock at the
  * path with its own, before it acknowledges the commit.
  */
@@ -14,7 +17,7 @@ import { backgroundClock, systemClock, type Clock } from '../../../core/base/clo
 import { isStorageError, storageError, type StorageError } from '../../../core/base/errors.js';
 import { codeOf, unavailable, unreadable } from '../disk/disk-errors.js';
 import type { FileSystem, OpenFile } from '../disk/file-system.js';
-import { asideName, lockName } from '../format/layout.js';
+import { asideName, isUnreleasedLock, lockName } from '../format/layout.js';
 import { readWhole, writeAll } from '../disk/line-reader.js';
 import { OwnerLiveness, pollMs } from './liveness.js';
 import {
@@ -44,10 +47,15 @@ interface LockOptions {
   readonly processes: Processes;
   readonly timeoutMs: number;
   /**
-   * Whether the lock of a dead owner is restored on release: for a reader, which does not recover
-   * what the dead owner left.
+   * Whether the lock of a dead owner is restored on release: for a reader, which recovers nothing.
    */
   readonly restore?: boolean;
+}
+
+/** A lock that this process renamed, because its owner was dead. */
+interface DeadLock {
+  readonly aside: string;
+  readonly text: string;
 }
 
 /** Waits for the lock of a directory. `STORAGE_LOCKED` names the owner after the timeout. */
@@ -56,14 +64,16 @@ export async function acquireLock(options: LockOptions): Promise<HeldLock> {
   const path = join(directory, lockName);
   const liveness = new OwnerLiveness((process) => processes.isGone(process));
   const deadline = clock.monotonic() + timeoutMs;
-  let inherited: string | undefined;
+  let dead: DeadLock | undefined;
   for (;;) {
-    const held = await tryCreate(options, path, inherited);
+    const held = await tryCreate(options, path, dead);
     if (held !== undefined) return held;
+    dead = undefined;
     const text = await readLock(fileSystem, path);
     if (text === undefined) continue;
     if (liveness.isDead(text, clock.monotonic())) {
-      if (await removeLock(fileSystem, directory, text)) inherited = text;
+      const aside = join(directory, asideName('lock'));
+      if (await moveLock(fileSystem, path, aside, text)) dead = { aside, text };
     } else {
       // a lock without an identity was created just now: wait for the name of its owner
       const extraMs = readOwner(text) === undefined ? unnamedMs : 0;
@@ -77,7 +87,7 @@ export async function acquireLock(options: LockOptions): Promise<HeldLock> {
 async function tryCreate(
   { fileSystem, directory, clock, processes, restore = false }: LockOptions,
   path: string,
-  inherited: string | undefined,
+  dead: DeadLock | undefined,
 ): Promise<HeldLock | undefined> {
   let file: OpenFile;
   try {
@@ -89,12 +99,15 @@ async function tryCreate(
   const owner = newOwner(processes.own);
   try {
     await writeAll(file, Buffer.from(lockText(owner, 0)), 0);
+    // listed once the lock is there: what is renamed away later is this lock
+    const unreleased = ((await fileSystem.list(directory)) ?? []).filter(isUnreleasedLock);
+    const restored = restore ? dead : undefined;
+    return new HeldLock({ fileSystem, directory, path, file, owner, clock, unreleased, restored });
   } catch (error) {
     await file.close().catch(() => undefined);
     await fileSystem.remove(path).catch(() => undefined);
     throw unavailable(`The lock ${path} could not be written`, error);
   }
-  return new HeldLock({ fileSystem, directory, path, file, owner, clock, inherited, restore });
 }
 
 async function readLock(fileSystem: FileSystem, path: string): Promise<string | undefined> {
@@ -115,12 +128,15 @@ async function readLock(fileSystem: FileSystem, path: string): Promise<string | 
 }
 
 /**
- * Renames the lock away, and restores it if its text is not the expected one. Returns whether it
- * was removed.
+ * Renames the lock away, and back if its text is not the expected one. Returns whether it was
+ * moved.
  */
-async function removeLock(fileSystem: FileSystem, directory: string, expected: string): Promise<boolean> {
-  const path = join(directory, lockName);
-  const aside = join(directory, asideName('lock'));
+async function moveLock(
+  fileSystem: FileSystem,
+  path: string,
+  aside: string,
+  expected: string,
+): Promise<boolean> {
   if ((await readLock(fileSystem, path)) !== expected) return false;
   try {
     await fileSystem.rename(path, aside);
@@ -130,9 +146,8 @@ async function removeLock(fileSystem: FileSystem, directory: string, expected: s
   }
   const same = (await readLock(fileSystem, aside).catch(() => undefined)) === expected;
   // a lock that was created in the meantime stays: the other owner notices before it acknowledges
-  if (same || (await readLock(fileSystem, path)) !== undefined)
-    await fileSystem.remove(aside).catch(() => undefined);
-  else await fileSystem.rename(aside, path).catch(() => undefined);
+  if (!same && (await readLock(fileSystem, path)) === undefined)
+    await fileSystem.rename(aside, path).catch(() => undefined);
   return same;
 }
 
@@ -150,13 +165,17 @@ interface Held {
   readonly file: OpenFile;
   readonly owner: Owner;
   readonly clock: Clock;
-  /** The lock of the previous owner, if that did not release it. */
-  readonly inherited: string | undefined;
-  readonly restore: boolean;
+  /** The names of the locks of dead owners whose databases are not recovered. */
+  readonly unreleased: readonly string[];
+  /** The lock that is restored on release. */
+  readonly restored: DeadLock | undefined;
 }
 
 export class HeldLock {
-  /** Whether the previous owner did not release the lock: its databases were not closed. */
+  /**
+   * Whether a previous owner did not release the lock: its databases were not closed, and it may
+   * still write to the files that it has open.
+   */
   readonly inherited: boolean;
   readonly #held: Held;
   readonly #ownerText: string;
@@ -167,7 +186,7 @@ export class HeldLock {
 
   constructor(held: Held) {
     this.#held = held;
-    this.inherited = held.inherited !== undefined;
+    this.inherited = held.unreleased.length > 0;
     this.#ownerText = ownerText(held.owner);
     this.#verifiedAt = held.clock.monotonic();
   }
@@ -250,24 +269,40 @@ export class HeldLock {
     }
   }
 
-  /** Removes the lock, unless it belongs to another owner by now. */
+  /** Call it when the databases are recovered and on disk: later owners do not inherit them. */
+  async recovered(): Promise<void> {
+    const { fileSystem, directory, unreleased } = this.#held;
+    // one that stays costs the next owner a recovery
+    for (const name of unreleased) await fileSystem.remove(join(directory, name)).catch(() => undefined);
+  }
+
+  /**
+   * Removes the lock, unless it belongs to another owner by now. If `recovered` was not called, the
+   * next owner inherits too.
+   */
   async release(): Promise<void> {
-    const { fileSystem, directory, file, inherited, restore } = this.#held;
+    const { fileSystem, path, file, restored } = this.#held;
     this.#stop.abort();
     await this.#heartbeats;
-    const text = await readLock(fileSystem, this.#held.path).catch(() => undefined);
+    const text = await readLock(fileSystem, path).catch(() => undefined);
     if (text !== undefined && readOwner(text)?.owner === this.#held.owner.owner) {
-      if (restore && inherited !== undefined) await this.#restore(inherited).catch(() => undefined);
-      else await removeLock(fileSystem, directory, text).catch(() => undefined);
+      const work = restored === undefined ? this.#remove(text) : this.#restore(restored);
+      await work.catch(() => undefined);
     }
     await file.close().catch(() => undefined);
   }
 
+  async #remove(text: string): Promise<void> {
+    const { fileSystem, directory, path } = this.#held;
+    const aside = join(directory, asideName('lock-released'));
+    if (await moveLock(fileSystem, path, aside, text)) await fileSystem.remove(aside);
+  }
+
   /** Through the descriptor that created the lock, like a heartbeat. */
-  async #restore(inherited: string): Promise<void> {
-    const { file } = this.#held;
-    const bytes = Buffer.from(inherited);
+  async #restore({ aside, text }: DeadLock): Promise<void> {
+    const { fileSystem, file } = this.#held;
     await file.truncate(0);
-    await writeAll(file, bytes, 0);
+    await writeAll(file, Buffer.from(text), 0);
+    await fileSystem.remove(aside);
   }
 }
