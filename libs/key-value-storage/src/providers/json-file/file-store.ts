@@ -31,9 +31,9 @@ import type {
 import { DatabaseFile } from './database/database-file.js';
 import type { StoreContext } from './database/store-context.js';
 import { outcomeUnknown, synced, unavailable } from './disk/disk-errors.js';
-import { droppedName } from './format/layout.js';
+import { droppedName, newestGeneration } from './format/layout.js';
 import type { HeldLock } from './lock/lock-file.js';
-import { removeTree } from './store-root.js';
+import { removeTree, undoLateDrop } from './store-root.js';
 
 /** Rows and bytes of one journal line of an import or a sweep. */
 const importRowsMax = 500;
@@ -315,34 +315,33 @@ export class FileStore {
    * that.
    */
   async #drop(database: DatabaseFile): Promise<boolean> {
-    const { fileSystem, root, verifyOwner, time } = this.#context;
+    const { fileSystem, root, time } = this.#context;
     const { name } = database;
     await database.close();
     const existed = holdsARow(database.table, time.now());
-    const aside = join(root, droppedName(basename(database.directory)));
-    if (database.exists) {
-      await this.#renameAway(database, aside);
-      await verifyOwner().catch((error: unknown) =>
-        Promise.reject(outcomeUnknown(`The database '${name}' was being dropped`, error)),
-      );
-    }
+    const aside = database.exists ? await this.#renameAway(database) : undefined;
     this.#databases.delete(name);
     database.leaveFeed();
     this.hints.changed(name, database.table.all());
-    if (database.exists) await removeTree(fileSystem, aside);
+    if (aside !== undefined) await removeTree(fileSystem, join(root, aside));
     return existed;
   }
 
-  async #renameAway(database: DatabaseFile, aside: string): Promise<void> {
-    const { fileSystem, root } = this.#context;
+  /** Returns the new name of its directory. It is on disk then, and the store is still ours. */
+  async #renameAway(database: DatabaseFile): Promise<string> {
+    const { fileSystem, root, verifyOwner } = this.#context;
     const what = `The database '${database.name}' could not be dropped`;
+    let aside: string;
     try {
-      await this.#context.verifyOwner();
+      // before the owner is verified: what a later owner writes is newer than this
+      const generation = newestGeneration((await fileSystem.list(database.directory)) ?? []);
+      aside = droppedName({ directory: basename(database.directory), generation });
+      await verifyOwner();
     } catch (error) {
       throw unavailable(what, error);
     }
     try {
-      await fileSystem.rename(database.directory, aside);
+      await fileSystem.rename(database.directory, join(root, aside));
     } catch (error) {
       const names = await fileSystem.list(database.directory).catch(() => undefined);
       if (names !== undefined && names.length > 0) throw unavailable(what, error);
@@ -356,6 +355,14 @@ export class FileStore {
       database.closeForWriting(unavailable(what, error));
       throw outcomeUnknown(what, error);
     }
+    try {
+      await verifyOwner();
+    } catch (error) {
+      // if this fails too, the next opening does it
+      await undoLateDrop(fileSystem, root, aside).catch(() => false);
+      throw outcomeUnknown(`The database '${database.name}' was being dropped`, error);
+    }
+    return aside;
   }
 }
 

@@ -98,7 +98,7 @@ const plain = (path: string): string =>
     ? 'root'
     : basename(path)
         .replace(/\.[0-9a-f]{16}\.tmp$/, '.tmp')
-        .replace(/^\.(new|dropped|lock)-[0-9a-f]{16}(-.*)?$/, '$1');
+        .replace(/^\.(new|dropped|lock)-[0-9a-f]{16}([.-].*)?$/, '$1');
 
 /** The directory and the disk of the current test. */
 export const bench = { root: '', disk: new Disk() };

@@ -11,11 +11,11 @@ import { codeOf, corrupt, misplaced, unavailable } from './disk/disk-errors.js';
 import { databaseOf } from './disk/file-name.js';
 import type { FileSystem } from './disk/file-system.js';
 import {
-  directoryDropped,
-  generationsOf,
+  droppedAs,
   isLeftover,
   markerName,
   mayBeDirectory,
+  newestGeneration,
   temporaryName,
 } from './format/layout.js';
 import { readWhole, writeAll } from './disk/line-reader.js';
@@ -81,10 +81,8 @@ const isOfStores = (database: string): boolean =>
  * Whether a directory contains only foreign files. An empty one, and one with a name of ours, is a
  * database without its files.
  */
-const isForeign = (database: string, names: readonly string[]): boolean => {
-  const { snapshots, journals } = generationsOf(names);
-  return !isOfStores(database) && snapshots.length + journals.length === 0 && names.length > 0;
-};
+const isForeign = (database: string, names: readonly string[]): boolean =>
+  !isOfStores(database) && newestGeneration(names) === 0 && names.length > 0;
 
 /**
  * The databases with a directory. `onMisplaced` gets a link or a file in place of one; by default
@@ -176,7 +174,8 @@ export async function prepareRoot(fileSystem: FileSystem, root: string): Promise
   try {
     const names = (await fileSystem.list(root)) ?? [];
     if (names.includes(markerName)) {
-      for (const name of names) await renewDrop(fileSystem, root, directoryDropped(name));
+      for (const name of names)
+        if (!(await undoLateDrop(fileSystem, root, name))) await renewDrop(fileSystem, root, name);
       await fileSystem.syncDirectory(root);
     } else {
       await assertNoDatabases(fileSystem, root, names);
@@ -210,10 +209,28 @@ async function syncParents(fileSystem: FileSystem, path: string): Promise<void> 
 }
 
 /**
+ * Gives a dropped directory its name back if it has a generation that is newer than the drop: an
+ * owner that was suspended dropped it after its successor had opened it, and the successor may have
+ * acknowledged commits. Returns whether it was so.
+ */
+export async function undoLateDrop(fileSystem: FileSystem, root: string, name: string): Promise<boolean> {
+  const dropped = droppedAs(name);
+  if (dropped === undefined || databaseOf(dropped.directory) === undefined) return false;
+  const [path, before] = [join(root, name), join(root, dropped.directory)];
+  if ((await fileSystem.status(path))?.kind !== 'directory') return false;
+  if (newestGeneration((await fileSystem.list(path)) ?? []) <= dropped.generation) return false;
+  if ((await fileSystem.status(before)) !== undefined)
+    throw corrupt(path, `it has commits that are newer than its drop, and there is ${before} too`);
+  await fileSystem.rename(path, before);
+  return true;
+}
+
+/**
  * Changes the name of a dropped database once more, so that the next sync stores the drop even if
  * the sync of the drop itself failed. If the process ends here, an empty directory is left.
  */
-async function renewDrop(fileSystem: FileSystem, root: string, directory: string | undefined): Promise<void> {
+async function renewDrop(fileSystem: FileSystem, root: string, name: string): Promise<void> {
+  const directory = droppedAs(name)?.directory;
   if (directory === undefined || databaseOf(directory) === undefined) return;
   const path = join(root, directory);
   const found = await fileSystem.status(path);

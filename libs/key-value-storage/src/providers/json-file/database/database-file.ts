@@ -396,7 +396,10 @@ export class DatabaseFile implements JournalHolder {
       // one
       await journal.close().catch(() => undefined);
       await fileSystem
-        .rename(this.directory, join(root, droppedName(basename(this.directory))))
+        .rename(
+          this.directory,
+          join(root, droppedName({ directory: basename(this.directory), generation: 1 })),
+        )
         .catch(() => undefined);
       throw error;
     }

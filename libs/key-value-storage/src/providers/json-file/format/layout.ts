@@ -29,20 +29,28 @@ export const temporaryName = (name: string): string => `${name}.${unique()}.tmp`
 export const asideName = (what: 'new' | 'lock' | 'lock-released'): string => `.${what}-${unique()}`;
 /** Whether a lock was renamed to this name because its owner was dead. */
 export const isUnreleasedLock = (name: string): boolean => /^\.lock-[0-9a-f]{16}$/.test(name);
+
+interface DroppedDirectory {
+  /** Its name before it was dropped. */
+  readonly directory: string;
+  /** Its newest generation when it was dropped; `Infinity` for a drop that did not note it. */
+  readonly generation: number;
+}
 /** The name to which the directory of a dropped database is renamed. */
-export const droppedName = (directory: string): string => `.dropped-${unique()}-${directory}`;
-/** The directory that was renamed to this name. */
-export const directoryDropped = (name: string): string | undefined =>
-  /^\.dropped-[0-9a-f]{16}-(.+)$/.exec(name)?.[1];
+export const droppedName = ({ directory, generation }: DroppedDirectory): string =>
+  `.dropped-${unique()}.${generation}-${directory}`;
+/** What was renamed to this name. */
+export function droppedAs(name: string): DroppedDirectory | undefined {
+  const [, generation = Infinity, directory] = /^\.dropped-[0-9a-f]{16}(?:\.(\d+))?-(.+)$/.exec(name) ?? [];
+  return directory === undefined ? undefined : { directory, generation: Number(generation) };
+}
 
 /** What the owner removes from the root on opening. */
 export const isLeftover = (name: string): boolean =>
-  /^\.(new|lock-released)-[0-9a-f]{16}$/.test(name) ||
-  directoryDropped(name) !== undefined ||
-  isTemporary(name);
+  /^\.(new|lock-released)-[0-9a-f]{16}$/.test(name) || droppedAs(name) !== undefined || isTemporary(name);
 /** Leftovers that may be directories: unfinished and dropped databases. The others are files. */
 export const mayBeDirectory = (name: string): boolean =>
-  /^\.new-/.test(name) || directoryDropped(name) !== undefined;
+  /^\.new-/.test(name) || droppedAs(name) !== undefined;
 /** The file that reserves positions of the feed up to this one. */
 export const reservationName = (upTo: FeedPosition): string => `.feed-${upTo}`;
 /** The position that a file of this name reserves; `undefined` if it reserves none. */
@@ -57,6 +65,12 @@ export interface Generations {
   readonly snapshots: readonly number[];
   readonly journals: readonly number[];
   readonly temporary: readonly string[];
+}
+
+/** The newest generation with a file; 0 if there is none. */
+export function newestGeneration(names: readonly string[]): number {
+  const { snapshots, journals } = generationsOf(names);
+  return Math.max(snapshots.at(-1) ?? 0, journals.at(-1) ?? 0);
 }
 
 /** Sorts the names in the directory of a database; foreign names are ignored. */
