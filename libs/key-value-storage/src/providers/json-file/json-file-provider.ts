@@ -41,7 +41,11 @@ import { systemProcesses, type Processes } from './lock/process-identity.js';
 export interface JsonFileProviderOptions {
   /** The directory of the data. It is created if needed, and used by one process at a time. */
   readonly directory: string;
-  /** How long `open` waits for another process to release the store: hot reload. @default 5_000 */
+  /**
+   * How long `open` waits for another process to release the store: hot reload. An owner that may
+   * have ended with its machine or container gets up to 3 s for a heartbeat in any case. @default
+   * 5_000
+   */
   readonly lockTimeoutMs?: number;
   /** The source of time. @default the system's */
   readonly clock?: Clock;

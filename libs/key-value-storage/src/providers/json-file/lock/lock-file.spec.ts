@@ -247,6 +247,29 @@ describe('a takeover', () => {
     expect(clock.monotonic() - began).toBeLessThan(3_500);
   });
 
+  const elsewhere = newOwner({ ...own, boot: 'another', pid: 4_711 });
+
+  it.each([
+    ['of another boot', lockText(elsewhere, 0)],
+    ['without a name', ''],
+  ])('happens after three seconds whatever the timeout, if the owner is a process %s', async (_, lock) => {
+    writeFileSync(path(), lock);
+    expect((await passUntil(acquire({ timeoutMs: 0 }))).inherited).toBe(true);
+    expect(clock.monotonic()).toBeGreaterThanOrEqual(3_000);
+  });
+
+  it('is refused at the first heartbeat after the timeout, if the process cannot be seen', async () => {
+    writeFileSync(path(), lockText(elsewhere, 0));
+    const beat = (): void => {
+      if (clock.monotonic() >= 900) writeFileSync(path(), lockText(elsewhere, 1));
+    };
+    await expect(passUntil(acquire({ timeoutMs: 0 }), beat)).rejects.toMatchObject({
+      code: 'STORAGE_LOCKED',
+      message: expect.stringContaining('process 4711 on here') as unknown,
+    });
+    expect(clock.monotonic()).toBeLessThan(1_500);
+  });
+
   it('never happens while there are heartbeats', async () => {
     const owner = newOwner({ ...own, pid: 4_711 });
     let beat = 0;
@@ -298,7 +321,7 @@ describe('a takeover', () => {
 
 describe('liveness', () => {
   it('counts only silence that was observed: a suspended observer, or a clock that leaps, declares no owner dead', () => {
-    const judge = new OwnerLiveness(() => false);
+    const judge = new OwnerLiveness(nobodyGone);
     const lock = theirs();
     expect(judge.isDead(lock, 0)).toBe(false);
     expect(judge.isDead(lock, 1_000_000)).toBe(false);
@@ -307,7 +330,7 @@ describe('liveness', () => {
   });
 
   it('starts again with every heartbeat', () => {
-    const judge = new OwnerLiveness(() => false);
+    const judge = new OwnerLiveness(nobodyGone);
     const owner = newOwner(own);
     const looks = Array.from({ length: 200 }, (_, look) =>
       judge.isDead(lockText(owner, Math.floor(look / 25)), look * 100),

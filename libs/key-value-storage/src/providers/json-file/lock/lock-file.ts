@@ -34,8 +34,6 @@ import type { Processes } from './process-identity.js';
 const heartbeatMs = 1_000;
 /** A takeover needs 3 s without a heartbeat: a younger check need not be repeated. */
 const freshMs = 2_000;
-/** How long a new owner may take to write its identity into the lock. */
-const unnamedMs = 1_000;
 /** Reads of a missing lock: one that was renamed away by mistake is restored at once. */
 const readsMax = 50;
 const lockBytesMax = 4_096;
@@ -58,11 +56,14 @@ interface DeadLock {
   readonly text: string;
 }
 
-/** Waits for the lock of a directory. `STORAGE_LOCKED` names the owner after the timeout. */
+/**
+ * Waits for the lock of a directory. `STORAGE_LOCKED` names the owner after the timeout, or later,
+ * when it is known to live: at its next heartbeat. Without one the lock is taken over after 3 s.
+ */
 export async function acquireLock(options: LockOptions): Promise<HeldLock> {
   const { fileSystem, directory, clock, processes, timeoutMs } = options;
   const path = join(directory, lockName);
-  const liveness = new OwnerLiveness((process) => processes.isGone(process));
+  const liveness = new OwnerLiveness(processes);
   const deadline = clock.monotonic() + timeoutMs;
   let dead: DeadLock | undefined;
   for (;;) {
@@ -75,11 +76,9 @@ export async function acquireLock(options: LockOptions): Promise<HeldLock> {
       const aside = join(directory, asideName('lock'));
       if (await moveLock(fileSystem, path, aside, text)) dead = { aside, text };
     } else {
-      // a lock without an identity was created just now: wait for the name of its owner
-      const extraMs = readOwner(text) === undefined ? unnamedMs : 0;
-      const left = deadline + extraMs - clock.monotonic();
-      if (left <= 0) throw locked(directory, text);
-      await clock.wait(Math.min(pollMs, Math.max(1, left)));
+      const left = deadline - clock.monotonic();
+      if (left <= 0 && liveness.isAlive(text)) throw locked(directory, text);
+      await clock.wait(left <= 0 ? pollMs : Math.min(pollMs, Math.max(1, left)));
     }
   }
 }

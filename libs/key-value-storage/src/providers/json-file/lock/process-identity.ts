@@ -35,9 +35,12 @@ export function systemProcesses(): Processes {
   return { own, isGone: (other) => isGone(other, own) };
 }
 
+/** Whether `own` can find out if the other process runs: it is of this boot and namespace. */
+export const canSee = (own: ProcessIdentity, { boot, namespace }: ProcessIdentity): boolean =>
+  boot !== '' && namespace !== '' && boot === own.boot && namespace === own.namespace;
+
 function isGone(other: ProcessIdentity, own: ProcessIdentity): boolean {
-  if (own.boot === '' || own.namespace === '' || other.boot !== own.boot || other.namespace !== own.namespace)
-    return false;
+  if (!canSee(own, other)) return false;
   if (!Number.isSafeInteger(other.pid) || other.pid <= 0) return false;
   if (!exists(other.pid)) return true;
   const { state, started } = startOf(other.pid);
