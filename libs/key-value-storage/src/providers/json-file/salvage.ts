@@ -66,12 +66,8 @@ export async function salvageJsonFile(
   await copy.open();
   try {
     const databases: SalvagedDatabase[] = [];
-    const onMisplaced = (database: string, { message }: Error): void => {
-      databases.push({
-        database,
-        rows: 0,
-        damage: [{ place: join(root, directoryOf(database)), what: message }],
-      });
+    const onMisplaced = (database: string, place: string, { message }: Error): void => {
+      databases.push({ database, rows: 0, damage: [{ place, what: message }] });
     };
     for (const database of await listDatabases(fileSystem, root, onMisplaced)) {
       const salvage = new Salvage(fileSystem, join(root, directoryOf(database)));

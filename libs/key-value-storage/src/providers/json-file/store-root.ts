@@ -85,25 +85,31 @@ const isForeign = (database: string, names: readonly string[]): boolean =>
   !isOfStores(database) && newestGeneration(names) === 0 && names.length > 0;
 
 /**
- * The databases with a directory. `onMisplaced` gets a link or a file in place of one; by default
- * it is refused.
+ * The databases with a directory. `onMisplaced` gets a link or a file in place of one, and one that
+ * was dropped late; by default they are refused.
  */
 export async function listDatabases(
   fileSystem: FileSystem,
   root: string,
-  onMisplaced?: (database: string, error: StorageError) => void,
+  onMisplaced?: (database: string, place: string, error: StorageError) => void,
 ): Promise<readonly string[]> {
   const databases: string[] = [];
   try {
     for (const name of (await fileSystem.list(root)) ?? []) {
-      const database = databaseOf(name);
+      const droppedLate = await nameBeforeLateDrop(fileSystem, root, name);
+      const database = databaseOf(droppedLate ?? name);
       if (database === undefined) continue;
       try {
+        if (droppedLate !== undefined)
+          throw corrupt(
+            join(root, name),
+            `it has commits of the database '${database}' that are newer than its drop, and gets its name back when the store is opened without readOnly`,
+          );
         const inside = await namesInDatabase(fileSystem, join(root, name), database);
         if (inside !== undefined && !isForeign(database, inside)) databases.push(database);
       } catch (error) {
         if (onMisplaced === undefined || !isStorageError(error, 'STORAGE_CORRUPT')) throw error;
-        onMisplaced(database, error);
+        onMisplaced(database, join(root, name), error);
       }
     }
   } catch (error) {
@@ -209,16 +215,28 @@ async function syncParents(fileSystem: FileSystem, path: string): Promise<void> 
 }
 
 /**
- * Gives a dropped directory its name back if it has a generation that is newer than the drop: an
+ * The earlier name of a dropped directory that has a generation that is newer than the drop: an
  * owner that was suspended dropped it after its successor had opened it, and the successor may have
- * acknowledged commits. Returns whether it was so.
+ * acknowledged commits. `undefined` for any other name.
  */
-export async function undoLateDrop(fileSystem: FileSystem, root: string, name: string): Promise<boolean> {
+async function nameBeforeLateDrop(
+  fileSystem: FileSystem,
+  root: string,
+  name: string,
+): Promise<string | undefined> {
   const dropped = droppedAs(name);
-  if (dropped === undefined || databaseOf(dropped.directory) === undefined) return false;
-  const [path, before] = [join(root, name), join(root, dropped.directory)];
-  if ((await fileSystem.status(path))?.kind !== 'directory') return false;
-  if (newestGeneration((await fileSystem.list(path)) ?? []) <= dropped.generation) return false;
+  if (dropped === undefined || databaseOf(dropped.directory) === undefined) return undefined;
+  const path = join(root, name);
+  if ((await fileSystem.status(path))?.kind !== 'directory') return undefined;
+  const newest = newestGeneration((await fileSystem.list(path)) ?? []);
+  return newest > dropped.generation ? dropped.directory : undefined;
+}
+
+/** Gives a directory its name back if it was dropped late. Returns whether it was so. */
+export async function undoLateDrop(fileSystem: FileSystem, root: string, name: string): Promise<boolean> {
+  const directory = await nameBeforeLateDrop(fileSystem, root, name);
+  if (directory === undefined) return false;
+  const [path, before] = [join(root, name), join(root, directory)];
   if ((await fileSystem.status(before)) !== undefined)
     throw corrupt(path, `it has commits that are newer than its drop, and there is ${before} too`);
   await fileSystem.rename(path, before);

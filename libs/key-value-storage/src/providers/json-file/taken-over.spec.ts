@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import type { FileSystem } from './disk/file-system.js';
 import { nodeFileSystem } from './disk/node-file-system.js';
+import { salvageJsonFile } from './salvage.js';
 import {
   batch,
   bench,
@@ -110,6 +111,13 @@ describe('an owner that was suspended', () => {
       expect(dropped).toHaveLength(disk.killed ? 1 : 0);
       expect(await commit(successor, batch([put('b')]))).toMatchObject({ outcome: 'committed' });
       await successor.close();
+      for (const name of dropped) {
+        const place = join(bench.root, name);
+        const reader = provider({ readOnly: true });
+        await expect(reader.open()).rejects.toMatchObject({ code: 'STORAGE_CORRUPT', place });
+        const { databases } = await salvageJsonFile(bench.root, join(bench.root, 'copy'));
+        expect(databases).toMatchObject([{ database, rows: 0, damage: [{ place }] }]);
+      }
       const next = await open();
       expect([text(await read(next, 'a')), text(await read(next, 'b'))]).toEqual(['2', '1']);
     },
