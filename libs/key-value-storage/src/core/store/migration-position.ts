@@ -20,14 +20,13 @@ export class MigrationPosition {
   /** `name`: of what is migrated to what, as an encoded key. */
   constructor(
     access: StorageAccess,
-    { container, entity }: ResolvedState,
+    state: ResolvedState,
     database: string,
     name: string,
     signal: AbortSignal | undefined,
   ) {
-    const group = container.slice(container.indexOf(':') + 1);
     this.#access = access;
-    this.#address = { database, container: `task:${group}`, entity, key: name };
+    this.#address = { database, container: taskContainerOf(state), entity: state.entity, key: name };
     this.#signal = signal;
   }
 
@@ -64,6 +63,10 @@ export class MigrationPosition {
     this.#version = result.outcome === 'committed' ? result.version : undefined;
   }
 }
+
+/** Where the work on a state keeps its own rows. */
+export const taskContainerOf = ({ container }: ResolvedState): string =>
+  `task:${container.slice(container.indexOf(':') + 1)}`;
 
 function textIn(text: string): string | undefined {
   try {

@@ -14,6 +14,21 @@ const Present = defineState<{ readonly cents: number }, string>('price', {
   upcast: { 1: ({ cents }: { readonly cents: string }) => ({ cents: Number(cents) }) },
 });
 
+const Copies = defineState<{ readonly cents: number }, string>('copy');
+const indexes = { byCents: { key: ({ cents }: { readonly cents: number }) => `${cents} ct`, unique: true } };
+const Indexed = defineState<{ readonly cents: number }, string, typeof indexes>('indexed', { indexes });
+
+/** Work before copies are compared with their entries; until the returned function is called. */
+function beforeComparing(provider: MemoryProvider, work: (round: number) => Promise<void>): () => void {
+  const read = provider.read.bind(provider);
+  let round = 0;
+  provider.read = async (addresses, options) => {
+    if (options?.values === 'omit') await work((round += 1));
+    return await read(addresses, options);
+  };
+  return () => (provider.read = read);
+}
+
 async function filled(storage: KeyValueStorage, entries = 6) {
   for (let index = 0; index < entries; index += 1)
     await storage.store(Old).set(`p-${index}`, { cents: String(index) });
@@ -93,6 +108,76 @@ describe('a migration', () => {
     expect(await migration.run()).toMatchObject({ read: 3, written: 3 });
     expect((await tags.getOrThrow('p-2')).value).toEqual({ tag: '2 ct' });
     expect(await migration.run()).toMatchObject({ written: 0, unchanged: 3 });
+  });
+
+  it('copies an entry again that was written in the millisecond of its copy: it may have waited for it', async () => {
+    await using storage = await openStorage(new MemoryProvider({ clock: new ManualClock() }));
+    const prices = await filled(storage, 1);
+    for (const to of [storage.store(Copies), storage.store(Copies).forTenant('acme')]) {
+      await new StateMigration(prices, { to }).run();
+      await prices.set('p-0', { cents: 9 });
+      expect(await new StateMigration(prices, { to }).run()).toMatchObject({ written: 1 });
+      expect((await to.getOrThrow('p-0')).value).toEqual({ cents: 9 });
+    }
+  });
+
+  it('leaves what others write over a copy before it is compared with its entry', async () => {
+    const clock = new ManualClock();
+    const provider = new MemoryProvider({ clock });
+    await using storage = await openStorage(provider);
+    const prices = await filled(storage, 2);
+    const to = storage.store(Copies).forTenant('acme');
+    beforeComparing(provider, async (round) => {
+      if (round > 1) return;
+      await prices.set('p-0', { cents: 7 });
+      await prices.delete('p-1');
+      await clock.advance(1);
+      await to.setMany(['p-0', 'p-1'].map((key) => ({ key, value: { cents: 8 } })));
+    });
+    await new StateMigration(prices, { to }).run();
+    expect((await to.getMany(['p-0', 'p-1'])).map((entry) => entry?.value.cents)).toEqual([8, 8]);
+    expect((await provider.administration.spaces('tenant:acme')).length).toBe(1);
+  });
+
+  it('ends while an entry is written all the time; the next run copies it, whatever the clocks say', async () => {
+    const clock = new ManualClock();
+    const provider = new MemoryProvider({ clock });
+    await using storage = await openStorage(provider);
+    await using other = await openStorage(
+      new MemoryProvider({ clock: new ManualClock(clock.now() + 60_000) }),
+    );
+    const prices = await filled(storage, 1);
+    const to = other.store(Indexed);
+    const rest = beforeComparing(provider, async (round) => {
+      await prices.set('p-0', { cents: round });
+    });
+    expect(await new StateMigration(prices, { to }).run()).toMatchObject({ written: 1 });
+    rest();
+    await prices.set('p-0', { cents: 99 });
+    await new StateMigration(prices, { to }).run();
+    expect((await to.getOrThrow('p-0')).value).toEqual({ cents: 99 });
+    expect((await to.index('byCents').get('99 ct'))?.key).toBe('p-0');
+  });
+
+  it('reports a copy that cannot be written again, and tries it in the next run', async () => {
+    const provider = new MemoryProvider();
+    await using storage = await openStorage(provider);
+    const prices = await filled(storage, 2);
+    const to = storage.store(Copies).forTenant('acme');
+    const rest = beforeComparing(provider, async (round) => {
+      if (round === 1) await prices.set('p-0', { cents: -1 });
+    });
+    const change = (price: { readonly cents: number }) => {
+      if (price.cents < 0) throw new Error('negative');
+      return price;
+    };
+    await expect(new StateMigration(prices, { to, change }).run()).rejects.toThrow('negative');
+    rest();
+    const migration = new StateMigration(prices, { to, change, onError: 'continue' });
+    expect((await migration.run()).failures[0]).toMatchObject({ key: 'p-0', error: new Error('negative') });
+    await prices.set('p-0', { cents: 5 });
+    await migration.run();
+    expect((await to.getOrThrow('p-0')).value).toEqual({ cents: 5 });
   });
 
   it('does not reach a later entry once it has failed', async () => {

@@ -4,25 +4,25 @@
  */
 import { throwIfAborted } from '../base/abort.js';
 import { systemClock } from '../base/clock.js';
-import { isStorageError, storageError } from '../base/errors.js';
+import { isStorageError } from '../base/errors.js';
 import { inspect } from '../base/inspect.js';
 import type { Key } from '../base/key.js';
 import { limits } from '../base/limits.js';
 import { assertOptions, invalidOption } from '../base/options.js';
 import { safely } from '../base/safely.js';
-import type { ConflictedBatch } from '../commit/commit.js';
 import { parseStored } from '../encoding/codec.js';
-import { decodeKey } from '../encoding/key-encoding.js';
 import { textDigest } from '../encoding/text-digest.js';
 import type { Address, Row, ScannedRow } from '../port/storage-provider.js';
 import type { RangePage } from '../watch/range-watcher.js';
 import type { CallOptions } from './call-options.js';
-import { frozenKey } from './entry.js';
+import type { CopyMark } from './copy-marks.js';
 import type { KeyValueStore } from './key-value-store.js';
 import { MigrationPosition } from './migration-position.js';
 import { boundedPages } from './range-reader.js';
+import { StateCopy } from './state-copy.js';
 import type { Input } from './state-definition.js';
 import type { StateRows } from './state-rows.js';
+import { corruptRow, storedKey } from './stored-key.js';
 import { storeRows } from './typed-store.js';
 
 export interface StateMigrationOptions<T, K extends Key = Key, I = Input<T>> {
@@ -165,10 +165,15 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
   /**
    * Migrates every entry that is there when it begins, and returns the counts. Each entry is
    * written under the check of the version that was read: one that was written since is read again.
-   * Rewritten entries keep their expiry, and get a new etag. A copy keeps expiry and etag; it
-   * replaces a row of the other store only where that was last written before the entry, so it may
-   * be repeated. Rejects with the error of the first entry that cannot be read or written, and with
-   * `ABORTED`; what is written stays written.
+   * Rewritten entries keep their expiry, and get a new etag.
+   *
+   * A copy keeps expiry and etag. It replaces a row of the other store unless that was written
+   * after the entry, so it may be repeated. An entry that is overwritten or deleted while it is
+   * copied is copied again, or its copy is deleted; where the process ends before, the next run
+   * does it.
+   *
+   * Rejects with the error of the first entry that cannot be read or written, and with `ABORTED`;
+   * what is written stays written.
    */
   async run(options?: CallOptions): Promise<MigrationResult<K>> {
     assertOptions('run', options, ['signal']);
@@ -177,25 +182,40 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
     const target = this.#to?.database();
     const { access } = this.#from;
     this.#assertOtherStore(database, target);
+    const copying = this.#copyTo(database, target, signal);
     const position = new MigrationPosition(access, this.#from.state, database, this.#nameOf(target), signal);
     const after = await position.read();
     const counts = { read: 0, written: 0, unchanged: 0, newer: 0, skipped: 0, failed: 0 };
     const failures: { readonly key: K; readonly error: unknown }[] = [];
     const pause = this.#pacer(signal);
+    const attempt = async (address: Address, work: () => Promise<void>): Promise<void> => {
+      throwIfAborted('A migration', signal);
+      try {
+        await work();
+      } catch (error) {
+        if (this.#options.onError !== 'continue' || !isOfEntry(error)) throw error;
+        counts.failed += 1;
+        if (failures.length < failuresMax) failures.push({ key: storedKey<K>(address), error });
+      }
+    };
+    if (copying !== undefined)
+      for await (const copies of copying.uncompared()) await copying.compare(copies, attempt);
     for await (const page of this.#pages(after, signal, database).pages) {
       const written = counts.written;
+      const copies: CopyMark[] = [];
       await this.#eachOf(page.rows, async ({ key, row }) => {
-        throwIfAborted('A migration', signal);
         const address = this.#addressOf(database, key);
         counts.read += 1;
-        try {
-          counts[await this.#migrate(address, row, page.time, target, signal)] += 1;
-        } catch (error) {
-          if (this.#options.onError !== 'continue' || !isOfEntry(error)) throw error;
-          counts.failed += 1;
-          if (failures.length < failuresMax) failures.push({ key: keyIn<K>(address), error });
-        }
+        await attempt(address, async () => {
+          const outcome =
+            copying === undefined
+              ? await this.#rewrite(address, row, signal)
+              : await copying.copy(address, row, page.time);
+          counts[outcome] += 1;
+          if (outcome === 'written') copies.push({ key, version: row.version });
+        });
       });
+      if (copying?.isOneDatabase === false) await copying.compare(copies, attempt);
       const last = page.rows.at(-1);
       // a page without a write is read again in no time
       if (counts.written > written && last !== undefined) await position.save(last.key);
@@ -215,6 +235,16 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
       one.state.container === other.state.container &&
       one.state.entity === other.state.entity;
     if (isSame) throw invalidOption('StateMigration: to must be another store; got the store itself.');
+  }
+
+  #copyTo(
+    database: string,
+    targetDatabase: string | undefined,
+    signal: AbortSignal | undefined,
+  ): StateCopy<T, K> | undefined {
+    const [from, to, { change }] = [this.#from, this.#to, this.#options];
+    if (to === undefined || targetDatabase === undefined) return undefined;
+    return new StateCopy({ from, database, to, targetDatabase, change, signal });
   }
 
   /** Whatever is migrated to the same target has the same position. */
@@ -246,18 +276,6 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
     return { database, container, entity, key };
   }
 
-  async #migrate(
-    address: Address,
-    row: Row,
-    time: number,
-    target: string | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<Outcome> {
-    return this.#to === undefined
-      ? await this.#rewrite(address, row, signal)
-      : await this.#copy(this.#to, address, row, time, target as string, signal);
-  }
-
   async #rewrite(address: Address, scanned: Row, signal: AbortSignal | undefined): Promise<Outcome> {
     const { access, codec, state } = this.#from;
     let current: Row | undefined = scanned;
@@ -273,40 +291,12 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
         if (version === state.schemaVersion) return 'unchanged';
         if (version > state.schemaVersion) return 'newer';
         const value = await codec.decode(address, current.value);
-        const { stored } = await codec.encode(keyIn<K>(address), value);
+        const { stored } = await codec.encode(storedKey<K>(address), value);
         const change = { kind: 'put', address, value: stored, ttl: { keepElse: 'never' } } as const;
         const result = await this.#from.change(change, { version: current.version }, { signal }, current);
         return result.outcome === 'conflict' ? result : 'written';
       },
     );
-  }
-
-  async #copy(
-    to: StateRows<unknown, K>,
-    from: Address,
-    row: Row,
-    time: number,
-    database: string,
-    signal: AbortSignal | undefined,
-  ): Promise<Outcome> {
-    const key = keyIn<K>(from);
-    const address = to.address(key, database);
-    const ttl = row.expiresAt === undefined ? ('never' as const) : row.expiresAt - time;
-    const value = await this.#from.codec.decode(from, row.value);
-    const changed = this.#options.change === undefined ? value : await this.#options.change(value, key);
-    if (changed === undefined) return 'skipped';
-    const { stored } = await to.codec.encode(key, changed);
-    const policy = { ...to.access.retry, ...(signal && { signal }) };
-    return await to.retry<Outcome>(address, policy, async (): Promise<Outcome | ConflictedBatch> => {
-      const { row: there } = await to.access.readOne(address, { signal });
-      // a copy has the version of its entry
-      if (there?.version === row.version) return 'unchanged';
-      if (there !== undefined && there.updatedAt >= row.updatedAt) return 'newer';
-      const expected = there === undefined ? ('absent' as const) : { version: there.version };
-      const change = { kind: 'put', address, value: stored, ttl } as const;
-      const result = await to.change(change, expected, { signal, version: row.version }, there);
-      return result.outcome === 'conflict' ? result : 'written';
-    });
   }
 
   /** Calls the work for each row, `concurrency` at a time; the first error ends all. */
@@ -372,18 +362,7 @@ function schemaVersionOf(address: Address, { value }: Row): number {
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
   }
-  throw corruptAt(address, 'is not JSON that Kvent wrote');
-}
-
-function corruptAt({ database, container, entity, key }: Address, why: string): Error {
-  const place = `${database}/${container}/${entity}/${key}`;
-  return storageError('STORAGE_CORRUPT', `The row at ${place} ${why}.`, { place });
-}
-
-function keyIn<K extends Key>(address: Address): K {
-  const key = decodeKey(address.key);
-  if (key === undefined) throw corruptAt(address, 'has a key that Kvent did not write');
-  return frozenKey(key) as K;
+  throw corruptRow(address, 'is not JSON that Kvent wrote');
 }
 
 /** Whether an error is one of the entry alone: the others may be fine. */

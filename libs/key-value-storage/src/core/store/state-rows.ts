@@ -154,7 +154,8 @@ export class StateRows<T, K extends Key = Key> implements DefinitionRows<Entry<T
   ): IndexedRows {
     const [change] = own.changes;
     return {
-      indexedState: () => indexed,
+      // a change may be of another row, such as the mark of a copy
+      indexedState: ({ container }) => (container === this.state.container ? indexed : undefined),
       known: row && change && new Map([[rowNameOf(change.address), row]]),
       lock: single && lockNameOf(single.database, single),
     };

@@ -57,6 +57,12 @@ function interrupted(work: (value: Person) => Promise<void>) {
   return defineState('person', { schemaVersion: 2, upcast, schema });
 }
 
+/** What others do to two of three entries while they are copied. */
+async function changeSource(key: string, people: KeyValueStore<Person, string>): Promise<void> {
+  if (key === 'a') await people.set('a', { first: 'Ada', last: 'King' });
+  if (key === 'b') await people.delete('b');
+}
+
 /** Sets a value until its time is later than that of an entry. */
 async function setLater<T>(
   { clock }: StoreSubject,
@@ -187,6 +193,73 @@ export const migrationClauses: readonly StoreClause[] = [
         ['King', 'Byron'],
       );
       assert.equal(after[0]?.etag, changed.etag);
+    },
+  },
+  {
+    name: 'An entry that is overwritten or deleted while it is copied into another store, of the same tenant or of another one, is copied again, or its copy is deleted.',
+    law: 3,
+    broken: throughProvider(
+      changesBatches('does not check versions', (batch) => ({
+        ...batch,
+        checks: batch.checks.filter(
+          ({ expected }) => typeof expected === 'string' || !('version' in expected),
+        ),
+      })),
+    ),
+    async run(subject) {
+      const { storage, clock } = subject;
+      const people = storage.store(Plain);
+      const copies = storage.store(Copies);
+      for (const to of [copies, copies.forTenant(subject.otherTenant())]) {
+        await people.setMany(['a', 'b', 'c'].map((key) => ({ key, value: ada })));
+        const copied: string[] = [];
+        const change = async (person: Person, key: string) => {
+          if (!copied.includes(key)) await changeSource(key, people);
+          await clock.advance(1);
+          copied.push(key);
+          return person;
+        };
+        await new StateMigration(people, { to, change, concurrency: 1 }).run();
+        const lastNames = (await to.getMany(['a', 'b', 'c'])).map((entry) => entry?.value.last);
+        assert.deepEqual(lastNames, ['King', undefined, 'Lovelace']);
+        const { read, unchanged } = await new StateMigration(people, { to }).run();
+        assert.deepEqual({ read, unchanged }, { read: 2, unchanged: 2 });
+      }
+    },
+  },
+  {
+    name: 'A copy into the store of another tenant that was interrupted before it was compared with its entry is compared by the next run; afterwards nothing is left of it beside the entries.',
+    law: 12,
+    broken: throughProvider(
+      changesBatches('does not store the marks of copies', (batch) => ({
+        ...batch,
+        changes: batch.changes.filter(({ address }) => !address.container.startsWith('task:')),
+      })),
+    ),
+    async run(subject) {
+      const { storage, clock, provider } = subject;
+      const people = storage.store(Plain);
+      const tenant = subject.otherTenant();
+      const to = storage.store(Copies).forTenant(tenant);
+      await people.setMany(['a', 'b', 'c'].map((key) => ({ key, value: ada })));
+      const stopped = new Error('stopped');
+      const change = async (person: Person, key: string) => {
+        if (key === 'c') throw stopped;
+        await changeSource(key, people);
+        await clock.advance(1);
+        return person;
+      };
+      const stopping = new StateMigration(people, { to, change, concurrency: 1 });
+      await assert.rejects(stopping.run(), (error) => error === stopped);
+      assert.equal((await to.getOrThrow('a')).value.last, 'Lovelace');
+      await new StateMigration(people, { to }).run();
+      const lastNames = (await to.getMany(['a', 'b', 'c'])).map((entry) => entry?.value.last);
+      assert.deepEqual(lastNames, ['King', undefined, 'Lovelace']);
+      const spaces = await provider.administration.spaces(`tenant:${tenant}`);
+      assert.deepEqual(
+        spaces.map(({ container }) => container),
+        ['state:archive'],
+      );
     },
   },
   {

@@ -1,0 +1,168 @@
+/**
+ * Copies entries of one state into another store, while others read and write both. A copy has the
+ * version of its entry, so that it is recognised, but it is written later: its time must never
+ * count as that of a later write. So in one database, the batch of a copy checks its entry. In two
+ * databases no batch can; the entry is read again after the copy, and a mark stays until it was.
+ */
+import { throwIfAborted } from '../base/abort.js';
+import type { Key } from '../base/key.js';
+import { conflictError, type ConflictedBatch } from '../commit/commit.js';
+import type { Address, Check, Row, StoredValue, Version } from '../port/storage-provider.js';
+import { rowNameOf } from '../port/row-name.js';
+import { CopyMarks, type CopyMark } from './copy-marks.js';
+import type { StateRows } from './state-rows.js';
+import { storedKey } from './stored-key.js';
+
+type CopyOutcome = 'written' | 'unchanged' | 'newer' | 'skipped';
+
+interface Changed {
+  readonly changed: ConflictedBatch;
+}
+
+interface StateCopyOptions<T, K extends Key> {
+  readonly from: StateRows<T, K>;
+  readonly database: string;
+  readonly to: StateRows<unknown, K>;
+  readonly targetDatabase: string;
+  readonly change: ((value: T, key: K) => unknown) | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** An entry that is written all the time keeps its mark: the next run copies it again. */
+const roundsMax = 10;
+
+export class StateCopy<T, K extends Key = Key> {
+  /** Whether a batch of a copy checks its entry too. Then nothing is left to compare. */
+  readonly isOneDatabase: boolean;
+  readonly #options: StateCopyOptions<T, K>;
+  readonly #marks: CopyMarks;
+
+  constructor(options: StateCopyOptions<T, K>) {
+    const { from, database, to, targetDatabase, signal } = options;
+    this.isOneDatabase = from.access.provider === to.access.provider && database === targetDatabase;
+    const { name } = from.access.provider;
+    const way = [name, database, from.state.container, from.state.entity, to.state.entity];
+    this.#options = options;
+    this.#marks = new CopyMarks(way, to.access, to.state, targetDatabase, signal);
+  }
+
+  /**
+   * Copies an entry, unless the other store has it, or has a row that was written later. In two
+   * databases, a copy that was written must be compared: `compare`. `copied`: the version of an
+   * earlier copy, which is no later write.
+   */
+  async copy(from: Address, scanned: Row, time: number, copied?: Version): Promise<CopyOutcome> {
+    const { access } = this.#options.from;
+    for (let [row, attempt] = [scanned, 1]; ; attempt += 1) {
+      const stored = await this.#valueFor(from, row);
+      if (stored === undefined) return 'skipped';
+      const outcome = await this.#put(from, row, stored, time, copied);
+      if (typeof outcome === 'string') return outcome;
+      if (attempt === access.retry.attempts) throw conflictError(outcome.changed, 'own');
+      const again = await access.readOne(from, { signal: this.#options.signal });
+      if (again.row === undefined) return 'skipped';
+      [row, time] = [again.row, again.time];
+    }
+  }
+
+  /** The copies that no run has compared, of one that was killed. */
+  uncompared(): AsyncIterable<readonly CopyMark[]> {
+    return this.#marks.pages();
+  }
+
+  /**
+   * Compares copies with their entries: of one that was written since, a copy is written again; of
+   * one that was deleted, the copy is deleted, unless it was overwritten. `attempt` gets the work
+   * on each of these.
+   */
+  async compare(
+    copies: readonly CopyMark[],
+    attempt: (from: Address, work: () => Promise<void>) => Promise<void>,
+  ): Promise<void> {
+    const { from, signal } = this.#options;
+    for (let [left, round] = [copies, 1]; left.length > 0 && round <= roundsMax; round += 1) {
+      throwIfAborted('A migration', signal);
+      const entries = left.map(({ key }) => this.#entryAt(key));
+      const { rows } = await from.access.read(entries, { values: 'omit', signal });
+      const isSame = left.map(({ version }, index) => rows[index]?.version === version);
+      await this.#marks.remove(left.filter((_, index) => isSame[index]));
+      const again: CopyMark[] = [];
+      for (const [index, copy] of left.entries())
+        if (isSame[index] === false)
+          await attempt(entries[index] as Address, async () => {
+            const next = await this.#repeat(copy);
+            if (next !== undefined) again.push(next);
+          });
+      left = again;
+    }
+  }
+
+  /** The next copy, which is to be compared too. */
+  async #repeat(copy: CopyMark): Promise<CopyMark | undefined> {
+    const { from, signal } = this.#options;
+    const entry = this.#entryAt(copy.key);
+    const { row, time } = await from.access.readOne(entry, { signal });
+    if (row === undefined) await this.#remove(entry, copy);
+    else if ((await this.copy(entry, row, time, copy.version)) === 'written')
+      return { key: copy.key, version: row.version };
+    await this.#marks.remove([copy]);
+    return undefined;
+  }
+
+  /** What others have written over the copy stays. */
+  async #remove(entry: Address, { version }: CopyMark): Promise<void> {
+    const { to, signal } = this.#options;
+    const address = this.#targetOf(entry);
+    const { row } = await to.access.readOne(address, { signal });
+    if (row?.version === version) await to.change({ kind: 'delete', address }, { version }, { signal }, row);
+  }
+
+  async #valueFor(from: Address, row: Row): Promise<StoredValue | undefined> {
+    const { from: source, to, change } = this.#options;
+    const key = storedKey<K>(from);
+    const value = await source.codec.decode(from, row.value);
+    const changed = change === undefined ? value : await change(value, key);
+    return changed === undefined ? undefined : (await to.codec.encode(key, changed)).stored;
+  }
+
+  /** `changed`: the entry is not the one that was read. */
+  async #put(
+    from: Address,
+    row: Row,
+    value: StoredValue,
+    time: number,
+    copied: Version | undefined,
+  ): Promise<CopyOutcome | Changed> {
+    const { to, targetDatabase, signal } = this.#options;
+    const address = this.#targetOf(from);
+    const { version } = row;
+    const ttl = row.expiresAt === undefined ? ('never' as const) : row.expiresAt - time;
+    const put = { kind: 'put', address, value, ttl } as const;
+    const policy = { ...to.access.retry, ...(signal && { signal }) };
+    return await to.retry<CopyOutcome | Changed>(address, policy, async () => {
+      const { row: there } = await to.access.readOne(address, { signal });
+      if (there?.version === version) return 'unchanged';
+      // in the same millisecond, the entry is later: it may have waited for its own copy
+      if (there !== undefined && there.version !== copied && there.updatedAt > row.updatedAt) return 'newer';
+      const expected = there === undefined ? ('absent' as const) : { version: there.version };
+      const checks: Check[] = [{ address, expected }];
+      if (this.isOneDatabase) checks.push({ address: from, expected: { version } });
+      const changes = this.isOneDatabase ? [put] : [put, this.#marks.put(from.key)];
+      const batch = { checks, changes };
+      const result = await to.commit(targetDatabase, batch, { signal, version }, undefined, there);
+      if (result.outcome === 'committed') return 'written';
+      return rowNameOf(result.address) === rowNameOf(from) ? { changed: result } : result;
+    });
+  }
+
+  #entryAt(key: string): Address {
+    const { from, database } = this.#options;
+    const { container, entity } = from.state;
+    return { database, container, entity, key };
+  }
+
+  #targetOf(from: Address): Address {
+    const { to, targetDatabase } = this.#options;
+    return to.address(storedKey(from), targetDatabase);
+  }
+}
