@@ -165,8 +165,7 @@ describe('a migration into the present schema version', () => {
     });
     expect((await schemaVersions())[0]).toMatchObject({ schemaVersion: 1 });
     const [report] = await workInProcesses(database.url, 'migrate', 1, 0);
-    // it begins with the last key of the page that was complete
-    expect(report?.did).toMatchObject({ read: 200 - 119, newer: 1, resumed: 1 });
+    expect(report?.did).toMatchObject({ read: 200, newer: 2, resumed: 1 });
     expect(await schemaVersions()).toEqual([
       { schemaVersion: 2, entries: 198 },
       { schemaVersion: 3, entries: 2 },

@@ -82,6 +82,33 @@ describe('a migration', () => {
     expect(await new StateMigration(prices, { pageRows: 2, onProgress }).run()).toMatchObject({ written: 6 });
   });
 
+  it('copies what was written behind the position of an interrupted run, however often it is interrupted', async () => {
+    await using storage = await openStorage(new MemoryProvider());
+    const prices = await filled(storage);
+    const to = storage.store(Copies);
+    const interrupted = async (pages: number): Promise<readonly string[]> => {
+      const stop = new AbortController();
+      const read: string[] = [];
+      const change = (price: { readonly cents: number }, key: string) => {
+        read.push(key);
+        return price;
+      };
+      const onProgress = () => void ((pages -= 1) === 0 && stop.abort());
+      const migration = new StateMigration(prices, { to, change, pageRows: 2, onProgress, concurrency: 1 });
+      await expect(migration.run({ signal: stop.signal })).rejects.toMatchObject({ code: 'ABORTED' });
+      return read;
+    };
+    expect(await interrupted(2)).toEqual(['p-0', 'p-1', 'p-2', 'p-3']);
+    await prices.setMany(['p-0', 'p-2'].map((key) => ({ key, value: { cents: 9 } })));
+    // the last page ahead, and one behind
+    expect(await interrupted(3)).toEqual(['p-3', 'p-4', 'p-5', 'p-0', 'p-1']);
+    await prices.set('p-1', { cents: 9 });
+    const keys = ['p-0', 'p-1', 'p-2', 'p-3', 'p-4', 'p-5'];
+    expect(await new StateMigration(prices, { to }).run()).toMatchObject({ read: 6, resumed: true });
+    expect((await to.getMany(keys)).map((entry) => entry?.value.cents)).toEqual([9, 9, 9, 3, 4, 5]);
+    expect(await new StateMigration(prices, { to }).run()).toMatchObject({ unchanged: 6, resumed: false });
+  });
+
   it('may run twice at a time: each entry is written once, and no position is left', async () => {
     const provider = new MemoryProvider();
     await using storage = await openStorage(provider);

@@ -12,7 +12,7 @@ import { assertOptions, invalidOption } from '../base/options.js';
 import { safely } from '../base/safely.js';
 import { parseStored } from '../encoding/codec.js';
 import { textDigest } from '../encoding/text-digest.js';
-import type { Address, Row, ScannedRow } from '../port/storage-provider.js';
+import type { Address, Row, ScannedRow, ScanRange } from '../port/storage-provider.js';
 import type { RangePage } from '../watch/range-watcher.js';
 import type { CallOptions } from './call-options.js';
 import type { CopyMark } from './copy-marks.js';
@@ -72,7 +72,10 @@ export interface MigrationCounts {
 }
 
 export interface MigrationResult<K extends Key = Key> extends MigrationCounts {
-  /** Whether the run continued where an interrupted one had stopped; the counts are its own. */
+  /**
+   * Whether the run began where an interrupted one had stopped, and read what is before at its end.
+   * The counts are its own.
+   */
   readonly resumed: boolean;
   /** The first 100 entries that failed, with `onError: 'continue'`. */
   readonly failures: readonly { readonly key: K; readonly error: unknown }[];
@@ -99,7 +102,7 @@ const failuresMax = 100;
 
 /**
  * A migration of one store in the background. A run may be interrupted at any time, and repeated:
- * it continues at the position that is stored beside the entries, in the same database. Two runs at
+ * it begins at the position that is stored beside the entries, in the same database. Two runs at
  * a time do no harm.
  */
 export class StateMigration<T, K extends Key = Key, I = Input<T>> {
@@ -151,8 +154,8 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
   async versions(options?: CallOptions): Promise<readonly StoredVersion[]> {
     assertOptions('versions', options, ['signal']);
     const counts = new Map<number, number>();
-    const { database, pages } = this.#pages(undefined, options?.signal);
-    for await (const { rows } of pages)
+    const database = this.#from.database();
+    for await (const { rows } of this.#pages({}, options?.signal, database))
       for (const { key, row } of rows) {
         const version = schemaVersionOf(this.#addressOf(database, key), row);
         counts.set(version, (counts.get(version) ?? 0) + 1);
@@ -163,7 +166,9 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
   }
 
   /**
-   * Migrates every entry that is there when it begins, and returns the counts. Each entry is
+   * Migrates every entry that is there when it begins, and returns the counts. It begins where an
+   * interrupted run has stopped; what is before is read at its end, because others may have written
+   * there since. Each entry is
    * written under the check of the version that was read: one that was written since is read again.
    * Rewritten entries keep their expiry, and get a new etag.
    *
@@ -200,7 +205,7 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
     };
     if (copying !== undefined)
       for await (const copies of copying.uncompared()) await copying.compare(copies, attempt);
-    for await (const page of this.#pages(after, signal, database).pages) {
+    for await (const { page, isBehind } of this.#allPages(after, signal, database)) {
       const written = counts.written;
       const copies: CopyMark[] = [];
       await this.#eachOf(page.rows, async ({ key, row }) => {
@@ -218,7 +223,7 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
       if (copying?.isOneDatabase === false) await copying.compare(copies, attempt);
       const last = page.rows.at(-1);
       // a page without a write is read again in no time
-      if (counts.written > written && last !== undefined) await position.save(last.key);
+      if (counts.written > written && last !== undefined && !isBehind) await position.save(last.key);
       safely(() => this.#options.onProgress?.({ ...counts }));
       await pause(counts.written);
     }
@@ -254,21 +259,31 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
     return textDigest(JSON.stringify([access.provider.name, target, state.container, state.entity]));
   }
 
-  #pages(
+  /**
+   * From the position of an earlier run to the end, then what is behind it: others may have written
+   * there since.
+   */
+  async *#allPages(
     after: string | undefined,
     signal: AbortSignal | undefined,
-    database = this.#from.database(),
-  ): { readonly database: string; readonly pages: AsyncIterable<RangePage> } {
+    database: string,
+  ): AsyncGenerator<{ readonly page: RangePage; readonly isBehind: boolean }, void, undefined> {
+    // the last entry of the earlier run is read again: `start` is inclusive
+    const ahead = after === undefined ? {} : { start: after };
+    for await (const page of this.#pages(ahead, signal, database)) yield { page, isBehind: false };
+    if (after === undefined) return;
+    for await (const page of this.#pages({ end: after }, signal, database)) yield { page, isBehind: true };
+  }
+
+  #pages(
+    part: Pick<ScanRange, 'start' | 'end'>,
+    signal: AbortSignal | undefined,
+    database: string,
+  ): AsyncIterable<RangePage> {
     const { access, state } = this.#from;
-    const range = {
-      database,
-      container: state.container,
-      entity: state.entity,
-      limit: this.#pageRows,
-      // the last entry of the former run is read again: its position is inclusive here
-      ...(after !== undefined && { start: after }),
-    };
-    return { database, pages: boundedPages(access, range, signal && { signal }) };
+    const { container, entity } = state;
+    const range = { database, container, entity, limit: this.#pageRows, ...part };
+    return boundedPages(access, range, signal && { signal });
   }
 
   #addressOf(database: string, key: string): Address {
