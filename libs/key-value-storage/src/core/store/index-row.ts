@@ -70,7 +70,7 @@ export class IndexValue {
  * expiry that an entry keeps may move without a new version, so it is copied in the commit.
  */
 export function ttlInIndex(ttl: TimeToLive, entry: RowAddress, before: Row | undefined): TimeToLive {
-  if (typeof ttl !== 'object') return ttl;
+  if (typeof ttl !== 'object' || ttl.of !== undefined) return ttl;
   if (before === undefined) return ttl.keepElse;
   return before.expiresAt === undefined ? 'never' : { keepElse: 'never', of: entry };
 }

@@ -7,13 +7,22 @@
 import { throwIfAborted } from '../base/abort.js';
 import type { Key } from '../base/key.js';
 import { conflictError, type ConflictedBatch } from '../commit/commit.js';
-import type { Address, Check, Row, StoredValue, Version } from '../port/storage-provider.js';
+import type { Address, Check, Row, StoredValue, TimeToLive, Version } from '../port/storage-provider.js';
 import { rowNameOf } from '../port/row-name.js';
 import { CopyMarks, type CopyMark } from './copy-marks.js';
 import type { StateRows } from './state-rows.js';
 import { storedKey } from './stored-key.js';
 
 type CopyOutcome = 'written' | 'unchanged' | 'newer' | 'skipped';
+
+/** An entry as it was read. */
+export interface EntryRead {
+  readonly row: Row;
+  /** By the clock of its storage. */
+  readonly time: number;
+  /** The monotonic clock before the read. */
+  readonly readAt: number;
+}
 
 interface Changed {
   readonly changed: ConflictedBatch;
@@ -51,18 +60,18 @@ export class StateCopy<T, K extends Key = Key> {
    * databases, a copy that was written must be compared: `compare`. `copied`: the version of an
    * earlier copy, which is no later write.
    */
-  async copy(from: Address, scanned: Row, time: number, copied?: Version): Promise<CopyOutcome> {
-    const { access } = this.#options.from;
-    for (let [row, attempt] = [scanned, 1]; ; attempt += 1) {
-      const stored = await this.#valueFor(from, row);
+  async copy(from: Address, scanned: EntryRead, copied?: Version): Promise<CopyOutcome> {
+    const { attempts } = this.#options.from.access.retry;
+    let entry: EntryRead | undefined = scanned;
+    for (let attempt = 1; entry !== undefined; attempt += 1) {
+      const stored = await this.#valueFor(from, entry.row);
       if (stored === undefined) return 'skipped';
-      const outcome = await this.#put(from, row, stored, time, copied);
+      const outcome = await this.#put(from, entry, stored, copied);
       if (typeof outcome === 'string') return outcome;
-      if (attempt === access.retry.attempts) throw conflictError(outcome.changed, 'own');
-      const again = await access.readOne(from, { signal: this.#options.signal });
-      if (again.row === undefined) return 'skipped';
-      [row, time] = [again.row, again.time];
+      if (attempt === attempts) throw conflictError(outcome.changed, 'own');
+      entry = await this.#read(from);
     }
+    return 'skipped';
   }
 
   /** The copies that no run has compared, of one that was killed. */
@@ -99,20 +108,19 @@ export class StateCopy<T, K extends Key = Key> {
 
   /** The next copy, which is to be compared too. */
   async #repeat(copy: CopyMark): Promise<CopyMark | undefined> {
-    const { from, signal } = this.#options;
-    const entry = this.#entryAt(copy.key);
-    const { row, time } = await from.access.readOne(entry, { signal });
-    if (row === undefined) await this.#remove(entry, copy);
-    else if ((await this.copy(entry, row, time, copy.version)) === 'written')
-      return { key: copy.key, version: row.version };
+    const from = this.#entryAt(copy.key);
+    const entry = await this.#read(from);
+    if (entry === undefined) await this.#remove(from, copy);
+    else if ((await this.copy(from, entry, copy.version)) === 'written')
+      return { key: copy.key, version: entry.row.version };
     await this.#marks.remove([copy]);
     return undefined;
   }
 
   /** What others have written over the copy stays. */
-  async #remove(entry: Address, { version }: CopyMark): Promise<void> {
+  async #remove(from: Address, { version }: CopyMark): Promise<void> {
     const { to, signal } = this.#options;
-    const address = this.#targetOf(entry);
+    const address = this.#targetOf(from);
     const { row } = await to.access.readOne(address, { signal });
     if (row?.version === version) await to.change({ kind: 'delete', address }, { version }, { signal }, row);
   }
@@ -128,31 +136,77 @@ export class StateCopy<T, K extends Key = Key> {
   /** `changed`: the entry is not the one that was read. */
   async #put(
     from: Address,
-    row: Row,
+    entry: EntryRead,
     value: StoredValue,
-    time: number,
     copied: Version | undefined,
   ): Promise<CopyOutcome | Changed> {
     const { to, targetDatabase, signal } = this.#options;
     const address = this.#targetOf(from);
-    const { version } = row;
-    const ttl = row.expiresAt === undefined ? ('never' as const) : row.expiresAt - time;
-    const put = { kind: 'put', address, value, ttl } as const;
+    const { version, updatedAt } = entry.row;
     const policy = { ...to.access.retry, ...(signal && { signal }) };
     return await to.retry<CopyOutcome | Changed>(address, policy, async () => {
-      const { row: there } = await to.access.readOne(address, { signal });
-      if (there?.version === version) return 'unchanged';
+      const there = await to.access.readOne(address, { signal });
+      const { row } = there;
+      if (row?.version === version) {
+        if (row.expiresAt !== undefined) await this.#renew(address, entry, row.expiresAt - there.time);
+        return 'unchanged';
+      }
       // in the same millisecond, the entry is later: it may have waited for its own copy
-      if (there !== undefined && there.version !== copied && there.updatedAt > row.updatedAt) return 'newer';
-      const expected = there === undefined ? ('absent' as const) : { version: there.version };
-      const checks: Check[] = [{ address, expected }];
+      if (row !== undefined && row.version !== copied && row.updatedAt > updatedAt) return 'newer';
+      const ttl = this.#ttlOf(from, entry);
+      if (ttl === undefined) return 'skipped';
+      const put = { kind: 'put', address, value, ttl } as const;
+      const checks: Check[] = [
+        { address, expected: row === undefined ? 'absent' : { version: row.version } },
+      ];
       if (this.isOneDatabase) checks.push({ address: from, expected: { version } });
       const changes = this.isOneDatabase ? [put] : [put, this.#marks.put(from.key)];
       const batch = { checks, changes };
-      const result = await to.commit(targetDatabase, batch, { signal, version }, undefined, there);
-      if (result.outcome === 'committed') return 'written';
-      return rowNameOf(result.address) === rowNameOf(from) ? { changed: result } : result;
+      const result = await to.commit(targetDatabase, batch, { signal, version }, undefined, row);
+      if (result.outcome === 'conflict')
+        return rowNameOf(result.address) === rowNameOf(from) ? { changed: result } : result;
+      if (typeof ttl === 'number') await this.#renew(address, entry, ttl);
+      return 'written';
     });
+  }
+
+  /**
+   * In one database the expiry of the entry, and the TTL of its renewals. In two, what is left of
+   * its time, which would be all that a sliding entry is renewed by: the copy of one counts as a
+   * read, and begins with its whole TTL. `undefined`: it has expired.
+   */
+  #ttlOf(from: Address, entry: EntryRead): TimeToLive | undefined {
+    if (this.isOneDatabase) return { keepElse: 'never', of: from };
+    const left = this.#leftOf(entry);
+    if (left === undefined) return 'never';
+    if (left <= 0) return undefined;
+    return this.#options.to.state.sliding ? (entry.row.ttlMs ?? left) : left;
+  }
+
+  /** Whole milliseconds until the entry expires. */
+  #leftOf({ row: { expiresAt }, time, readAt }: EntryRead): number | undefined {
+    if (expiresAt === undefined) return undefined;
+    return Math.floor(expiresAt - time - (this.#options.from.access.clock.monotonic() - readAt));
+  }
+
+  /**
+   * Moves the expiry of a copy to that of its entry, which was renewed since, or was touched for
+   * longer than its TTL; as reads do it, only where a tenth of its time is missing. `expiresIn`: of
+   * the copy.
+   */
+  async #renew(address: Address, entry: EntryRead, expiresIn: number): Promise<void> {
+    const ttlMs = this.#leftOf(entry);
+    if (ttlMs === undefined || ttlMs - expiresIn < ttlMs / 10) return;
+    const { to, signal } = this.#options;
+    const { version } = entry.row;
+    await to.change({ kind: 'renew', address, ttlMs }, { version }, { signal });
+  }
+
+  async #read(from: Address): Promise<EntryRead | undefined> {
+    const { access } = this.#options.from;
+    const readAt = access.clock.monotonic();
+    const { row, time } = await access.readOne(from, { signal: this.#options.signal });
+    return row && { row, time, readAt };
   }
 
   #entryAt(key: string): Address {

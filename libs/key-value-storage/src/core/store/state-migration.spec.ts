@@ -3,7 +3,7 @@ import { describe, expect, it } from '@jest/globals';
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';
 import { ManualClock } from '../../testing/kit/manual-clock.js';
 import { defineCounter } from './counter-definition.js';
-import type { KeyValueStorage } from './key-value-store.js';
+import type { KeyValueStorage, KeyValueStore } from './key-value-store.js';
 import { openStorage } from './open-storage.js';
 import { defineState } from './state-definition.js';
 import { StateMigration } from './state-migration.js';
@@ -17,6 +17,16 @@ const Present = defineState<{ readonly cents: number }, string>('price', {
 const Copies = defineState<{ readonly cents: number }, string>('copy');
 const indexes = { byCents: { key: ({ cents }: { readonly cents: number }) => `${cents} ct`, unique: true } };
 const Indexed = defineState<{ readonly cents: number }, string, typeof indexes>('indexed', { indexes });
+
+interface Session {
+  readonly user: number;
+}
+const Sessions = defineState<Session>('session', { ttlMs: 60_000, expiry: 'sliding' });
+const SessionCopies = defineState<Session>('session', {
+  container: 'copies',
+  ttlMs: 60_000,
+  expiry: 'sliding',
+});
 
 /** Work before copies are compared with their entries; until the returned function is called. */
 function beforeComparing(provider: MemoryProvider, work: (round: number) => Promise<void>): () => void {
@@ -205,6 +215,67 @@ describe('a migration', () => {
     await prices.set('p-0', { cents: 5 });
     await migration.run();
     expect((await to.getOrThrow('p-0')).value).toEqual({ cents: 5 });
+  });
+
+  describe.each(['in one database', 'in two'])('that copies %s', (databases) => {
+    const storesOf = (storage: KeyValueStorage) => {
+      const [from, to] = [storage.store(Sessions), storage.store(SessionCopies)];
+      return { from, to: databases === 'in two' ? to.forTenant('acme') : to };
+    };
+    const expiryOf = async (store: KeyValueStore<Session>, key = 's'): Promise<number | undefined> =>
+      (await store.stat(key))?.expiresAt?.getTime();
+
+    it('lets a copy expire when its entry does, however long the run takes', async () => {
+      const clock = new ManualClock();
+      await using storage = await openStorage(new MemoryProvider({ clock }));
+      const prices = await filled(storage, 0);
+      const all = storage.store(Indexed);
+      const to = databases === 'in two' ? all.forTenant('acme') : all;
+      for (const cents of [0, 1, 2]) await prices.set(`p-${cents}`, { cents }, { ttlMs: 1_000 });
+      const end = new Date(clock.now() + 1_000);
+      const change = async (price: { readonly cents: number }) => {
+        if (price.cents === 2)
+          expect((await to.getMany(['p-0', 'p-1'])).map((entry) => entry?.expiresAt)).toEqual([end, end]);
+        await clock.advance(400);
+        return price;
+      };
+      const counts = await new StateMigration(prices, { to, change, concurrency: 1 }).run();
+      expect(counts).toMatchObject({ written: 2, skipped: 1 });
+      expect([await to.count(), await to.index('byCents').count()]).toEqual([0, 0]);
+    });
+
+    it('renews a sliding copy by the whole time to live of its entry', async () => {
+      const clock = new ManualClock();
+      await using storage = await openStorage(new MemoryProvider({ clock }));
+      const { from, to } = storesOf(storage);
+      await from.set('s', { user: 1 }, { ttlMs: 2_000 });
+      await clock.advance(1_300);
+      await new StateMigration(from, { to }).run();
+      // between two databases, a copy counts as a read
+      expect(await expiryOf(to)).toBe(clock.now() + (databases === 'in two' ? 2_000 : 700));
+      await clock.advance(400);
+      await to.get('s');
+      expect(await expiryOf(to)).toBe(clock.now() + 2_000);
+    });
+
+    it('moves the expiry of a copy when its entry was renewed since, and never back', async () => {
+      const clock = new ManualClock();
+      await using storage = await openStorage(new MemoryProvider({ clock }));
+      const { from, to } = storesOf(storage);
+      const migration = new StateMigration(from, { to });
+      await from.set('s', { user: 1 }, { ttlMs: 2_000 });
+      await from.set('touched', { user: 2 }, { ttlMs: 2_000 });
+      await from.touch('touched', { ttlMs: 9_000 });
+      await migration.run();
+      expect(await expiryOf(to, 'touched')).toBe(clock.now() + 9_000);
+      await clock.advance(1_500);
+      await from.get('s');
+      expect(await migration.run()).toMatchObject({ written: 0, unchanged: 2 });
+      expect(await expiryOf(to)).toBe(clock.now() + 2_000);
+      await to.touch('s', { ttlMs: 5_000 });
+      await migration.run();
+      expect(await expiryOf(to)).toBe(clock.now() + 5_000);
+    });
   });
 
   it('does not reach a later entry once it has failed', async () => {

@@ -87,6 +87,14 @@ export interface StoredVersion {
   readonly entries: number;
 }
 
+interface PageRead {
+  readonly page: RangePage;
+  /** The monotonic clock before the read. */
+  readonly readAt: number;
+  /** Whether it is behind the position of an earlier run. */
+  readonly isBehind: boolean;
+}
+
 type Outcome = Exclude<keyof MigrationCounts, 'read' | 'failed'>;
 
 const optionNames = [
@@ -168,14 +176,14 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
   /**
    * Migrates every entry that is there when it begins, and returns the counts. It begins where an
    * interrupted run has stopped; what is before is read at its end, because others may have written
-   * there since. Each entry is
-   * written under the check of the version that was read: one that was written since is read again.
-   * Rewritten entries keep their expiry, and get a new etag.
+   * there since. Each entry is written under the check of the version that was read: one that was
+   * written since is read again. Rewritten entries keep their expiry, and get a new etag.
    *
-   * A copy keeps expiry and etag. It replaces a row of the other store unless that was written
-   * after the entry, so it may be repeated. An entry that is overwritten or deleted while it is
-   * copied is copied again, or its copy is deleted; where the process ends before, the next run
-   * does it.
+   * A copy keeps etag and expiry; into another database, that of a sliding entry begins anew, as
+   * with a read. A repeated run moves it forward where the entry was renewed since. A copy replaces
+   * a row of the other store unless that was written after the entry, so a run may be repeated. An
+   * entry that is overwritten or deleted while it is copied is copied again, or its copy is
+   * deleted; where the process ends before, the next run does it.
    *
    * Rejects with the error of the first entry that cannot be read or written, and with `ABORTED`;
    * what is written stays written.
@@ -205,7 +213,7 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
     };
     if (copying !== undefined)
       for await (const copies of copying.uncompared()) await copying.compare(copies, attempt);
-    for await (const { page, isBehind } of this.#allPages(after, signal, database)) {
+    for await (const { page, readAt, isBehind } of this.#allPages(after, signal, database)) {
       const written = counts.written;
       const copies: CopyMark[] = [];
       await this.#eachOf(page.rows, async ({ key, row }) => {
@@ -215,7 +223,7 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
           const outcome =
             copying === undefined
               ? await this.#rewrite(address, row, signal)
-              : await copying.copy(address, row, page.time);
+              : await copying.copy(address, { row, time: page.time, readAt });
           counts[outcome] += 1;
           if (outcome === 'written') copies.push({ key, version: row.version });
         });
@@ -267,12 +275,17 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
     after: string | undefined,
     signal: AbortSignal | undefined,
     database: string,
-  ): AsyncGenerator<{ readonly page: RangePage; readonly isBehind: boolean }, void, undefined> {
+  ): AsyncGenerator<PageRead, void, undefined> {
     // the last entry of the earlier run is read again: `start` is inclusive
-    const ahead = after === undefined ? {} : { start: after };
-    for await (const page of this.#pages(ahead, signal, database)) yield { page, isBehind: false };
-    if (after === undefined) return;
-    for await (const page of this.#pages({ end: after }, signal, database)) yield { page, isBehind: true };
+    const parts = after === undefined ? [{}] : [{ start: after }, { end: after }];
+    const { clock } = this.#from.access;
+    for (const part of parts) {
+      let readAt = clock.monotonic();
+      for await (const page of this.#pages(part, signal, database)) {
+        yield { page, readAt, isBehind: 'end' in part };
+        readAt = clock.monotonic();
+      }
+    }
   }
 
   #pages(

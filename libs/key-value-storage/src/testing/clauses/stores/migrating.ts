@@ -172,7 +172,7 @@ export const migrationClauses: readonly StoreClause[] = [
       const { storage } = subject;
       await fill(storage, ['a', 'b', 'c']);
       const [people, copies] = [storage.store(Plain), storage.store(Copies)];
-      await people.set('d', ada, { ttlMs: 3_600_000 });
+      const { expiresAt } = await people.set('d', ada, { ttlMs: 3_600_000 });
       const copy = async () => {
         const migration = new StateMigration(people, {
           to: copies,
@@ -183,8 +183,9 @@ export const migrationClauses: readonly StoreClause[] = [
       };
       assert.deepEqual(await copy(), { written: 3, unchanged: 0, newer: 0, skipped: 1 });
       const [a, b, d] = await copies.getMany(['a', 'b', 'd']);
-      assert.ok(a !== undefined && b !== undefined && d?.expiresAt !== undefined);
+      assert.ok(a !== undefined && b !== undefined && d !== undefined);
       assert.deepEqual([a.etag, a.value], [(await people.getOrThrow('a')).etag, ada]);
+      assert.deepEqual(d.expiresAt, expiresAt);
       assert.deepEqual(await copy(), { written: 0, unchanged: 3, newer: 0, skipped: 1 });
       await setLater(subject, copies, { first: 'Ada', last: 'Byron' }, b);
       const changed = await setLater(subject, people, { first: 'Ada', last: 'King' }, a);
