@@ -14,6 +14,8 @@ export const Slots = defineState<{ readonly doctor: string }, string>('slot', {
   indexes: { byDoctor: (slot) => slot.doctor },
 });
 
+export const Logins = defineState<number>('login', { ttlMs: 60_000, expiry: 'sliding' });
+
 /** A module for `kvent migrate`: this file. */
 export const Prices = defineState<{ readonly cents: number }>('price', {
   schemaVersion: 2,

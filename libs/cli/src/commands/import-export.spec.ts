@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { defineState, StateMigration, type Key } from '@kvent/key-value-storage';
-import { Folder, kvent, kventJson, Slots, Titles } from '../spec-support.js';
+import { Folder, kvent, kventJson, Logins, Slots, Titles } from '../spec-support.js';
 
 const Products = defineState<unknown>('product');
 let folder: Folder;
@@ -256,6 +256,8 @@ describe('kvent import', () => {
       '{"key":"b","value":{"$date":"x"}}',
       '{"key":{"b":1},"value":1}',
       '{"key":"c","value":3}',
+      '{"key":"d","value":1,"expiresAt":"2999-01-01T00:00:00Z","ttlMs":0}',
+      '{"key":"d","value":1,"ttlMs":1}',
     ];
     expect(await refusals(lines.join('\r\n'))).toEqual([
       3,
@@ -267,6 +269,11 @@ describe('kvent import', () => {
       [9, 'Its schemaVersion must be 1, that of --schema-version; got 2.'],
       [10, expect.stringMatching(/^It cannot be read: /)],
       [11, expect.stringMatching(/key/)],
+      [
+        13,
+        expect.stringMatching(/^Its ttlMs must be a whole number of milliseconds from 1 to \d+; got 0\.$/),
+      ],
+      [14, 'Its ttlMs needs an expiresAt: without one it never expires.'],
     ]);
     expect((await entries()).map(([key]) => key)).toEqual([['a', 1n], 'a', 'c']);
   });
@@ -361,6 +368,16 @@ describe('kvent import', () => {
       expect(await titles()).toEqual(['a', 'A', 3]);
       const csv = 'key,title\nf,F\ng,"A"\n';
       expect(await importTitles(csv, '--csv')).toMatchObject({ loaded: 1, failures: [{ line: 3 }] });
+    });
+
+    it('keeps the time to live by which a read renews an entry', async () => {
+      await folder.store((storage) => storage.store(Logins).set('a', 1, { ttlMs: 3_600_000 }));
+      const line = JSON.parse((await kvent(['export', data, 'login'])).stdout) as object;
+      expect(line).toMatchObject({ key: 'a', ttlMs: 3_600_000 });
+      // as an hour later
+      const expiresAt = new Date(Date.now() + 60_000).toISOString();
+      await kventImport('login', JSON.stringify({ ...line, expiresAt }), '--module', module);
+      expect(JSON.parse((await kvent(['export', data, 'login'])).stdout)).toMatchObject({ ttlMs: 3_600_000 });
     });
 
     it('refuses a state that the module does not export', async () => {

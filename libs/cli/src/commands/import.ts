@@ -32,8 +32,7 @@ export async function importEntries(options: Options, context: CommandContext): 
   const { csv, key = keyColumnDefault, jsonColumns = [], onError, module } = options;
   const definition = module === undefined ? definitionOf(options) : await definitionIn(module, options);
   const isKnown = module !== undefined;
-  const format =
-    csv === true ? new CsvFormat({ key, json: jsonColumns }) : jsonLines(definition.schemaVersion);
+  const format = csv === true ? new CsvFormat({ key, json: jsonColumns }) : jsonLines(definition);
   const source = new ImportSource(format, onError);
   await using input = await openInput(options.file);
   // a wrong header changes nothing

@@ -1,5 +1,5 @@
 /** What a record of a file is as an entry to load: a line of JSON, or a record of CSV. */
-import type { LoadItem } from '@kvent/key-value-storage/core';
+import { limits, type LoadItem } from '@kvent/key-value-storage/core';
 import { mayHoldTags, messageOf } from '@kvent/key-value-storage/internal';
 import { encodeKey, inspect, reviveFrozen, type Key } from '@kvent/key-value-storage/internal/rows';
 import { keyFrom } from '../input/key.js';
@@ -15,10 +15,16 @@ export interface RecordFormat {
   readonly read: (text: string) => ReadRecord;
 }
 
-const lineNames = ['key', 'value', 'etag', 'updatedAt', 'expiresAt', 'schemaVersion'];
+const lineNames = ['key', 'value', 'etag', 'updatedAt', 'expiresAt', 'ttlMs', 'schemaVersion'];
 
-/** `schemaVersion`: with which the values are stored. */
-export const jsonLines = (schemaVersion: number): RecordFormat => ({
+interface LinesOptions {
+  /** With which the values are stored. */
+  readonly schemaVersion: number;
+  /** Whether a read renews an entry: by its whole time to live, with which it then begins. */
+  readonly sliding: boolean;
+}
+
+export const jsonLines = ({ schemaVersion, sliding }: LinesOptions): RecordFormat => ({
   csv: false,
   read: (text) => {
     const parsed = jsonOf(text);
@@ -40,9 +46,10 @@ export const jsonLines = (schemaVersion: number): RecordFormat => ({
       );
     const tagged = mayHoldTags(text);
     const key = checkedKey(valueIn(given.key, tagged));
-    const ttlMs = ttlOf(given.expiresAt);
-    if (typeof ttlMs === 'number' && ttlMs <= 0) return 'expired';
-    return { key, value: valueIn(given.value, tagged), ttlMs };
+    const left = leftUntil(given.expiresAt);
+    const ttlMs = checkedTtl(given, left);
+    if (typeof left === 'number' && left <= 0) return 'expired';
+    return { key, value: valueIn(given.value, tagged), ttlMs: sliding ? (ttlMs ?? left) : left };
   },
 });
 
@@ -50,14 +57,25 @@ interface Line {
   readonly key: unknown;
   readonly value: unknown;
   readonly expiresAt?: unknown;
+  readonly ttlMs?: unknown;
   readonly schemaVersion?: unknown;
 }
 
-function ttlOf(expiresAt: unknown): number | 'never' {
+function leftUntil(expiresAt: unknown): number | 'never' {
   if (expiresAt === undefined || expiresAt === null) return 'never';
   const time = typeof expiresAt === 'string' ? Date.parse(expiresAt) : Number.NaN;
   if (Number.isNaN(time)) throw new Error(`Its expiresAt must be a time or null; got ${inspect(expiresAt)}.`);
   return time - Date.now();
+}
+
+function checkedTtl({ ttlMs }: Line, left: number | 'never'): number | undefined {
+  if (ttlMs === undefined) return undefined;
+  if (!Number.isInteger(ttlMs) || (ttlMs as number) < 1 || (ttlMs as number) > limits.ttlMsMax)
+    throw new Error(
+      `Its ttlMs must be a whole number of milliseconds from 1 to ${limits.ttlMsMax}; got ${inspect(ttlMs)}.`,
+    );
+  if (left === 'never') throw new Error('Its ttlMs needs an expiresAt: without one it never expires.');
+  return ttlMs as number;
 }
 
 /** The header of CSV does not fit the options: nothing can be imported. */

@@ -13,13 +13,14 @@ export interface CsvWriterOptions {
   readonly jsonColumns?: readonly string[];
 }
 
-/** As `kvent get --json` prints a value. */
+/** As `kvent get --json` prints a value, with the time to live by which it is renewed. */
 export const jsonLine = ({ key, row }: RawRow): string => {
   const line = {
     key: keyJson(key),
     etag: row.version,
     updatedAt: timeText(row.updatedAt),
     expiresAt: row.expiresAt === undefined ? null : timeText(row.expiresAt),
+    ...(row.ttlMs !== undefined && { ttlMs: row.ttlMs }),
     ...valueJson(row),
   };
   return `${printable(JSON.stringify(line))}\n`;
