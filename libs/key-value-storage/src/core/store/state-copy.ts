@@ -16,7 +16,7 @@ import { storedKey } from './stored-key.js';
 type CopyOutcome = 'written' | 'unchanged' | 'newer' | 'skipped';
 
 /** An entry as it was read. */
-export interface EntryRead {
+interface EntryRead {
   readonly row: Row;
   /** By the clock of its storage. */
   readonly time: number;
@@ -163,8 +163,11 @@ export class StateCopy<T, K extends Key = Key> {
       const changes = this.isOneDatabase ? [put] : [put, this.#marks.put(from.key)];
       const batch = { checks, changes };
       const result = await to.commit(targetDatabase, batch, { signal, version }, undefined, row);
-      if (result.outcome === 'conflict')
-        return rowNameOf(result.address) === rowNameOf(from) ? { changed: result } : result;
+      if (result.outcome === 'conflict') {
+        // in two databases, both rows may have one name
+        const isOfEntry = this.isOneDatabase && rowNameOf(result.address) === rowNameOf(from);
+        return isOfEntry ? { changed: result } : result;
+      }
       if (typeof ttl === 'number') await this.#renew(address, entry, ttl);
       return 'written';
     });

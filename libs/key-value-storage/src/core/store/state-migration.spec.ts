@@ -158,6 +158,26 @@ describe('a migration', () => {
     }
   });
 
+  it('calls `change` once for an entry, also when others write the copy at the same time', async () => {
+    const provider = new MemoryProvider({ clock: new ManualClock() });
+    await using storage = await openStorage(provider);
+    const prices = await filled(storage, 1);
+    const to = prices.forTenant('acme');
+    const commit = provider.commit.bind(provider);
+    provider.commit = async (batches, options) => {
+      provider.commit = commit;
+      await to.set('p-0', { cents: 5 });
+      return await commit(batches, options);
+    };
+    let calls = 0;
+    const change = (price: { readonly cents: number }) => {
+      calls += 1;
+      return price;
+    };
+    expect(await new StateMigration(prices, { to, change }).run()).toMatchObject({ written: 1 });
+    expect(calls).toBe(1);
+  });
+
   it('leaves what others write over a copy before it is compared with its entry', async () => {
     const clock = new ManualClock();
     const provider = new MemoryProvider({ clock });
