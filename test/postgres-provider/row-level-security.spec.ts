@@ -225,6 +225,24 @@ describe('the setting', () => {
     });
   });
 
+  it('does not count a statement as prepared that the server could not parse', async () => {
+    const fresh = await connected({ max: 1, options: '-c lock_timeout=50' });
+    const provider = new PostgresProvider({ dataSource: fresh, rowLevelSecurity: true });
+    await opened(provider, async () => {
+      await write(provider, 'key', '1', acme);
+      // the next statement is the first of another connection, and so is its setting
+      await expect(fresh.query('select pg_terminate_backend(pg_backend_pid())')).rejects.toThrow();
+      await asAdmin(database.url, async (admin) => {
+        await admin.query('begin; lock table kvent.row in access exclusive mode');
+        await expect(textAt(provider, 'key', acme)).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+        await admin.query('rollback');
+      });
+      const [before] = await fresh.query<object[]>('select pg_backend_pid()');
+      await expect(textAt(provider, 'key', acme)).resolves.toBe('1');
+      expect(await fresh.query('select pg_backend_pid()')).toEqual([before]);
+    });
+  });
+
   it('is restored within a transaction of the application, also if a batch fails or is rolled back', async () => {
     await withRows(async (provider) => {
       await source.transaction(async (manager) => {

@@ -135,9 +135,9 @@ export function errorOf(error: unknown, name: string, purpose: Purpose): Storage
   }
 }
 
-/** The same of a commit: what cannot be stored is `INVALID_VALUE`. */
+/** The same of a commit: what cannot be stored is `INVALID_VALUE`. The race looks like bad data. */
 export function commitErrorOf(error: unknown, name: string, purpose: Purpose): StorageError {
-  if (!isBadData(error)) return errorOf(error, name, purpose);
+  if (!isBadData(error) || mayRunAgain(error)) return errorOf(error, name, purpose);
   const { message } = error as Error;
   return storageError(
     'INVALID_VALUE',

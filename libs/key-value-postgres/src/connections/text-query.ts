@@ -20,6 +20,7 @@ export interface Protocol {
     destroy?(): void;
   };
   parse(message: { readonly name: string; readonly text: string }): void;
+  close(message: { readonly type: 'S'; readonly name: string }): void;
   bind(message: {
     readonly portal: string;
     readonly statement: string;
@@ -74,6 +75,8 @@ export class TextQuery extends EventEmitter {
   after: readonly Framing[] = [];
   /** How many statements are complete. */
   complete = 0;
+  /** The names of the statements that were sent to be parsed. */
+  readonly parsed: string[] = [];
 
   constructor(name: string, text: string, values: readonly unknown[], callback: QueryCallback) {
     super();
@@ -91,7 +94,7 @@ export class TextQuery extends EventEmitter {
     protocol.stream.cork?.();
     try {
       for (const framing of this.before) this.frame(protocol, framing);
-      if (parsed === undefined) protocol.parse({ name: this.name, text: this.text });
+      if (parsed === undefined) this.parse(protocol, this);
       protocol.bind({ portal: '', statement: this.name, values: this.values.map(parameterOf) });
       protocol.execute({ portal: '', rows: 0 });
       for (const framing of this.after) this.frame(protocol, framing);
@@ -107,15 +110,28 @@ export class TextQuery extends EventEmitter {
   frame(protocol: Protocol, [{ name, text }, values]: Framing): void {
     const statement = this.name === '' ? '' : name;
     if (statement === '' || protocol.parsedStatements[statement] !== text)
-      protocol.parse({ name: statement, text });
+      this.parse(protocol, { name: statement, text });
     protocol.bind({ portal: '', statement, values: values.map(parameterOf) });
     protocol.execute({ portal: '', rows: 0 });
   }
 
-  /** Statements stay prepared when a later one fails. `pg` records the statement itself. */
+  /** Closed before, as the server may have it still. That is no error where it does not. */
+  parse(protocol: Protocol, { name, text }: { readonly name: string; readonly text: string }): void {
+    if (name !== '') protocol.close({ type: 'S', name });
+    protocol.parse({ name, text });
+    this.parsed.push(name);
+  }
+
+  /**
+   * Statements stay prepared when a later one fails. Of the one that failed that is not known, and
+   * `pg` records this one when the server has parsed any of those before it.
+   */
   recordParsed(protocol: Protocol | undefined): void {
     if (protocol === undefined || this.name === '') return;
-    for (const [{ name, text }] of this.before) protocol.parsedStatements[name] = text;
+    const sent = [...this.before.map(([statement]) => statement), this];
+    for (const [place, { name, text }] of sent.entries())
+      if (place < this.complete) protocol.parsedStatements[name] = text;
+      else if (this.parsed.includes(name)) Reflect.deleteProperty(protocol.parsedStatements, name);
   }
 
   handleDataRow({ fields }: { readonly fields: Columns }): void {
