@@ -15,6 +15,7 @@ export { PendingWork } from './core/base/pending-work.js';
 export { assertUpcast, upcastFrom, type Upcast } from './core/encoding/upcast.js';
 export { printable } from './core/base/printable.js';
 export { RecentMap } from './core/base/recent-map.js';
+export { refusedPromise } from './core/base/refused-promise.js';
 export { safely } from './core/base/safely.js';
 export { Semaphore } from './core/base/semaphore.js';
 export { SerialQueue } from './core/base/serial-queue.js';

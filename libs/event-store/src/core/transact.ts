@@ -16,6 +16,8 @@ import {
   idempotencyRecordIn,
   inspect,
   isEmptyBatch,
+  isPromise,
+  refusedPromise,
   resolveRetry,
   type IdempotencyRecord,
   type OnConflict,
@@ -203,8 +205,13 @@ class TransactAttempt {
     const state = evolveAll(rows, loaded.state, loaded.version, folded);
     const version = loaded.version + encoded.length;
     this.#versions = { from: loaded.version + 1, to: version };
-    if (encoded.length > 0)
-      sameCommit?.(batch, Object.freeze({ id: rows.id, state, version, events: folded }));
+    if (encoded.length > 0) {
+      const added: unknown = sameCommit?.(
+        batch,
+        Object.freeze({ id: rows.id, state, version, events: folded }),
+      );
+      if (isPromise(added)) throw refusedPromise('transact: sameCommit', added);
+    }
     let appended: Pick<Result, 'events' | 'position'> = { events: [], position: undefined };
     // without events, writes that the decision put into the batch still check the version
     const participant =

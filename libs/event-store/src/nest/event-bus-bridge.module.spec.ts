@@ -180,13 +180,24 @@ describe('The bridge to the EventBus', () => {
     expect(logged.mock.calls).toEqual([
       [expect.objectContaining(fields), expect.stringContaining('mapping failed')],
     ]);
+    // an asynchronous mapping would publish its promise, which no handler takes
+    const asynchronous = async () => await Promise.reject(new Error('unhandled'));
+    await app.close();
+    await start(CqrsModule.forRoot(), EventBusBridgeModule.forFeature(Order, { placed: asynchronous }));
+    await orders.append('o-1', [placed], { expectedVersion: 'any' });
+    expect(logged.mock.calls.at(-1)).toEqual([
+      expect.objectContaining({ version: 1, eventType: 'placed' }),
+      expect.stringContaining('the mapping of placed must not be asynchronous'),
+    ]);
+    await app.close();
+    await start(CqrsModule.forRoot(), failing);
     // a publisher that returns a promise
     const bus = app.get(EventBus, { strict: false });
     jest.spyOn(bus, 'publish').mockImplementation(() => Promise.reject(new Error('broker gone')) as never);
     await orders.append('o-1', [placed], { expectedVersion: 'any' });
     await new Promise(setImmediate);
     expect(logged.mock.calls.at(-1)).toEqual([
-      expect.objectContaining({ version: 3 }),
+      expect.objectContaining({ version: 1 }),
       expect.stringContaining('broker gone'),
     ]);
   });
@@ -248,13 +259,13 @@ describe('A durable bridge to the EventBus', () => {
   );
   let directory: string;
   let runner: ReactionRunner;
-  async function open(): Promise<void> {
+  async function open(bridge = durable): Promise<void> {
     app = await Test.createTestingModule({
       imports: [
         KeyValueStorageModule.forRoot({ provider: () => new JsonFileProvider({ directory }), tenancy: {} }),
         EventStoreModule.forFeature([Order]),
         CqrsModule.forRoot(),
-        durable,
+        bridge,
       ],
       providers: [CancelledHandler, ScopedHandler],
     })
@@ -300,6 +311,17 @@ describe('A durable bridge to the EventBus', () => {
     await open();
     await runner.whenCaughtUp();
     expect(calls.slice(3)).toEqual(['acme 2 true', 'scoped 2']);
+  });
+
+  it('stops at an event whose mapping is asynchronous, and does not count it as handled', async () => {
+    const mapping = { cancelled: async () => await Promise.reject(new Error('unhandled')) };
+    const retry = { attempts: 1 };
+    await open(EventBusBridgeModule.forFeature(Order, mapping, { durable: name, retry }));
+    await orders.append('o-1', [cancelled], { expectedVersion: 'absent' });
+    await expect(runner.whenCaughtUp()).rejects.toMatchObject({
+      code: 'REACTION_STOPPED',
+      cause: { message: expect.stringContaining('the mapping of cancelled must not be asynchronous') },
+    });
   });
 
   it('is refused where another one has its name, because they would share a checkpoint', async () => {

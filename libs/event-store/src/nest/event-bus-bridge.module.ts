@@ -15,7 +15,15 @@ import {
   optionalPackage,
 } from '@kvent/key-value-storage/internal/nest';
 import { invalidOption } from '@kvent/key-value-storage/provider';
-import { assertOptions, callSite, inspect, isError, printable } from '@kvent/key-value-storage/internal';
+import {
+  assertOptions,
+  callSite,
+  inspect,
+  isError,
+  isPromise,
+  printable,
+  refusedPromise,
+} from '@kvent/key-value-storage/internal';
 import { On, type ReactionContext } from '../core/projections/class-handlers.js';
 import { Reaction } from '../core/reactions/reaction-class.js';
 import { reactionNames, type ReactionOptions } from '../core/reactions/reaction-definition.js';
@@ -33,7 +41,10 @@ import { EventStoreHost } from './event-store-host.js';
 import { getReactionToken, reactionsModule } from './reactions.module.js';
 import { TrackedEventBus } from './tracked-event-bus.js';
 
-/** Makes what is published from an event, for each event type; other types are not published. */
+/**
+ * Makes what is published from an event, at once, for each event type; other types are not
+ * published.
+ */
 export type EventBusMapping<D extends AnyStream> = {
   readonly [Type in EventOf<D>['type']]?: (
     event: Recorded<Extract<EventOf<D>, { readonly type: Type }>>,
@@ -136,7 +147,7 @@ function durableModule(
     }
 
     async publish(event: Recorded<AnyEvent>, { signal }: ReactionContext): Promise<void> {
-      const published = mapping[event.type]?.(event);
+      const published = publishedFor(mapping, event);
       if (published !== undefined) await this.#bus.publish(published, signal);
     }
   }
@@ -185,6 +196,14 @@ class DurableEventBus implements OnModuleInit {
     if (this.#bus === undefined) throw new Error('The event bus is published to before the start-up.');
     await this.#bus.publish(event, signal);
   }
+}
+
+/** `INVALID_OPTION` for an asynchronous mapping: no handler is bound to the class `Promise`. */
+function publishedFor(mapping: AnyMapping, event: Recorded<AnyEvent>): object | undefined {
+  const published = mapping[event.type]?.(event);
+  if (isPromise(published))
+    throw refusedPromise(`EventBusBridgeModule: the mapping of ${event.type}`, published);
+  return published;
 }
 
 const lateImportError = (owner: string) =>
@@ -237,10 +256,10 @@ class EventBusBridge implements OnModuleInit {
       );
     };
     try {
-      const map = this.#mapping[event.type];
-      if (map === undefined) return;
+      const published = publishedFor(this.#mapping, event);
+      if (published === undefined) return;
       // other publishers than the default may return a promise
-      void Promise.resolve(bus.publish(map(event)) as unknown).catch(failed);
+      void Promise.resolve(bus.publish(published) as unknown).catch(failed);
     } catch (error) {
       failed(error);
     }

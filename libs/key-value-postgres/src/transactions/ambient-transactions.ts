@@ -1,6 +1,6 @@
 /** Finds the transaction of a caller for the option `transactions`. */
 import { invalidOption } from '@kvent/key-value-storage/provider';
-import { messageOf } from '@kvent/key-value-storage/internal';
+import { isPromise, messageOf, refusedPromise } from '@kvent/key-value-storage/internal';
 import type { DataSource, EntityManager } from 'typeorm';
 import { dataSourceOf } from './data-source-of.js';
 import { enterTransaction } from './open-transactions.js';
@@ -46,6 +46,7 @@ export async function ambientTransactions(
   const { current } = transactions === 'ambient' ? await ofLibraries(dataSource, warn, load) : transactions;
   return () => {
     const manager = current();
+    if (isPromise<unknown>(manager)) throw refusedPromise('PostgresProvider: transactions.current', manager);
     if (manager === undefined || dataSourceOf(manager) !== dataSource) return undefined;
     const { queryRunner } = manager;
     // between its commit and its release, hooks of the application run: they are outside

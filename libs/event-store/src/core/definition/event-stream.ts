@@ -103,6 +103,7 @@ export interface Outcome<S, E> extends Loaded<S> {
 export interface SameCommit<S, E> {
   /**
    * Adds writes to the same commit, computed from the result. Not called when there are no events.
+   * It must not be asynchronous: `INVALID_OPTION`, and nothing is committed.
    */
   readonly sameCommit?: ((batch: AtomicChanges, result: Outcome<S, E>) => void) | undefined;
 }

@@ -80,8 +80,8 @@ export interface StreamPosition extends StreamName {
 
 /**
  * Called inside the observed call, in the caller's async context, so that logs and traces belong to
- * the request; for background work (snapshots, renewals), outside any context. What it throws is
- * ignored.
+ * the request; for background work (snapshots, renewals), outside any context. What it throws or
+ * rejects with is ignored.
  */
 export interface StreamObserver {
   observe(entry: StreamLogEntry): void;

@@ -16,6 +16,7 @@ import {
   isPromise,
   mayHoldTags,
   parseStored,
+  refusedPromise,
   reviveFrozen,
   upcastFrom,
   utf8Length,
@@ -178,8 +179,7 @@ export function metadataOf(
 }
 
 function assertMetadata(metadata: EventMetadata | undefined): void {
-  if (typeof (metadata as { readonly then?: unknown } | undefined)?.then === 'function')
-    throw invalidOption('metadata must not be a promise.');
+  if (isPromise<unknown>(metadata)) throw refusedPromise('metadata', metadata);
   assertOptions('metadata', metadata, ['correlationId', 'causationId', 'userId', 'extensions']);
   const { extensions = {}, ...others } = metadata ?? {};
   assertOptions('metadata.extensions', extensions, Object.keys(extensions));

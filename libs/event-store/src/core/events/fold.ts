@@ -1,8 +1,9 @@
 /**
  * Folds events into a state, with `initial` and `evolve` of the definition. What these throw
- * becomes an error with stream, version and type, so that the event can be found.
+ * becomes an error with stream, version and type, so that the event can be found. Asynchronous ones
+ * are `INVALID_OPTION`.
  */
-import { thrownName } from '@kvent/key-value-storage/internal';
+import { isPromise, refusedPromise, thrownName } from '@kvent/key-value-storage/internal';
 import type { AnyEvent } from '../definition/stream-definition.js';
 import { streamError } from '../definition/stream-errors.js';
 import type { StreamRows } from '../rows/stream-rows.js';
@@ -17,12 +18,15 @@ interface Step {
 
 /** The state before the first event; `EVENT_UNREADABLE` at version 0 when `initial` throws. */
 export function initialOf({ definition, name, path }: StreamRows): unknown {
+  let state: unknown;
   try {
-    return definition.initial();
+    state = definition.initial();
   } catch (cause) {
     const message = `The ${name} has no initial state: \`initial\` has thrown ${thrownName(cause)}.`;
     throw streamError('EVENT_UNREADABLE', message, { stream: path, version: 0, type: undefined }, { cause });
   }
+  if (isPromise(state)) throw refusedPromise(`initial of the stream '${definition.type}'`, state);
+  return state;
 }
 
 /**
@@ -30,8 +34,9 @@ export function initialOf({ definition, name, path }: StreamRows): unknown {
  * throws.
  */
 export function evolve(rows: StreamRows, state: unknown, { type, data }: AnyEvent, step: Step): unknown {
+  let after: unknown;
   try {
-    return rows.definition.evolve(state, data === undefined ? { type } : { type, data });
+    after = rows.definition.evolve(state, data === undefined ? { type } : { type, data });
   } catch (cause) {
     throw streamError(
       'EVENT_UNREADABLE',
@@ -40,6 +45,8 @@ export function evolve(rows: StreamRows, state: unknown, { type, data }: AnyEven
       { cause },
     );
   }
+  if (isPromise(after)) throw refusedPromise(`evolve of the stream '${rows.definition.type}'`, after);
+  return after;
 }
 
 /** The state after events that are about to be appended to a state at `version`. */

@@ -1,7 +1,14 @@
 /** The changes that the handler of some events asks for: read once, folded in memory. */
 import type { AtomicBatch, Entry, Key } from '@kvent/key-value-storage/core';
-import { invalidOption, limits, storageError } from '@kvent/key-value-storage/provider';
-import { inspect, rowNameOf, rowsOf, rowsPerEntry } from '@kvent/key-value-storage/internal';
+import { invalidOption, invalidState, limits, storageError } from '@kvent/key-value-storage/provider';
+import {
+  inspect,
+  isPromise,
+  refusedPromise,
+  rowNameOf,
+  rowsOf,
+  rowsPerEntry,
+} from '@kvent/key-value-storage/internal';
 import type { FeedEvent } from '../feed/event-feed.js';
 import type { UntypedStream } from '../feed/read-feed.js';
 import type { ProjectionContext, ProjectionHandler, ResolvedProjection } from './projection-definition.js';
@@ -40,6 +47,7 @@ export class Effects implements PartEffects {
   /** Rows of a batch for what is affected, and for the event that affected most. */
   #rows = 0;
   #mostRows = 0;
+  #added = false;
 
   constructor(
     projection: Pick<ResolvedProjection, 'name' | 'provider'>,
@@ -78,7 +86,9 @@ export class Effects implements PartEffects {
             `There is no entry ${inspect(key)} to change, and no initial value.`,
             { key },
           );
-        return fold((typeof initial === 'function' ? (initial as () => unknown)() : initial) as never);
+        const first: unknown = typeof initial === 'function' ? (initial as () => unknown)() : initial;
+        if (isPromise(first)) throw refusedPromise('change: initial', first);
+        return fold(first as never);
       });
     },
     remove: (store, key) => this.#add(store as AnyStore, key, () => absent),
@@ -86,8 +96,10 @@ export class Effects implements PartEffects {
 
   /**
    * Reads the rows, applies the changes, and adds what differs to the batch; returns its number.
+   * What a handler asks for later would be lost: `INVALID_STATE`.
    */
   async addTo(batch: AtomicBatch, signal: AbortSignal): Promise<number> {
+    this.#added = true;
     await this.#generation.record(Array.from(this.#states.values(), ({ store }) => store));
     const counts = await Promise.all(
       [...this.#states.values()].map((each) => this.#addStore(batch, each, signal)),
@@ -96,6 +108,10 @@ export class Effects implements PartEffects {
   }
 
   #add(given: AnyStore, key: Key, fold: Fold): void {
+    if (this.#added)
+      throw invalidState(
+        `A handler of the projection '${this.#projection.name}' has changed ${inspect(key)} after it had ended: await all work in it.`,
+      );
     const { store, rows, ...each } = this.#storeOf(given);
     const name = rowNameOf(rowsOf(store).address(key));
     let row = rows.get(name);
@@ -164,7 +180,11 @@ function addRow(
   entry: Entry<unknown> | undefined,
 ): boolean {
   const before: unknown = entry === undefined ? absent : entry.value;
-  const after = folds.reduce((value, fold) => fold(value), before);
+  const after = folds.reduce((value, fold) => {
+    const folded = fold(value);
+    if (isPromise(folded)) throw refusedPromise(`The change of the entry ${inspect(key)}`, folded);
+    return folded;
+  }, before);
   if (after === before) return false;
   if (entry === undefined) batch.checkAbsent(store, key);
   else batch.check(store, entry);

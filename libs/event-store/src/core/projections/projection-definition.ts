@@ -15,7 +15,9 @@ import {
   assertOptions,
   callSiteOf,
   inspect,
+  isPromise,
   located,
+  refusedPromise,
   storeDefinitionOf,
 } from '@kvent/key-value-storage/internal';
 import { assertVersion, streamDefinitionOf, type AnyStream } from '../definition/stream-definition.js';
@@ -115,6 +117,7 @@ export function defineProjection<D extends AnyStream, T, K extends Key = Key, I 
         // the codec has checked that it is one of the definitions
         const event = given as unknown as FeedEvent<D>;
         const own = key(event);
+        if (isPromise<unknown>(own)) throw refusedPromise(`${owner}: key`, own);
         if (own !== undefined) context.change(store, own, (value) => evolve(value, event), { initial });
       };
     };

@@ -11,6 +11,8 @@ import {
   assertOptions,
   commitAtomic,
   idempotencyRecordIn,
+  isPromise,
+  refusedPromise,
   SerialQueue,
 } from '@kvent/key-value-storage/internal';
 import { appendResult } from '../events/append-result.js';
@@ -230,7 +232,10 @@ export class LeasedSession extends StreamSession<AnyStream> {
     if (encoded.length === 0 && !close) return appendResult(this.version, false, undefined);
     await participant.prepare();
     const batch = context.atomic();
-    if (encoded.length > 0) sameCommit?.(batch, participant.outcome);
+    if (encoded.length > 0) {
+      const added: unknown = sameCommit?.(batch, participant.outcome);
+      if (isPromise(added)) throw refusedPromise('append: sameCommit', added);
+    }
     batch.include(participant);
     try {
       const outcome = await commitAtomic(batch, record, signal);

@@ -1,5 +1,7 @@
 /** Upcasts: the conversion of stored data of an older schemaVersion, one version at a time. */
+import { isPromise } from '../base/kinds.js';
 import { invalidOption } from '../base/options.js';
+import { refusedPromise } from '../base/refused-promise.js';
 
 /** `{ 1: v1 => v2, 2: v2 => v3 }`: the key is the version that a step converts. */
 export type Upcast = Readonly<Record<number, (older: unknown) => unknown>>;
@@ -20,10 +22,12 @@ export function assertUpcast(owner: string, schemaVersion: number, upcast: Upcas
     );
 }
 
-/** Converts data of version `from` to `schemaVersion`. */
+/** Converts data of version `from` to `schemaVersion`. `INVALID_OPTION` for an asynchronous step. */
 export function upcastFrom(from: number, schemaVersion: number, upcast: Upcast, older: unknown): unknown {
   let data = older;
-  for (let version = from; version < schemaVersion; version += 1)
+  for (let version = from; version < schemaVersion; version += 1) {
     data = (upcast[version] as Upcast[number])(data);
+    if (isPromise(data)) throw refusedPromise(`upcast from version ${version}`, data);
+  }
   return data;
 }

@@ -7,6 +7,7 @@ import { MemoryProvider } from '../../providers/memory/memory-provider.js';
 import { isStorageError } from '../base/errors.js';
 import type { KeyValueStorage, KeyValueStore } from './key-value-store.js';
 import { limits } from '../base/limits.js';
+import { defineCounter } from './counter-definition.js';
 import { openStorage } from './open-storage.js';
 import { retryOnConflict } from '../contention/retry-on-conflict.js';
 import { defineState, State } from './state-definition.js';
@@ -47,6 +48,31 @@ async function changeRecord(change: (json: Record<string, unknown>) => object): 
     { ...raw, row: { ...raw.row, value: { kind: 'json', text } } },
   ]);
 }
+
+it('A batch takes no writes once it is committed: they would be lost', async () => {
+  const views = storage.store(defineCounter('views'));
+  const entry = await orders.add('a', { n: 1 });
+  const batch = storage.atomic().set(orders, 'b', { n: 1 });
+  const committing = batch.commit();
+  const late: Record<string, () => unknown> = {
+    check: () => batch.check(orders, entry),
+    checkAbsent: () => batch.checkAbsent(orders, 'c'),
+    add: () => batch.add(orders, 'c', { n: 1 }),
+    set: () => batch.set(orders, 'c', { n: 1 }),
+    replace: () => batch.replace(orders, 'a', { n: 2 }),
+    save: () => batch.save(orders, entry),
+    delete: () => batch.delete(orders, 'a'),
+    increment: () => batch.increment(views, 'a'),
+    decrement: () => batch.decrement(views, 'a'),
+    raiseTo: () => batch.raiseTo(views, 'a', 1),
+    lowerTo: () => batch.lowerTo(views, 'a', 1),
+    commit: () => batch.commit(),
+  };
+  for (const [verb, call] of Object.entries(late))
+    expect([verb, await codeOf((async () => await call())())]).toEqual([verb, 'INVALID_STATE']);
+  expect((await committing).changes).toHaveLength(1);
+  expect([await orders.count(), (await orders.get('a'))?.value]).toEqual([2, { n: 1 }]);
+});
 
 describe('A batch under an idempotency key', () => {
   /**

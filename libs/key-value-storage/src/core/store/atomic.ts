@@ -202,6 +202,7 @@ export class Atomic extends AtomicBatch {
       throw isOfAnotherCopy(participant, Participant)
         ? withCaller(anotherCopy('This participant'))
         : invalidOption(`include takes what appending(…) returns; got ${inspect(participant)}.`);
+    this.#assertNotCommitted();
     const { what, access, database, subject } = participant;
     this.#assertLocation(what, access, database);
     if (this.#participants.some((other) => other.subject === subject))
@@ -256,7 +257,7 @@ export class Atomic extends AtomicBatch {
     signal: AbortSignal | undefined,
     onConflict?: OnConflict,
   ): Promise<CommittedBatch | ReplayedBatch | undefined> {
-    if (this.#committed) throw invalidState('This batch is already committed; begin another one.');
+    this.#assertNotCommitted();
     this.#committed = true;
     throwIfAborted('A commit', signal);
     this.#assertOpen();
@@ -396,6 +397,7 @@ export class Atomic extends AtomicBatch {
   }
 
   #operationOn(rows: AnyRows, key: Key): RowOperation {
+    this.#assertNotCommitted();
     const address = rows.address(key);
     const { kind, name: state } = rows.definition;
     this.#assertLocation(`${kind} '${state}'`, rows.access, address.database);
@@ -447,6 +449,14 @@ export class Atomic extends AtomicBatch {
     }
     operation.expected = expected;
     operation.checkedBy = checkedBy;
+  }
+
+  /** What is added later would be lost: `INVALID_STATE`. */
+  #assertNotCommitted(): void {
+    if (!this.#committed) return;
+    throw invalidState(
+      'This batch is already committed, and takes no more writes: begin another one, or await all work before the commit.',
+    );
   }
 
   /** What is added first decides the location of the batch; another location is refused. */

@@ -14,6 +14,7 @@ import type { IdempotencyRecord } from '../commit/idempotency-record.js';
 import { inspect } from '../base/inspect.js';
 import type { Key } from '../base/key.js';
 import { isPromise } from '../base/kinds.js';
+import { refusedPromise } from '../base/refused-promise.js';
 import { assertOptions, assertTtl, invalidOption } from '../base/options.js';
 import { resolveRetry, type RetryOptions, type RetryPolicy } from '../contention/retry-on-conflict.js';
 import { isMet } from '../port/evaluate-batch.js';
@@ -153,9 +154,11 @@ export class EntryWrites<T, K extends Key, I> {
     const write = this.#entryWrite('update', address, ownKey, options);
     return await decideRow(rows, write, this.#policy(options, options?.retry), async (row) => {
       if (row === undefined && options?.initial === undefined) throw this.#notFound(ownKey);
+      const initial = row === undefined ? options?.initial?.() : undefined;
+      if (isPromise(initial)) throw refusedPromise('update: initial', initial);
       const before =
         row === undefined
-          ? (await rows.codec.encodeReturned(ownKey, options?.initial?.())).value
+          ? (await rows.codec.encodeReturned(ownKey, initial)).value
           : await rows.codec.decode(address, row.value);
       const after = await change(before);
       if (row !== undefined && after === before && options?.ttlMs === undefined)

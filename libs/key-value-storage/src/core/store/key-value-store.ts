@@ -365,7 +365,8 @@ export interface AtomicCondition {
 /**
  * Changes of one commit, all or none, within one tenant and one storage provider. A store of
  * another tenant, scope or provider is `INVALID_OPTION` at that call. Of several writes of one row
- * the last counts; checks see the state before the commit.
+ * the last counts; checks see the state before the commit. Once it is committed, each further call
+ * is `INVALID_STATE`.
  */
 export abstract class AtomicChanges {
   /**

@@ -252,6 +252,10 @@ describe('update', () => {
       store.getOrAdd('new', nothing),
     ])
       expect(await statusOf(call)).toBe('INVALID_VALUE 500');
+    const initial = async () => await Promise.reject(new Error('unhandled'));
+    expect(await statusOf(store.update('new', (value) => value, { initial: initial as never }))).toBe(
+      'INVALID_OPTION 500',
+    );
     // a parser of forms makes them of `a[1]=x` and of `a[4294967295]=x`
     const forms = [{ a: [, 'x'] }, { a: Object.assign([], { 4294967295: 'x' }) }];
     for (const value of [undefined, { at: new Date(Number.NaN) }, deep, ...forms])

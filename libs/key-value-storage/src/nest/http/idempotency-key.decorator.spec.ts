@@ -49,6 +49,14 @@ describe('@IdempotencyKey', () => {
     expect(call?.content).toMatchObject({ principal: 'a' });
   });
 
+  it('refuses a promise of a principal: as content, all promises are equal', async () => {
+    const principal = async () => await Promise.reject(new Error('no directory'));
+    await expect(idempotentCallOf(request, { principal: principal as never })).rejects.toMatchObject({
+      code: 'INVALID_OPTION',
+      message: expect.stringContaining('principal must not be asynchronous'),
+    });
+  });
+
   it('refuses a request without a key, unless it is optional', async () => {
     await expect(idempotentCallOf({ ...request, headers: {} })).rejects.toThrow(
       expect.objectContaining({ code: 'IDEMPOTENCY_KEY_REQUIRED' }),

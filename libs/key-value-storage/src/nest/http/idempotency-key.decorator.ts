@@ -1,5 +1,7 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import { storageError } from '../../core/base/errors.js';
+import { isPromise } from '../../core/base/kinds.js';
+import { refusedPromise } from '../../core/base/refused-promise.js';
 import { IdempotentCall } from '../../core/commit/idempotency-record.js';
 import { contentOfBody, type RequestWithBody } from './content-of-body.js';
 import { headerOf, pathOf, queryOf } from './http-exchange.js';
@@ -48,14 +50,18 @@ export async function idempotentCallOf(
   { required = true, principal = principalOf }: IdempotencyKeyOptions = {},
 ): Promise<IdempotentCall | undefined> {
   const key = headerOf(request, 'idempotency-key')?.trim() ?? '';
-  if (key !== '')
+  if (key !== '') {
+    const by: unknown = principal(request);
+    // as JSON all promises are equal, and one principal would get the response of another
+    if (isPromise(by)) throw refusedPromise('IdempotencyKey: principal', by);
     return new RequestedCall(key, {
       method: request.method ?? null,
       path: pathOf(request) ?? null,
       query: queryOf(request),
       ...(await contentOfBody(request)),
-      principal: principal(request) ?? null,
+      principal: by ?? null,
     });
+  }
   if (!required) return undefined;
   const message =
     'This request must have the header Idempotency-Key, with the same value in every repeat, so that it is done once.';

@@ -1,6 +1,7 @@
 import { Logger, type ArgumentsHost } from '@nestjs/common';
 import { isStorageError } from '../../core/base/errors.js';
-import { isError } from '../../core/base/kinds.js';
+import { isError, isPromise } from '../../core/base/kinds.js';
+import { refusedPromise } from '../../core/base/refused-promise.js';
 import {
   end,
   hasSentHeaders,
@@ -56,10 +57,12 @@ function respond(
   if (hasSentHeaders(response)) return end(response);
   const instance = pathOf(request);
   const body: ProblemDetails = { ...problem.body, ...(instance !== undefined && { instance }) };
+  const more = extend?.(body, request);
+  if (isPromise(more)) throw refusedPromise('extend', more);
   setStatus(response, body.status);
   setHeader(response, 'Content-Type', 'application/problem+json');
   for (const [name, value] of Object.entries(problem.headers)) setHeader(response, name, value);
-  send(response, problemJson(extend === undefined ? body : { ...body, ...extend(body, request) }));
+  send(response, problemJson({ ...body, ...more }));
 }
 
 export function logFault(error: unknown): void {

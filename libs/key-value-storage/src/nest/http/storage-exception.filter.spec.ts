@@ -98,6 +98,28 @@ class Products {
   }
 }
 
+it.each(httpAdapters)(
+  'An asynchronous extend is refused on %s: its fields would be left out',
+  async (adapter) => {
+    jest.spyOn(Logger.prototype, 'error').mockImplementation(() => undefined);
+    const module = await Test.createTestingModule({
+      imports: [
+        KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }),
+        KeyValueStorageModule.forFeature([Product]),
+      ],
+      controllers: [Products],
+    }).compile();
+    const extend = async () => await Promise.reject(new Error('unhandled'));
+    const app = await startOn(adapter, module, (created) => {
+      created.useGlobalFilters(new StorageExceptionFilter({ extend }));
+    });
+    const { status } = await request(app.getHttpServer()).get('/products/boot');
+    await app.close();
+    jest.restoreAllMocks();
+    expect(status).toBe(500);
+  },
+);
+
 describe.each(httpAdapters)('on %s', (adapter) => {
   let app: INestApplication<App>;
   beforeEach(async () => {
