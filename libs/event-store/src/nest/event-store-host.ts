@@ -7,12 +7,13 @@ import { ModulesContainer } from '@nestjs/core';
 import { KeyValueStorage, KeyValueStorageModule } from '@kvent/key-value-storage';
 import { onceForApplication, rejectUnopened } from '@kvent/key-value-storage/internal/nest';
 import { EventStore, type EventStoreOptions } from '../core/event-store.js';
+import { combineObservers } from './combine-observers.js';
 import { CommittedHub } from './committed-hub.js';
 import { PositionSeal } from './position-seal.js';
 import { requestPositionsObserver } from './request-positions.js';
 import { noStorageError } from './start-up-checks.js';
 import { StreamLogger } from './stream-logger.js';
-import { combineObservers, streamTelemetry } from './stream-telemetry.js';
+import { streamTelemetry } from './stream-telemetry.js';
 
 export const eventStoreOptionsToken = Symbol('kvent.event-store-options');
 // Symbol.for, because the door of `overrideEventStore` may be loaded from another copy of the
@@ -108,8 +109,10 @@ async function createStore(
   hub: CommittedHub,
   seal: PositionSeal,
 ): Promise<EventStore> {
+  const telemetry = await streamTelemetry();
   const observer = combineObservers(
-    combineObservers(options.observer ?? new StreamLogger(), await streamTelemetry()),
+    options.observer ?? new StreamLogger(),
+    ...(telemetry === undefined ? [] : [telemetry]),
     requestPositionsObserver(seal),
   );
   return new EventStore(storage, { ...options, observer, committed: hub.combineWith(options.committed) });

@@ -5,12 +5,14 @@ import {
   InMemorySpanExporter,
   SimpleSpanProcessor,
 } from '@opentelemetry/sdk-trace-base';
+import type { ModuleMetadata } from '@nestjs/common';
 import { Test, type TestingModule } from '@nestjs/testing';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { KeyValueStorageModule, MemoryProvider } from '@kvent/key-value-storage';
-import { defineStream, event, EventStore, type EventStream } from '../core.js';
+import { defineStream, event, EventStore, type EventStream, type StreamObserver } from '../core.js';
 import { EventStoreModule } from './event-store.module.js';
-import { combineObservers, streamTelemetry } from './stream-telemetry.js';
+import { collectPositions, RequestPositions } from './request-positions.js';
+import { streamTelemetry } from './stream-telemetry.js';
 
 const Cup = defineStream('cup', {
   events: { filled: event<{ ml: number }>() },
@@ -26,6 +28,28 @@ const instrument = (name: string) => {
   return { add: measure, record: measure };
 };
 
+const failing = (): never => {
+  throw new Error('no disk');
+};
+const failingObservers: readonly [string, StreamObserver][] = [
+  ['throws', { observe: failing, begin: failing, appended: failing }],
+  ['throws at the end of a call', { observe: failing, begin: () => failing }],
+  ['returns no end', { observe: failing, begin: (() => 'no function') as never }],
+];
+
+async function startWith(...imports: Required<ModuleMetadata>['imports']): Promise<void> {
+  app = await Test.createTestingModule({
+    imports: [
+      KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }),
+      EventStoreModule.forFeature([Cup]),
+      ...imports,
+    ],
+  })
+    .setLogger(false as never)
+    .compile();
+  cups = app.get(EventStore, { strict: false }).stream(Cup);
+}
+
 let app: TestingModule;
 let cups: EventStream<typeof Cup>;
 beforeEach(async () => {
@@ -37,15 +61,7 @@ beforeEach(async () => {
   metrics.setGlobalMeterProvider({
     getMeter: () => ({ createCounter: instrument, createHistogram: instrument }) as unknown as Meter,
   });
-  app = await Test.createTestingModule({
-    imports: [
-      KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }),
-      EventStoreModule.forFeature([Cup]),
-    ],
-  })
-    .setLogger(false as never)
-    .compile();
-  cups = app.get(EventStore, { strict: false }).stream(Cup);
+  await startWith();
 });
 afterEach(async () => {
   await app.close();
@@ -63,6 +79,23 @@ const counted = (name: string) =>
 const spans = () => exporter.getFinishedSpans().filter(({ name }) => name.startsWith('stream.'));
 
 describe('Telemetry of streams', () => {
+  it.each(failingObservers)(
+    'is complete, and so is Kvent-Position, beside an observer that %s',
+    async (_, observer) => {
+      await app.close();
+      await startWith(EventStoreModule.forRoot({ observer }));
+      const collected = { positions: new RequestPositions() };
+      const { position } = await collectPositions(
+        collected,
+        async () => await cups.append('a', [filled], { expectedVersion: 'any' }),
+      );
+      expect(position).toBeDefined();
+      expect(collected.positions.of(undefined)).toBe(position);
+      expect(counted('appends')).toEqual([[1, { 'kvent.stream.type': 'cup' }]]);
+      expect(spans().map(({ name }) => name)).toEqual(['stream.append']);
+    },
+  );
+
   it('records a span and a duration for each call, and counts the appended events', async () => {
     await cups.append('secret-id', [filled, filled], { expectedVersion: 'any' });
     await cups.transact('secret-id', () => [filled]);
@@ -141,7 +174,5 @@ describe('Telemetry of streams', () => {
       Promise.reject(Object.assign(new Error('import failed'), { code }));
     expect(await streamTelemetry(failing('ERR_MODULE_NOT_FOUND'))).toBeUndefined();
     await expect(streamTelemetry(failing('ERR_INVALID_PACKAGE_CONFIG'))).rejects.toThrow('import failed');
-    const log = { observe: () => undefined };
-    expect(combineObservers(log, undefined)).toBe(log);
   });
 });

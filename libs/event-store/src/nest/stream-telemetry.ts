@@ -64,23 +64,3 @@ function observerOf({ metrics, trace, SpanStatusCode }: Api): StreamObserver {
     },
   };
 }
-
-export function combineObservers(first: StreamObserver, second: StreamObserver | undefined): StreamObserver {
-  if (second === undefined) return first;
-  return {
-    observe(entry) {
-      first.observe(entry);
-      second.observe(entry);
-    },
-    begin(call) {
-      const ends = [first.begin?.(call), second.begin?.(call)];
-      return (end) => {
-        for (const each of ends) each?.(end);
-      };
-    },
-    appended(position) {
-      first.appended?.(position);
-      second.appended?.(position);
-    },
-  };
-}
