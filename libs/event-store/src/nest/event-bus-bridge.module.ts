@@ -23,6 +23,7 @@ import {
   isPromise,
   printable,
   refusedPromise,
+  thrownName,
 } from '@kvent/key-value-storage/internal';
 import { On, type ReactionContext } from '../core/projections/class-handlers.js';
 import { Reaction } from '../core/reactions/reaction-class.js';
@@ -252,7 +253,7 @@ class EventBusBridge implements OnModuleInit {
       };
       this.#logger.error(
         { message, event: 'event not published', ...fields },
-        isError(error) ? error.stack : String(error),
+        isError(error) ? error.stack : thrownName(error),
       );
     };
     try {

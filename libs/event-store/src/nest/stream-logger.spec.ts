@@ -157,6 +157,26 @@ describe('The log of streams has an entry with its ids as fields for', () => {
     expect(JSON.stringify(logged)).not.toContain('hunter2');
   });
 
+  it.each<[string, unknown]>([
+    ['string', 'hunter2'],
+    ['object', { payload: 'hunter2' }],
+    ['object', { name: 'hunter2' }],
+    ['TypeError', new TypeError('hunter2')],
+    ['undefined', undefined],
+  ])('a listener that throws (error): of its cause only the kind, here %s', async (kind, thrown) => {
+    const committed = (): never => {
+      throw thrown;
+    };
+    const failing = new EventStore(storage, { clock, observer: new StreamLogger(logger), committed });
+    await failing.stream(defineJar(1)).append('a', [filled], { expectedVersion: 'absent' });
+    while (logged.length < 2) await Promise.resolve();
+    expect(logged.at(-1)).toMatchObject([
+      'error',
+      { event: 'listener failed', ...ids, from: 1, to: 1, ...(thrown !== undefined && { cause: kind }) },
+    ]);
+    expect(JSON.stringify(logged)).not.toContain('hunter2');
+  });
+
   it('the logger of Nest, whose JSON contains each field', async () => {
     const printed: string[] = [];
     class RecordingLogger extends ConsoleLogger {

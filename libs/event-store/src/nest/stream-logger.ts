@@ -1,7 +1,7 @@
 /** Logs the entries of streams with Nest's logger: one line each, with the ids as fields. */
 import { Logger } from '@nestjs/common';
 import { isStorageError } from '@kvent/key-value-storage/core';
-import { isDate, isError, printable } from '@kvent/key-value-storage/internal';
+import { isDate, printable, thrownName } from '@kvent/key-value-storage/internal';
 import type { StreamLogEntry, StreamObserver } from '../core/definition/stream-observer.js';
 
 const levels = {
@@ -57,24 +57,28 @@ class LogLine {
 
 /**
  * Strings without control characters, because an id must not forge a log line. Bigints and times as
- * strings, which every logger supports. Of a cause only what cannot hold data: the message of a
- * parser quotes its input.
+ * strings, which every logger supports.
  */
 function toLogFields(fields: object): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(fields).map(([name, value]: [string, unknown]) => [
       name,
-      typeof value === 'bigint'
-        ? value.toString()
-        : isDate(value)
-          ? value.toISOString()
-          : isError(value)
-            ? isStorageError(value)
-              ? value.message
-              : value.name
-            : typeof value === 'string'
-              ? printable(value)
-              : value,
+      name === 'cause' ? causeText(value) : toLogField(value),
     ]),
   );
+}
+
+function toLogField(value: unknown): unknown {
+  if (typeof value === 'bigint') return value.toString();
+  if (typeof value === 'string') return printable(value);
+  return isDate(value) ? value.toISOString() : value;
+}
+
+/**
+ * Of a cause only what cannot hold data: the message of a parser quotes its input, and a listener
+ * may throw any value.
+ */
+function causeText(cause: unknown): string | undefined {
+  if (cause === undefined) return undefined;
+  return printable(isStorageError(cause) ? cause.message : thrownName(cause));
 }

@@ -78,8 +78,9 @@ export function messageOf(error: unknown): string {
   return isError(error) && error.message !== '' ? error.message : String(error);
 }
 
-/** The name of what was thrown, without its message, which may hold data. */
-export function thrownName(thrown: unknown): string {
-  const name = (thrown as { readonly name?: unknown } | null | undefined)?.name;
-  return typeof name === 'string' ? name : typeof thrown;
-}
+/**
+ * The name of an error, of anything else its type: a message, and another value that was thrown,
+ * may hold data.
+ */
+export const thrownName = (thrown: unknown): string =>
+  isError(thrown) && typeof thrown.name === 'string' ? thrown.name : typeof thrown;
