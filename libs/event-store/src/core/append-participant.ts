@@ -32,6 +32,8 @@ interface AppendParticipantOptions {
   /** A further change for the same batch, where it has room: a snapshot. */
   readonly optionalChange?: (() => OptionalChange | undefined) | undefined;
   readonly content: unknown;
+  /** Called when the events are sent, with the version before them; see `Participant.sending`. */
+  readonly sending: (before: number) => (() => void) | undefined;
   readonly committed?: ((append: AppendedEvents) => void) | undefined;
 }
 
@@ -119,6 +121,10 @@ export class AppendParticipant extends Participant {
     if (basis === this.#basis && conflict === undefined) return { outcome: 'proceed' };
     const { expected } = expectation;
     return { outcome: 'retry', error: mismatchError(rows, { expected, by: 'loaded' }, head.version) };
+  }
+
+  override sending(): (() => void) | undefined {
+    return this.#events.length === 0 ? undefined : this.#options.sending(this.#before);
   }
 
   override committed(commit: CommittedBatch): void {

@@ -16,6 +16,7 @@ import {
 import type { EventStoreSettings, EventStream } from './definition/event-stream.js';
 import type { EventFeedPage, FeedItem, FeedReadOptions, FeedWatchOptions } from './feed/event-feed.js';
 import { readFeed, watchFeed } from './feed/read-feed.js';
+import { NotificationOrder } from './context/notification-order.js';
 import { SessionRegistry } from './context/session-registry.js';
 import { assertSessionOptions, sessionDefaults, sessionOptionNames } from './sessions/session-options.js';
 import { StoredStream } from './stored-stream.js';
@@ -32,12 +33,14 @@ export interface EventStoreOptions extends EventStoreSettings {
   /** For logs, traces and metrics. */
   readonly observer?: StreamObserver | undefined;
   /**
-   * Called once with the events of each commit of this event store, in the order of their versions:
-   * after the commit, for its tenant, and outside the async context of the caller where the storage
-   * is that of `KeyValueStorageModule`. What it throws is logged as 'listener failed'. Not
+   * Called once with the events of each commit of this event store, in the order of their versions
+   * within a stream: after the commit, and after the results of appends that were sent at lower
+   * versions. It is called for the tenant of the commit, and outside the async context of the
+   * caller where the storage is that of `KeyValueStorageModule`. What it throws is logged as 'listener failed'. Not
    * crash-safe: it is not called when the process ends before, or when the outcome of the commit is
    * unknown. Inside a transaction of the caller, it is called after the commit of that transaction,
-   * where the provider reports it (Postgres), else not; after a rollback it is not called.
+   * where the provider reports it (Postgres), else not; after a rollback it is not called. Of two
+   * transactions, the one whose commit is reported first is first.
    */
   readonly committed?: CommittedEvents | undefined;
 }
@@ -64,6 +67,7 @@ export class EventStore {
   readonly #streams = new Map<ResolvedStream, EventStream<AnyStream>>();
   readonly #pending = new PendingWork();
   readonly #sessions = new SessionRegistry();
+  #notifications = new NotificationOrder();
   readonly #options: EventStoreOptions;
 
   /** `INVALID_OPTION` for options that are not allowed. */
@@ -130,7 +134,10 @@ export class EventStore {
    * `STORAGE_UNSUPPORTED` when the provider has no transactions.
    */
   within(transaction: object): EventStore {
-    return new EventStore(this.#storage.within(transaction), this.#options);
+    const inside = new EventStore(this.#storage.within(transaction), this.#options);
+    // they have one listener
+    inside.#notifications = this.#notifications;
+    return inside;
   }
 
   /** Resolves when the snapshots that are being written in the background are written. */
@@ -166,6 +173,7 @@ export class EventStore {
       atomic: () => (access.currentTransaction === undefined ? this.#storage.atomic() : atomicOn(access)),
       pending: this.#pending,
       sessions: this.#sessions,
+      notifications: this.#notifications,
       committed: this.#options.committed,
     });
     return joinedStore<EventStream<AnyStream>>(new StoredStream<AnyStream>(context, database), access);

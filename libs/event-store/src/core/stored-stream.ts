@@ -341,6 +341,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
       events,
       expectation,
       content,
+      sending: (before) => this.#context.onSending(rows, before),
       committed: (append) => {
         const after = append.before + append.events.length;
         if (after === append.before) return;

@@ -249,6 +249,7 @@ class TransactAttempt {
       expectation: { expected: loaded.version, by: 'loaded' },
       read: { head: loaded.head, lease: loaded.extraRows[0] },
       content: undefined,
+      sending: (before) => context.onSending(rows, before),
       optionalChange: () =>
         keeps ? snapshotBesideEvents(rows, { version, state }, context.observer) : undefined,
       committed: (append) => {

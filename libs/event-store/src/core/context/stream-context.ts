@@ -35,6 +35,7 @@ import {
   type EncodedEvents,
 } from '../events/event-codec.js';
 import { StreamRows } from '../rows/stream-rows.js';
+import type { NotificationOrder } from './notification-order.js';
 import type { SessionRegistry } from './session-registry.js';
 
 export interface StreamSettings {
@@ -74,6 +75,8 @@ interface StreamContextOptions {
   readonly pending: PendingWork;
   /** The open sessions of the whole event store. */
   readonly sessions: SessionRegistry;
+  /** Of the whole event store. */
+  readonly notifications: NotificationOrder;
   readonly committed: CommittedEvents | undefined;
 }
 
@@ -86,6 +89,7 @@ export class StreamContext implements Omit<StreamContextOptions, 'committed'> {
   readonly atomic: () => AtomicBatch;
   readonly pending: PendingWork;
   readonly sessions: SessionRegistry;
+  readonly notifications: NotificationOrder;
   readonly #committed: CommittedEvents | undefined;
 
   constructor(options: StreamContextOptions) {
@@ -97,6 +101,7 @@ export class StreamContext implements Omit<StreamContextOptions, 'committed'> {
     this.atomic = options.atomic;
     this.pending = options.pending;
     this.sessions = options.sessions;
+    this.notifications = options.notifications;
     this.#committed = options.committed;
   }
 
@@ -115,8 +120,17 @@ export class StreamContext implements Omit<StreamContextOptions, 'committed'> {
   }
 
   /**
-   * Logs committed events, and passes them to the listener. A transaction may still be rolled back,
-   * so its events are passed on after its commit.
+   * Events are sent, so that listeners get later ones after them. Returns what must be called once
+   * the result is known. In a transaction there is none before its end, which may be a rollback.
+   */
+  onSending({ lockName }: StreamRows, before: number): (() => void) | undefined {
+    if (this.#committed === undefined || this.access.inTransaction) return undefined;
+    return this.notifications.begin(lockName, before);
+  }
+
+  /**
+   * Logs committed events, and passes them to the listener, in the order of versions. A transaction
+   * may still be rolled back, so its events are passed on after its commit.
    */
   onAppended(rows: StreamRows, append: AppendedEvents, session?: string): void {
     const { before, events } = append;
@@ -142,8 +156,9 @@ export class StreamContext implements Omit<StreamContextOptions, 'committed'> {
     };
     // outside the async context of the caller, which may be another tenant's
     const detached = (): void => void access.detached(database, notify);
-    if (inTransaction) access.afterCommit(detached);
-    else detached();
+    const inOrder = (): void => this.notifications.notify(rows.lockName, before, detached);
+    if (inTransaction) access.afterCommit(inOrder);
+    else inOrder();
   }
 
   /** Of an append of this call, or of the first call that it repeats. */

@@ -134,6 +134,11 @@ export class SessionParticipant extends Participant {
     return { outcome: 'retry', error: mismatchError(rows, { expected: version, by: 'loaded' }, version) };
   }
 
+  override sending(): (() => void) | undefined {
+    const { context, rows } = this.#handle;
+    return this.#events.length === 0 ? undefined : context.onSending(rows, this.versions.from - 1);
+  }
+
   override committed(commit: CommittedBatch): void {
     const { context, rows } = this.#handle;
     const held = this.#handle.held();

@@ -83,6 +83,10 @@ export abstract class Participant implements CommitParticipant {
   readonly restsOnReading: boolean = false;
   /** Whether it is an idempotency record: it decides before anything else after a conflict. */
   readonly isRecord: boolean = false;
+  /** Called when its contribution is sent. What it returns is called once the result is known. */
+  sending(): (() => void) | undefined {
+    return undefined;
+  }
   committed(_batch: CommittedBatch): void {
     // most participants have nothing left to do
   }
@@ -156,11 +160,17 @@ class ParticipantCommit {
     const optional = participants.flatMap((each) => each.optionalChange() ?? []);
     const whole = optional.length === 0 ? required : this.#withOptional(required, optional);
     const hasRoom = whole === required || isWithinBatchLimits({ database, ...whole });
-    const result = await access.commit(database, hasRoom ? whole : required, { signal, refused });
-    if (result.outcome === 'committed') {
-      for (const participant of participants) participant.committed(result);
-      for (const { committed } of optional) committed(hasRoom);
-      return result;
+    const ends = participants.map((each) => each.sending());
+    let result: CommittedBatch | ConflictedBatch;
+    try {
+      result = await access.commit(database, hasRoom ? whole : required, { signal, refused });
+      if (result.outcome === 'committed') {
+        for (const participant of participants) participant.committed(result);
+        for (const { committed } of optional) committed(hasRoom);
+        return result;
+      }
+    } finally {
+      for (const end of ends) end?.();
     }
     this.#contended = lockNameOf(database, result.address);
     onConflict?.(this.#contended);
