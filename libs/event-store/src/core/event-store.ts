@@ -36,11 +36,12 @@ export interface EventStoreOptions extends EventStoreSettings {
    * Called once with the events of each commit of this event store, in the order of their versions
    * within a stream: after the commit, and after the results of appends that were sent at lower
    * versions. It is called for the tenant of the commit, and outside the async context of the
-   * caller where the storage is that of `KeyValueStorageModule`. What it throws is logged as 'listener failed'. Not
-   * crash-safe: it is not called when the process ends before, or when the outcome of the commit is
-   * unknown. Inside a transaction of the caller, it is called after the commit of that transaction,
-   * where the provider reports it (Postgres), else not; after a rollback it is not called. Of two
-   * transactions, the one whose commit is reported first is first.
+   * caller where the storage is that of `KeyValueStorageModule`. What it throws is logged as
+   * 'listener failed'. Not crash-safe: it is not called when the process ends before, or when the
+   * outcome of the commit is unknown. Inside a transaction of the caller, it is called after the
+   * commit of that transaction, where the provider reports it (Postgres), else not; after a
+   * rollback it is not called. Of two transactions, the one whose commit is reported first is
+   * first.
    */
   readonly committed?: CommittedEvents | undefined;
 }

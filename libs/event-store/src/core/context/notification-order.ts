@@ -20,7 +20,9 @@ export class NotificationOrder {
   /** Those with an append in flight. */
   readonly #streams = new Map<string, StreamOrder>();
 
-  /** An append is sent; returns what must be called once its result is known, and it is notified. */
+  /**
+   * An append is sent. Returns what must be called once its result is known, after its `notify`.
+   */
   begin(stream: string, before: number): () => void {
     const order = this.#streams.get(stream) ?? { inFlight: new Set(), waiting: [] };
     this.#streams.set(stream, order);

@@ -22,7 +22,7 @@ export function assertUpcast(owner: string, schemaVersion: number, upcast: Upcas
     );
 }
 
-/** Converts data of version `from` to `schemaVersion`. `INVALID_OPTION` for an asynchronous step. */
+/** Converts data of version `from` to `schemaVersion`. An asynchronous step is `INVALID_OPTION`. */
 export function upcastFrom(from: number, schemaVersion: number, upcast: Upcast, older: unknown): unknown {
   let data = older;
   for (let version = from; version < schemaVersion; version += 1) {
