@@ -163,6 +163,13 @@ describe('given … when … then', () => {
         return [];
       })
       .thenBatch((batch) => batch.delete(levels, 'given'));
+    // of an asynchronous function nothing that it expects later would be compared
+    const late = async (): Promise<void> => await Promise.reject(new Error('unhandled'));
+    expect(() =>
+      given(Cup, [])
+        .when(() => [])
+        .thenBatch(late as () => never),
+    ).toThrow('thenBatch: its function must not be asynchronous');
   });
 
   it('validates the events of a decision by their schemas, as a stream does', async () => {

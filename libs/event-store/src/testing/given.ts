@@ -14,7 +14,7 @@ import {
 } from '@kvent/event-store/core';
 import type { AtomicChanges } from '@kvent/key-value-storage/core';
 import { invalidOption } from '@kvent/key-value-storage/provider';
-import { assertOptions, encodeValue, isPromise } from '@kvent/key-value-storage/internal';
+import { assertOptions, encodeValue, isPromise, refusedPromise } from '@kvent/key-value-storage/internal';
 import { encodeEvents, type EncodedEvent } from '../core/events/event-codec.js';
 import { assertThrows, type Thrown } from './assert-throws.js';
 import {
@@ -107,7 +107,8 @@ function givenStream<D extends AnyStream>(definition: D, events: readonly EventO
       thenBatch: (expected) =>
         decided(({ batch }) => {
           const changes = new RecordedChanges();
-          expected(changes);
+          const returned: unknown = expected(changes);
+          if (isPromise(returned)) throw refusedPromise('thenBatch: its function', returned);
           assert.deepStrictEqual(batch.calls, changes.calls);
         }),
       thenThrows: (error) => assertThrows(() => decided(() => undefined), error),
