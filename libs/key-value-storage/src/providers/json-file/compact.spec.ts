@@ -4,7 +4,7 @@ import { describe, expect, it } from '@jest/globals';
 import { ManualClock } from '../../testing/kit/manual-clock.js';
 import { openStorage } from '../../core/store/open-storage.js';
 import { defineState } from '../../core/store/state-definition.js';
-import { bench, provider, open, address, put, batch, commit, read, failed } from './spec-support.js';
+import { bench, provider, open, address, put, batch, commit, read, failed, failOn } from './spec-support.js';
 
 const names = ['tenant:a', 'tenant:b', 'tenant:c'];
 const directory = (): string => join(bench.root, 'data');
@@ -16,6 +16,40 @@ const contents = (): string =>
       files(name).map((file) => readFileSync(join(directory(), name.replace(':', '.'), file), 'utf8')),
     )
     .join('');
+
+describe('a store that is opened, written and closed often', () => {
+  const writeOften = async (starts: number): Promise<void> => {
+    for (let start = 0; start < starts; start += 1) {
+      const store = await open({ directory: directory() });
+      await commit(store, batch([put(`k${start}`)], [], 'tenant:a'));
+      await store.close();
+    }
+  };
+  const journals = (): number => files('tenant:a').filter((file) => file.startsWith('journal')).length;
+
+  it('keeps few journals, and all rows', async () => {
+    await writeOften(40);
+    expect(journals()).toBeLessThan(20);
+    const store = await open({ directory: directory() });
+    for (let start = 0; start < 40; start += 1)
+      expect(await read(store, `k${start}`, 'tenant:a')).toBeDefined();
+  });
+
+  it('opens with a warning where its journals cannot be merged', async () => {
+    await writeOften(17);
+    const warnings: string[] = [];
+    failOn(/^rename snapshot/, 'ENOSPC');
+    const store = await open({ directory: directory(), warn: (message) => void warnings.push(message) });
+    expect(warnings).toEqual([expect.stringMatching(/tenant\.a could not be compacted.*journals are kept/)]);
+    expect(await read(store, 'k0', 'tenant:a')).toBeDefined();
+    expect(await commit(store, batch([put('more')], [], 'tenant:a'))).toMatchObject({ outcome: 'committed' });
+    bench.disk.fail = () => undefined;
+    await store.close();
+    const again = await open({ directory: directory() });
+    for (const key of ['k0', 'k16', 'more']) expect(await read(again, key, 'tenant:a')).toBeDefined();
+    expect(journals()).toBe(1);
+  });
+});
 
 describe('a compaction on demand', () => {
   it('leaves the live rows only, returns what it freed, and commits continue', async () => {

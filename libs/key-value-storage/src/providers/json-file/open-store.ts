@@ -8,8 +8,9 @@ import { isStorageError, storageError, type StorageError } from '../../core/base
 import { feedStart } from '../../core/port/feed-position.js';
 import { HintSource } from '../../core/providers/hint-source.js';
 import { DatabaseFile } from './database/database-file.js';
+import { hasManyJournals } from './database/file-sizes.js';
 import type { CompactionOptions, StoreContext } from './database/store-context.js';
-import { corrupt, unavailable } from './disk/disk-errors.js';
+import { corrupt, reasonOf, unavailable } from './disk/disk-errors.js';
 import { directoryOf } from './disk/file-name.js';
 import type { FileSystem } from './disk/file-system.js';
 import { FileStore } from './file-store.js';
@@ -233,6 +234,8 @@ class Opening {
     // rows that were read may be in the page cache only, unless their owner closed the database
     if (!recovered.closed || hasChanged || this.#lock.inherited || this.#isSetBack(recovered))
       await database.recover();
+    else if (hasManyJournals(recovered))
+      await database.compact().catch((error: unknown) => warn(`${reasonOf(error)} Its journals are kept.`));
     for (const file of recovered.stale)
       await fileSystem.remove(join(database.directory, file)).catch(() => undefined);
   }

@@ -106,7 +106,7 @@ class Salvage {
    */
   async read(): Promise<void> {
     const { snapshots, journals } = generationsOf((await this.#fileSystem.list(this.#directory)) ?? []);
-    const newest = Math.max(0, ...snapshots);
+    const newest = snapshots.at(-1) ?? 0;
     const intact = newest > 0 && (await this.#isIntact(newest));
     const generations = [...new Set([...snapshots, ...journals])]
       .filter((generation) => !intact || generation >= newest)

@@ -15,11 +15,22 @@ import type { CompactionOptions } from './store-context.js';
  */
 const lengthFactor = 8;
 
+/** Each start that writes leaves a journal. This many are merged at an opening… */
+const journalsMax = 16;
+/** …of a longer database one more for each of these bytes, because all of it is written. */
+const bytesPerJournal = 1_024 * 1_024;
+
 export interface RecoveredSizes {
+  /** The journals after the snapshot. */
+  readonly journals: number;
   readonly snapshotBytes: number;
   readonly journalBytes: number;
   readonly garbageBytes: number;
 }
+
+/** Whether the journals are so many that a new generation is worth its cost. */
+export const hasManyJournals = ({ journals, snapshotBytes, journalBytes }: RecoveredSizes): boolean =>
+  journals > journalsMax + (snapshotBytes + journalBytes) / bytesPerJournal;
 
 export class FileSizes {
   #snapshot: number;

@@ -66,6 +66,15 @@ const corruptAt = (place: string) =>
   expect.objectContaining({ code: 'STORAGE_CORRUPT', place: expect.stringContaining(place) as unknown });
 
 describe('the state of a directory', () => {
+  it('is refused for its first missing journal, however many there are and however large their numbers', async () => {
+    const listed = (names: readonly string[]) =>
+      readDatabase({ ...nodeFileSystem, list: () => Promise.resolve(names) }, directory, database);
+    const many = Array.from({ length: 200_000 }, (_, index) => `journal-${index + 2}.jsonl`);
+    await expect(listed(many)).rejects.toEqual(corruptAt('journal-1.jsonl'));
+    const large = ['journal-1.jsonl', `journal-${Number.MAX_SAFE_INTEGER}.jsonl`];
+    await expect(listed(large)).rejects.toEqual(corruptAt('journal-2.jsonl'));
+  });
+
   it('is the snapshot and the journals after it; lines that the snapshot covers are skipped', async () => {
     await snapshot(2, 2, [raw('a', '2'), raw('b', '1')]);
     journal(2, [commit(2, 1, 'b'), commit(3, 2)]);

@@ -67,7 +67,7 @@ export async function readDatabase(
     ...generations.journals.filter((generation) => generation < base).map(journalName),
     ...generations.temporary,
   ];
-  return { ...reader.result(), generation: newest, stale };
+  return { ...reader.result(), generation: newest, journals: needed.length, stale };
 }
 
 /**
@@ -90,14 +90,16 @@ async function namesIn(fileSystem: FileSystem, directory: string): Promise<reado
 /** The journals to read: from the generation of the snapshot to the newest one, without a gap. */
 function journalsNeeded(directory: string, base: number, { journals }: Generations): readonly number[] {
   const first = Math.max(1, base);
-  const newest = Math.max(first, ...journals);
-  const needed = Array.from({ length: newest - first + 1 }, (_, index) => first + index);
-  for (const generation of needed) {
-    if (journals.includes(generation)) continue;
-    throw corrupt(
-      join(directory, journalName(generation)),
-      base === 0 ? 'the file is missing, and there is no snapshot' : 'the file is missing',
-    );
+  const newest = Math.max(first, journals.at(-1) ?? 0);
+  const existing = new Set(journals);
+  const needed: number[] = [];
+  for (let generation = first; generation <= newest; generation += 1) {
+    if (!existing.has(generation))
+      throw corrupt(
+        join(directory, journalName(generation)),
+        base === 0 ? 'the file is missing, and there is no snapshot' : 'the file is missing',
+      );
+    needed.push(generation);
   }
   return needed;
 }
@@ -298,7 +300,7 @@ class DatabaseReader {
     );
   }
 
-  result(): Omit<RecoveredDatabase, 'generation' | 'stale'> {
+  result(): Omit<RecoveredDatabase, 'generation' | 'journals' | 'stale'> {
     return {
       table: this.#table,
       last: this.#last,
