@@ -258,8 +258,10 @@ export class Scenario {
     if (!failures.some((code) => isStorageError(error, code))) throw error;
     this.failed += 1;
     this.#needsRestart = true;
-    const { effect } = error as { effect: 'none' | 'unknown' };
-    if ((effect === 'unknown') !== isStorageError(error, 'STORAGE_OUTCOME_UNKNOWN'))
+    const { effect, done } = error as { effect: 'none' | 'unknown'; done?: number };
+    // what stopped in part has the code of its failure
+    const isPart = done !== undefined && done > 0;
+    if (!isPart && (effect === 'unknown') !== isStorageError(error, 'STORAGE_OUTCOME_UNKNOWN'))
       throw new Error(`Code and effect disagree: effect '${effect}'.`, { cause: error });
     return effect;
   }
