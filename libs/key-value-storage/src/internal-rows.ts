@@ -10,6 +10,7 @@ export { hidePasswords, looksLikeAddress } from './core/base/hide-passwords.js';
 export { inspect } from './core/base/inspect.js';
 export type { Key } from './core/base/key.js';
 export { printable } from './core/base/printable.js';
+export { untilSignal } from './core/base/until-signal.js';
 export { encodeValue, parseStored, reviveFrozen, toBase64 } from './core/encoding/codec.js';
 export { decodeKey, encodeKey, encodeRange } from './core/encoding/key-encoding.js';
 export { decodeText, encodeText } from './core/encoding/text-encoding.js';

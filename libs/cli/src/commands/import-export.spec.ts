@@ -68,10 +68,10 @@ async function refusals(content: string | Buffer, ...options: readonly string[])
   return [loaded, ...failures.map(({ line, message }) => [line, message] as const)];
 }
 
-async function fromStdin<R>(content: string, work: () => Promise<R>): Promise<R> {
+async function fromStdin<R>(content: string | Readable, work: () => Promise<R>): Promise<R> {
   const original = Object.getOwnPropertyDescriptor(process, 'stdin') as PropertyDescriptor;
   Object.defineProperty(process, 'stdin', {
-    value: Readable.from([Buffer.from(content)]),
+    value: typeof content === 'string' ? Readable.from([Buffer.from(content)]) : content,
     configurable: true,
   });
   try {
@@ -378,6 +378,18 @@ describe('kvent import', () => {
       const expiresAt = new Date(Date.now() + 60_000).toISOString();
       await kventImport('login', JSON.stringify({ ...line, expiresAt }), '--module', module);
       expect(JSON.parse((await kvent(['export', data, 'login'])).stdout)).toMatchObject({ ttlMs: 3_600_000 });
+    });
+
+    it('ends at the first record that the storage refuses, also while stdin is idle', async () => {
+      await folder.store((storage) => storage.store(Titles).set('a', { title: 'Taken' }));
+      const idle = new Readable({ read: () => undefined });
+      // those of several commits, so that a part is stored while the load waits for more
+      for (let n = 1; n <= 2_000; n += 1)
+        idle.push(`{"key":"k-${n}","value":{"title":"${n === 1_000 ? 'Taken' : n}"}}\n`);
+      const args = ['import', data, 'title', '--module', module, '--tenant', 'acme', '--write', '--json'];
+      const { exitCode, stdout } = await fromStdin(idle, () => kvent(args));
+      expect([exitCode, JSON.parse(stdout)]).toMatchObject([1, { failures: [{ line: 1_000 }] }]);
+      expect(idle.destroyed).toBe(true);
     });
 
     it('refuses a state that the module does not export', async () => {

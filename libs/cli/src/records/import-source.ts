@@ -4,7 +4,7 @@
  */
 import { limits, type LoadItem } from '@kvent/key-value-storage/core';
 import { messageOf } from '@kvent/key-value-storage/internal';
-import { assertWithin, encodeValue } from '@kvent/key-value-storage/internal/rows';
+import { assertWithin, encodeValue, untilSignal } from '@kvent/key-value-storage/internal/rows';
 import { HeaderError, type RecordFormat } from './record-format.js';
 import { RecordSplitter, type Piece } from './split.js';
 
@@ -30,7 +30,7 @@ export class ImportSource {
   readonly #lines = new Map<number, number>();
   #passedOn = 0;
   #line = 0;
-  #isEnded = false;
+  readonly #ending = new AbortController();
   readonly #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
   constructor(format: RecordFormat, onError: 'stop' | 'continue') {
@@ -41,9 +41,14 @@ export class ImportSource {
   /** With `onError: 'stop'` the entries before the first failure. */
   async *items(bytes: AsyncIterable<Buffer>): AsyncGenerator<LoadItem, undefined> {
     const splitter = new RecordSplitter(this.#format.csv);
-    for await (const chunk of bytes) {
-      yield* this.#itemsOf(splitter.push(chunk));
-      if (this.#isStopped) return undefined;
+    try {
+      for await (const chunk of untilSignal('The import', bytes, this.#ending.signal)) {
+        yield* this.#itemsOf(splitter.push(chunk));
+        if (this.#isStopped) return undefined;
+      }
+    } catch (error) {
+      if (this.#ending.signal.aborted) return undefined;
+      throw error;
     }
     yield* this.#itemsOf(splitter.end());
     return undefined;
@@ -60,13 +65,13 @@ export class ImportSource {
     return this.#lines.get(index);
   }
 
-  /** Passes on no more entries, unless failures are to be skipped. */
+  /** Passes on no more entries, and waits for none, unless failures are to be skipped. */
   endAfterFailure(): void {
-    this.#isEnded = this.#onError === 'stop';
+    if (this.#onError === 'stop') this.#ending.abort();
   }
 
   get #isStopped(): boolean {
-    return this.#isEnded || (this.failed > 0 && this.#onError === 'stop');
+    return this.#ending.signal.aborted || (this.failed > 0 && this.#onError === 'stop');
   }
 
   *#itemsOf(pieces: Iterable<Piece>): Generator<LoadItem, void> {

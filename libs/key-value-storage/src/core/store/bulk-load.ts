@@ -73,6 +73,8 @@ export class BulkLoad<T, K extends Key, I> {
   #loaded = 0;
   #failed = 0;
   #ending: { readonly error: unknown } | undefined;
+  /** Aborts with it: the source may yield nothing for long. */
+  readonly #failure = new AbortController();
 
   /** `entriesMax`: of one batch. */
   constructor(rows: StateRows<T, K>, options: LoadFromOptions, entriesMax: number) {
@@ -103,7 +105,7 @@ export class BulkLoad<T, K extends Key, I> {
     let chunk = new Chunk();
     let index = 0;
     try {
-      for await (const item of untilSignal('A load', source, signal)) {
+      for await (const item of untilSignal('A load', source, signal, this.#failure.signal)) {
         const put = this.#putOf(index, item);
         const ready = isPromise(put) ? await put : put;
         if (ready !== undefined) {
@@ -165,8 +167,11 @@ export class BulkLoad<T, K extends Key, I> {
     if (this.#failures.length < failuresMax) this.#failures.push({ index, key, error });
   }
 
+  /** Of several errors the first counts, unless a later one leaves it unknown what is stored. */
   #end(error: unknown): void {
-    this.#ending ??= { error };
+    if (this.#ending === undefined || (hasEffect(this.#ending.error, 'none') && hasEffect(error, 'unknown')))
+      this.#ending = { error };
+    this.#failure.abort();
   }
 
   /** Sends a chunk as soon as it may be sent. Chunks that share a key stay in their order. */
@@ -187,9 +192,8 @@ export class BulkLoad<T, K extends Key, I> {
    */
   async #store(puts: ReadonlyMap<string, Put>, chunk: Chunk): Promise<void> {
     if (this.#ending !== undefined) return;
-    const { signal, onProgress } = this.#options;
     try {
-      await this.#commit([...puts.values()], signal);
+      await this.#commit([...puts.values()], this.#options.signal);
     } catch (error) {
       if (!isOfItem(error)) throw error;
       if (puts.size > 1) {
@@ -201,10 +205,15 @@ export class BulkLoad<T, K extends Key, I> {
       }
       for (const [key, { address }] of puts)
         for (const index of chunk.indexes.get(key) ?? []) this.#refuse(index, keyOf(address), error);
+      this.#reportProgress();
       return;
     }
     for (const key of puts.keys()) this.#loaded += chunk.indexes.get(key)?.length ?? 0;
-    safely(() => onProgress?.({ loaded: this.#loaded, failed: this.#failed }));
+    this.#reportProgress();
+  }
+
+  #reportProgress(): void {
+    safely(() => this.#options.onProgress?.({ loaded: this.#loaded, failed: this.#failed }));
   }
 
   /**
@@ -230,6 +239,9 @@ export class BulkLoad<T, K extends Key, I> {
     return stoppedAfter(error, this.#loaded, `The load ended after ${this.#loaded} items, which are stored.`);
   }
 }
+
+const hasEffect = (error: unknown, effect: StorageError['effect']): boolean =>
+  isStorageError(error) && error.effect === effect;
 
 function sharesKey(one: Chunk, other: Chunk): boolean {
   for (const key of one.puts.keys()) if (other.puts.has(key)) return true;

@@ -39,7 +39,7 @@ export interface LoadFromOptions extends CallOptions {
    * load. @default 'stop'
    */
   readonly onError?: 'stop' | 'continue' | undefined;
-  /** Called after each commit. Exceptions in it are ignored. */
+  /** Called after each commit, also one that refused an item. Exceptions in it are ignored. */
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
   /**
    * Items of one commit at most, up to 900, less with indexes. A commit closes at 2 MB too.
