@@ -4,6 +4,10 @@ import { Observable } from 'rxjs';
  * The items of a watch, or of another async iterable, as an observable: for `@Sse()`. Each
  * subscription iterates it once more. To unsubscribe ends the iteration at once; `from` of rxjs
  * does so only after the next item, so a quiet watch would stay open.
+ *
+ * An observable cannot ask for fewer items, so what its subscriber has not processed waits in
+ * memory; a reader of the watch itself gets the last state. Versions of Nest that bound what waits
+ * for a client of `@Sse()`: 11.2.8 and 12.2.0.
  */
 export const toObservable = <T>(source: AsyncIterable<T>): Observable<T> =>
   new Observable<T>((subscriber) => {
