@@ -21,7 +21,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:http2';
 import type { AddressInfo } from 'node:net';
-import { defer, from, interval, lastValueFrom, map, switchMap, take } from 'rxjs';
+import { defer, from, interval, lastValueFrom, map, of, switchMap, take } from 'rxjs';
 import request from 'supertest';
 import type { App } from 'supertest/types.js';
 import { KeyValueStorage, KeyValueStore } from '../../core/store/key-value-store.js';
@@ -280,11 +280,12 @@ describe.each(httpAdapters)('on %s', (adapter) => {
   });
 
   describe('TenantInterceptor', () => {
-    const message = (headers: object): ExecutionContext =>
+    const messageOf = (client: object): ExecutionContext =>
       ({
         getType: () => 'ws',
-        switchToWs: () => ({ getClient: () => ({ handshake: { headers } }) }),
+        switchToWs: () => ({ getClient: () => client }),
       }) as unknown as ExecutionContext;
+    const message = (headers: object): ExecutionContext => messageOf({ handshake: { headers } });
     const started = async (isKnown: TenancyOptions['isKnown'] = () => true) => {
       await start({ isKnown, mayEnter: () => true });
       const context = app.get(TenantContext);
@@ -303,6 +304,19 @@ describe.each(httpAdapters)('on %s', (adapter) => {
       );
       expect(tenants).toEqual(['acme', 'acme']);
       expect(context.current()).toBeUndefined();
+    });
+
+    it('refuses a tenant header that a socket has sent twice', async () => {
+      const { interceptor } = await started();
+      const handle = () => of('handled');
+      // as sockets of Socket.IO have them, in which Node has joined the values
+      const client = {
+        handshake: { headers: { 'x-tenant-id': 'acme, globex' } },
+        request: { rawHeaders: ['X-Tenant-Id', 'acme', 'x-tenant-id', 'globex'] },
+      };
+      await expect(lastValueFrom(interceptor.intercept(messageOf(client), { handle }))).rejects.toMatchObject(
+        { code: 'TENANT_MISSING', message: expect.stringContaining('sent 2 times') },
+      );
     });
 
     it('refuses an unknown or missing tenant before the handler', async () => {

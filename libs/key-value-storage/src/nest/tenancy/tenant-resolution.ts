@@ -49,7 +49,8 @@ interface Headed {
    */
   readonly rawHeaders?: readonly string[];
   readonly raw?: Headed;
-  /** Of a socket. */
+  /** Of a socket of Socket.IO: its first request, and the headers of it. */
+  readonly request?: Headed;
   readonly handshake?: Headed;
 }
 
@@ -57,9 +58,9 @@ interface Headed {
  * A header that was sent twice is refused: one may be of the proxy, and the other of the client.
  */
 function fromHeader(request: unknown, header: string): unknown {
-  const { headers, rawHeaders, raw, handshake } = (request ?? {}) as Headed;
+  const { headers, rawHeaders, raw, request: first, handshake } = (request ?? {}) as Headed;
   const name = header.toLowerCase();
-  const sent = (rawHeaders ?? raw?.rawHeaders ?? []).filter(
+  const sent = (rawHeaders ?? raw?.rawHeaders ?? first?.rawHeaders ?? []).filter(
     (text, index) => index % 2 === 0 && text.toLowerCase() === name,
   );
   if (sent.length > 1)
