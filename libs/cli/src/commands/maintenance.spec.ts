@@ -59,6 +59,18 @@ it('kvent verify ends with 1 for a stream whose events do not match its head', a
   expect(stdout).toMatch(/ is damaged at 2 places\.\n$/);
 });
 
+it('kvent verify reports a damaged head beside all other damage', async () => {
+  await folder.import('tenant:acme', [
+    row('event:order', 'o-1', '!n1b1', event),
+    row('event:order', 'o-2', '!n1b1', event),
+    row('head:order', '', 'o-1', { kind: 'json', text: '{"x":1}' }),
+  ]);
+  const { exitCode, stdout, stderr } = await kvent(['verify', data]);
+  expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: '' });
+  expect(stdout).toContain('  tenant:acme / stream order o-1: its head is damaged\n');
+  expect(stdout).toContain('  tenant:acme / stream order o-2: its head is missing\n');
+});
+
 it('kvent verify names the line of a damaged file, and the way out', async () => {
   const journal = join(data, 'tenant.acme/journal-1.jsonl');
   writeFileSync(journal, readFileSync(journal, 'utf8').replace('Mug', 'Jug'));

@@ -1,6 +1,6 @@
 /** `kvent verify`: reads every row of a storage, and reports the damage. */
 import { headIn, numbersIn } from '@kvent/event-store/internal';
-import { faultOfRow, placeOf, type RawRow } from '@kvent/key-value-storage/internal/rows';
+import { faultOfRow, isStorageError, placeOf, type RawRow } from '@kvent/key-value-storage/internal/rows';
 import { chosenDatabases, type TenantOptions } from '../input/database.js';
 import { counted, headedTable, type Line, type Report } from '../output/report.js';
 import { withStorage, type CommandContext, type StorageOptions } from './command.js';
@@ -95,7 +95,9 @@ class StreamCounts {
       const [type, id] = name.split('\0');
       const place = `${this.#database} / stream ${type} ${id}`;
       if (head === undefined) return { place, what: 'its head is missing' };
-      const { kind, version } = headIn({ database: this.#database, ...head }, head.row);
+      const read = this.#headOf(head);
+      if (read === undefined) return { place, what: 'its head is damaged' };
+      const { kind, version } = read;
       // the rest of an interrupted delete, which a later delete removes
       if (kind === 'deleted' || (events === version && last === version)) return undefined;
       return {
@@ -103,5 +105,15 @@ class StreamCounts {
         what: `its head is at version ${version}, and it has ${events} events, the last at ${last}`,
       };
     }).filter((each) => each !== undefined);
+  }
+
+  /** `undefined` if it is damaged. */
+  #headOf(raw: RawRow): ReturnType<typeof headIn> | undefined {
+    try {
+      return headIn({ database: this.#database, ...raw }, raw.row);
+    } catch (error) {
+      if (isStorageError(error, 'STORAGE_CORRUPT')) return undefined;
+      throw error;
+    }
   }
 }
