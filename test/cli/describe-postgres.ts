@@ -1,5 +1,5 @@
 /** `kvent` between directories and a real Postgres. */
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -39,6 +39,7 @@ export function describePostgres(): void {
     });
     copies();
     interruptions();
+    silence();
     refusals();
     unchangedSource();
   });
@@ -256,6 +257,46 @@ function interruptions(): void {
       rows,
     });
     expect(await rowsOf(new PostgresProvider({ url: database.url }))).toEqual(await workspace.rows('data'));
+  });
+}
+
+/** From now on, a read of a value waits; what names the rows alone does not. */
+async function holdValues(url: string): Promise<void> {
+  await asAdmin(url, async (client) => {
+    await client.query(`create function kvent.held(json) returns json immutable language plpgsql
+      as $$ begin perform pg_catalog.pg_sleep(100000); return $1; end $$`);
+    const { fields } = await client.query('select * from kvent.row limit 0');
+    const columns = fields.map(({ name }) => (name === 'value' ? 'kvent.held(value) as value' : name));
+    await client.query('alter table kvent.row rename to held_row');
+    await client.query(`create view kvent.row as select ${columns.join(', ')} from kvent.held_row`);
+  });
+}
+
+function silence(): void {
+  it.each([
+    [['export', 'URL', 'product']],
+    [['export', 'URL', 'product', 'entries.jsonl']],
+    [['verify', 'URL']],
+    [['stats', 'URL']],
+    [['backup', '--from', 'URL', '--to', 'backup.jsonl']],
+    [['copy', '--from', 'URL', '--to', 'copy']],
+  ])('%j ends with the first SIGINT while the server sends no row, and leaves no file', async (args) => {
+    const provider = new PostgresProvider({ url: database.url });
+    await withOpened(provider, async ({ administration }) => {
+      await administration.import(acme, [rawRow('state:state', 'product', 'mug')]);
+    });
+    await holdValues(database.url);
+    await using command = workspace.start(...args.map((arg) => (arg === 'URL' ? database.url : arg)));
+    await asAdmin(database.url, async (client) => {
+      const held = "select from pg_catalog.pg_stat_activity where wait_event = 'PgSleep'";
+      await until(
+        'it waits for a value',
+        async () => !command.isRunning || (await client.query(held)).rowCount !== 0,
+      );
+    });
+    const { code, stderr } = await command.kill('SIGINT');
+    expect({ code, stderr }).toEqual({ code: 130, stderr: expect.stringContaining('[ABORTED, ') });
+    expect((await readdir(workspace.folder)).filter((name) => name !== 'copy')).toEqual([]);
   });
 }
 

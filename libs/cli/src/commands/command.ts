@@ -4,6 +4,7 @@ import { isStorageError, untilAborted, type StorageProvider } from '@kvent/key-v
 import { ErrorWithAdvice } from '../output/failure.js';
 import type { Report } from '../output/report.js';
 import type { ProgressLine } from '../output/progress-line.js';
+import { interruptible } from '../input/interruptible.js';
 import { createProvider, parseLocation, type Location } from '../input/location.js';
 import type { OpenOptions } from '../input/open-options.js';
 import { UsageError } from '../input/usage-error.js';
@@ -32,7 +33,10 @@ interface Opened extends AsyncDisposable {
   readonly provider: StorageProvider;
 }
 
-/** Opens the storage at a location; disposing closes it. */
+/**
+ * Opens the storage at a location; disposing closes it. What a cancelled command still reads from
+ * Postgres is not awaited: the server ends it with its connection.
+ */
 export async function openLocation(
   location: Location,
   role: OpenOptions['role'],
@@ -58,7 +62,15 @@ export async function openLocation(
       );
     throw withAdvice(error, location);
   }
-  return { provider, [Symbol.asyncDispose]: () => provider.close() };
+  const isAwaited = role !== 'source' || location.kind === 'directory';
+  return {
+    provider: interruptible(provider, signal),
+    [Symbol.asyncDispose]: async () => {
+      const closing = provider.close();
+      if (isAwaited || !signal.aborted) await closing;
+      else closing.catch(() => undefined);
+    },
+  };
 }
 
 export function withAdvice(error: unknown, location: Location): unknown {

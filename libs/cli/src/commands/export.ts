@@ -3,7 +3,6 @@ import { randomBytes } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
-import { throwIfAborted } from '@kvent/key-value-storage/provider';
 import { messageOf } from '@kvent/key-value-storage/internal';
 import {
   isOfPart,
@@ -85,14 +84,13 @@ class ExportedEntries {
   }
 
   async *chunks(): AsyncGenerator<string, undefined> {
-    const { signal, progress } = this.#context;
+    const { progress } = this.#context;
     const { csv, state } = this.#options;
     const what = `exporting ${state} from ${this.#database}`;
     const table = csv === true ? new CsvWriter(this.#options) : undefined;
     const lineOf = table === undefined ? jsonLine : table.line;
     let chunk = '';
     for await (const row of this.#provider.administration.export(this.#database, this.#part)) {
-      throwIfAborted('An export', signal);
       if (!isOfPart(row, this.#part)) continue;
       chunk += lineOf(row);
       this.count += 1;

@@ -40,7 +40,7 @@ export async function stats(options: Options, context: CommandContext): Promise<
 async function countRows(
   database: string,
   rows: AsyncIterable<RawRow>,
-  { signal, progress }: CommandContext,
+  { progress }: CommandContext,
 ): Promise<readonly Counted[]> {
   const counts = new Map<string, Counted>();
   let seen = 0;
@@ -53,7 +53,6 @@ async function countRows(
     count.bytes += bytesOf(raw);
     seen += 1;
     if (seen % progressEvery !== 0) continue;
-    signal.throwIfAborted();
     progress.show({ what: `counting ${database}`, rows: seen, total: undefined });
   }
   return [...counts.values()];

@@ -51,7 +51,7 @@ export async function verify(options: Options, context: CommandContext): Promise
 async function verifyDatabase(
   database: string,
   rows: AsyncIterable<RawRow>,
-  { signal, progress }: CommandContext,
+  { progress }: CommandContext,
 ): Promise<Verified> {
   const damage: Damage[] = [];
   const streams = new StreamCounts(database);
@@ -62,7 +62,6 @@ async function verifyDatabase(
     if (fault === undefined) streams.add(raw);
     else damage.push({ place: placeOf(database, raw), what: fault });
     if (count % progressEvery !== 0) continue;
-    signal.throwIfAborted();
     progress.show({ what: `reading ${database}`, rows: count, total: undefined });
   }
   return { database, rows: count, damage: [...damage, ...streams.damage()] };

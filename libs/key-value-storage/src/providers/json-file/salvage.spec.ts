@@ -11,6 +11,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { versionSource } from '../../core/port/version.js';
+import type { FileSystem } from './disk/file-system.js';
+import { nodeFileSystem } from './disk/node-file-system.js';
 import { JsonFileProvider } from './json-file-provider.js';
 import { salvageJsonFile, type SalvageReport } from './salvage.js';
 
@@ -71,6 +73,22 @@ const damage = (report: SalvageReport): readonly string[] =>
   report.databases.flatMap((each) => each.damage.map(({ place }) => place));
 
 describe('salvage', () => {
+  it('ends with its signal, also while the disk does not answer', async () => {
+    await written(['a']);
+    const aborting = new AbortController();
+    const fileSystem: FileSystem = {
+      ...nodeFileSystem,
+      open: (path, ...how) => {
+        if (path !== file('journal-1.jsonl')) return nodeFileSystem.open(path, ...how);
+        aborting.abort();
+        return new Promise<never>(() => undefined);
+      },
+    };
+    await expect(
+      salvageJsonFile(from(), to(), { fileSystem, signal: aborting.signal }),
+    ).rejects.toMatchObject({ code: 'ABORTED', effect: 'none' });
+  });
+
   it('copies an intact store completely, and reports no damage', async () => {
     await written(['a', 'b']);
     expect(await salvageJsonFile(from(), to())).toEqual({

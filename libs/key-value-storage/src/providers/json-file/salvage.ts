@@ -6,7 +6,7 @@
  * fit the entries: the copy has none, and the next process that uses one builds it again.
  */
 import { join, resolve } from 'node:path';
-import { throwIfAborted } from '../../core/base/abort.js';
+import { throwIfAborted, untilAborted } from '../../core/base/abort.js';
 import { systemClock, type Clock } from '../../core/base/clock.js';
 import { invalidOption, resolveOptions } from '../../core/base/options.js';
 import { indexContainer } from '../../core/encoding/index-encoding.js';
@@ -41,7 +41,7 @@ export interface SalvagedDatabase {
 export interface SalvageOptions {
   /** The file system. @default this machine's */
   readonly fileSystem?: FileSystem;
-  /** Cancels it at the next row, with `ABORTED`. Rows that were copied stay in the target. */
+  /** Cancels it at once, with `ABORTED`. Rows that were copied stay in the target. */
   readonly signal?: AbortSignal | undefined;
   /** The source of time for the copy. @default the system's */
   readonly clock?: Clock;
@@ -70,9 +70,9 @@ export async function salvageJsonFile(
       databases.push({ database, rows: 0, damage: [{ place, what: message }] });
     };
     for (const database of await listDatabases(fileSystem, root, onMisplaced)) {
-      const salvage = new Salvage(fileSystem, join(root, directoryOf(database)));
-      await salvage.read();
-      const rows = await copy.administration.import(database, salvage.rows(database, signal));
+      const salvage = new Salvage(fileSystem, join(root, directoryOf(database)), signal);
+      await untilAborted('The salvage', 'none', signal, salvage.read());
+      const rows = await copy.administration.import(database, salvage.rows(database));
       databases.push({ database, rows, damage: salvage.damage });
     }
     return { databases };
@@ -94,11 +94,13 @@ class Salvage {
   readonly damage: { readonly place: string; readonly what: string }[] = [];
   readonly #fileSystem: FileSystem;
   readonly #directory: string;
+  readonly #signal: AbortSignal | undefined;
   #last: number | undefined;
 
-  constructor(fileSystem: FileSystem, directory: string) {
+  constructor(fileSystem: FileSystem, directory: string, signal: AbortSignal | undefined) {
     this.#fileSystem = fileSystem;
     this.#directory = directory;
+    this.#signal = signal;
   }
 
   /**
@@ -124,17 +126,17 @@ class Salvage {
    * The rows that can be read back; the others are reported. Index rows only where nothing is
    * damaged.
    */
-  *rows(database: string, signal: AbortSignal | undefined): Generator<RawRow, undefined> {
+  *rows(database: string): Generator<RawRow, undefined> {
     const sound: RawRow[] = [];
     for (const raw of this.table.all()) {
-      throwIfAborted('The salvage', signal);
+      throwIfAborted('The salvage', this.#signal);
       const fault = faultOfRow(raw);
       if (fault === undefined) sound.push(raw);
       else this.#report(this.#directory, `the row ${placeOf(database, raw)} cannot be read back: ${fault}`);
     }
     const isDamaged = this.damage.length > 0;
     for (const raw of sound) {
-      throwIfAborted('The salvage', signal);
+      throwIfAborted('The salvage', this.#signal);
       if (!isDamaged || !raw.container.startsWith(indexContainer)) yield raw;
     }
     return undefined;
@@ -173,6 +175,7 @@ class Salvage {
     await this.#reading(path, () =>
       withFile(this.#fileSystem, path, (file) =>
         readLines(file, (bytes, number, ended) => {
+          throwIfAborted('The salvage', this.#signal);
           if (!ended && isBlank(bytes)) return;
           if (number > 1) return this.#line(bytes, seed, `${path}:${number}`);
           if (readHeaderLine(bytes) !== undefined) seed = seedOf(bytes);
@@ -201,6 +204,7 @@ class Salvage {
     try {
       await read();
     } catch (error) {
+      throwIfAborted('The salvage', this.#signal);
       this.#report(path, reasonOf(error));
     }
   }
