@@ -35,7 +35,7 @@ import { FeedReader, prepareFeed } from './read/feed-reader.js';
 import { Reader } from './read/reader.js';
 import {
   countRows,
-  dropDatabase,
+  dropPage,
   lastTime,
   listDatabases,
   listSpaces,
@@ -51,6 +51,8 @@ import { exportDatabase, exportSpace, importDatabase } from './transfer.js';
 
 /** Batches of one statement at most: more take longer than they save. */
 const groupMax = 32;
+/** Rows that one statement of a drop deletes. */
+const dropPageRows = 5000;
 /** How long a statement for several batches waits for a row. */
 const shortLockMs = 100;
 
@@ -343,11 +345,16 @@ export class TableAccess {
     return count;
   }
 
+  /** Page by page: no statement of it takes longer, however many rows there are. */
   async drop(database: string): Promise<boolean> {
-    const [line] = await this.#in({ database }, () =>
-      this.#run(dropDatabase(this.dialect), [database, ...this.clock.parameters()], 'write'),
-    );
-    return line?.[0] === 't';
+    const statement = dropPage(this.dialect);
+    for (let existed = false; ;) {
+      const [line] = await this.#in({ database }, () =>
+        this.#run(statement, [database, dropPageRows, ...this.clock.parameters()], 'write'),
+      );
+      existed ||= line?.[0] === 't';
+      if (Number(line?.[1]) < dropPageRows) return existed;
+    }
   }
 
   /**

@@ -50,6 +50,7 @@ export class Connection implements Session {
   readonly #timer: NodeJS.Timeout;
   /** Rejects the statement in flight. */
   #giveUp: (() => void) | undefined;
+  #isLimited = true;
   /** Whether a commit's wait for the standbys was canceled. */
   #unconfirmed = false;
 
@@ -86,6 +87,16 @@ export class Connection implements Session {
     purpose: Purpose = 'read',
   ): Promise<readonly Columns[]> {
     return this.#send({ name: '', text, values }, purpose);
+  }
+
+  /** The statements of the work take as long as they take. */
+  async withoutLimit<R>(work: () => Promise<R>): Promise<R> {
+    this.#isLimited = false;
+    try {
+      return await work();
+    } finally {
+      this.#isLimited = true;
+    }
   }
 
   /**
@@ -128,7 +139,8 @@ export class Connection implements Session {
         this.#giveUp = undefined;
         resolve(rows);
       };
-      this.#giveUp = () => fail(new Error('The server did not respond in time.'));
+      const late = (): void => fail(new Error('The server did not respond in time.'));
+      this.#giveUp = this.#isLimited ? late : undefined;
       send(this.#client, sent, done, fail);
     });
   }

@@ -36,12 +36,15 @@ export async function migrate(connection: Connection, table: SecuredTable): Prom
   // a snapshot of the whole transaction would miss what was committed during the wait for the lock
   await connection.query('begin isolation level read committed');
   try {
-    // instances that start together wait for each other without a limit
     await connection.query('set local lock_timeout = 0');
-    await connection.query('select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))', [
-      `kvent:${table.schema}`,
-    ]);
-    await runMissing(connection, table);
+    // instances that start together wait for each other; and a migration that were cut short would
+    // begin anew at each start
+    await connection.withoutLimit(async () => {
+      await connection.query('select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))', [
+        `kvent:${table.schema}`,
+      ]);
+      await runMissing(connection, table);
+    });
     await connection.query('commit');
   } catch (error) {
     // a failing rollback is a lost connection, which the first error describes better

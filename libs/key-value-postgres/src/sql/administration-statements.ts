@@ -142,12 +142,22 @@ where ve is not null or taken is not null`,
   );
 }
 
-/** Deletes the database $1; returns whether it had a live row. */
-export function dropDatabase(dialect: Dialect): Statement {
-  const now = readTime(dialect, '$2');
+/**
+ * Deletes the first $2 rows of the database $1; returns whether one of them was live, and how many
+ * there were.
+ */
+export function dropPage(dialect: Dialect): Statement {
+  const table = dialect.table.quoted;
+  const now = readTime(dialect, '$3');
   return statement(
     'drop',
-    `with d as (delete from ${dialect.table.quoted} where database ${eq} $1 returning ${unexpired('expires_at', now)} live) select coalesce(pg_catalog.bool_or(live), false) from d`,
+    `with p as materialized (
+  select container, entity, key from ${table} where database ${eq} $1 order by container, entity, key limit $2::pg_catalog.int4
+), d as (
+  delete from ${table} where database ${eq} $1 and (container, entity, key) ${le}
+    (select container, entity, key from p order by container desc, entity desc, key desc limit 1)
+  returning ${unexpired('expires_at', now)} live
+) select coalesce(pg_catalog.bool_or(live), false), (select pg_catalog.count(*) from p) from d`,
   );
 }
 

@@ -374,7 +374,10 @@ export interface StorageAdministration {
    * stands.
    */
   import(database: string, rows: AsyncIterable<RawRow> | Iterable<RawRow>): Promise<number>;
-  /** Removes a database with all its rows, and returns whether it existed. */
+  /**
+   * Removes a database with all its rows, and returns whether it existed. A provider may do it in
+   * steps: after an error some rows may be removed, and a drop that is repeated removes the rest.
+   */
   drop(database: string): Promise<boolean>;
   /**
    * Removes expired rows, and what the storage engine keeps of removed and overwritten values;

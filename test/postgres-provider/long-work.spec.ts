@@ -1,0 +1,65 @@
+/** Work that takes longer than `requestTimeoutMs`: a migration has no limit, a drop goes in pages. */
+import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import { PostgresProvider } from '@kvent/key-value-postgres';
+import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
+import { until } from '../postgres/until.js';
+import { opened, textAt, write } from './rows.js';
+
+let database: FreshDatabase;
+beforeAll(async () => {
+  database = await freshDatabase();
+});
+afterAll(async () => await database[Symbol.asyncDispose]());
+
+it('an instance waits for one that migrates for longer than requestTimeoutMs', async () => {
+  await asAdmin(database.url, async (other) => {
+    await other.query(`select pg_advisory_lock(hashtextextended('kvent:slow', 0))`);
+    const late = new PostgresProvider({ url: database.url, schema: 'slow', requestTimeoutMs: 1500 });
+    const opening = late.open();
+    opening.catch(() => undefined);
+    await until(
+      'it has waited for longer',
+      async () => {
+        const { rowCount } = await other.query(
+          `select from pg_stat_activity where wait_event = 'advisory' and datname = current_database()
+        and clock_timestamp() - query_start > interval '2 s'`,
+        );
+        return rowCount === 1;
+      },
+      30_000,
+    ).finally(async () => await other.query('select pg_advisory_unlock_all()'));
+    await opening;
+    await write(late, 'key', '1');
+    expect(await textAt(late, 'key')).toBe('1');
+    await late.close();
+  });
+});
+
+it('a drop deletes a bounded number of rows in a statement, and a repeated one ends what was cut short', async () => {
+  const provider = new PostgresProvider({ url: database.url });
+  await opened(provider, async () => {
+    await asAdmin(database.url, async (admin) => {
+      const rowsOf = async (tenant: string): Promise<number> =>
+        (await admin.query('select from kvent.row where database = $1', [tenant])).rowCount ?? 0;
+      await admin.query(`insert into kvent.row (database, container, entity, key, version, updated_at, value)
+        select t, 'state:state', 's', lpad(i::text, 5, '0'), i, now(), '1' from generate_series(1, 12000) i, unnest(array['tenant:big', 'tenant:other']) t;
+        create table public.deleted (at serial, rows int);
+        create function public.note() returns trigger language plpgsql as $$
+        begin insert into public.deleted (rows) select count(*) from gone; return null; end $$;
+        create trigger note after delete on kvent.row referencing old table as gone for each statement execute function public.note();
+        create function public.refuse() returns trigger language plpgsql as $$ begin raise exception 'not now'; end $$;
+        create trigger refuse before delete on kvent.row for each row when (old.key = '07000') execute function public.refuse()`);
+      await expect(provider.administration.drop('tenant:big')).rejects.toMatchObject({
+        code: 'STORAGE_UNAVAILABLE',
+      });
+      expect(await rowsOf('tenant:big')).toBe(7000);
+      await admin.query('drop trigger refuse on kvent.row');
+      expect(await provider.administration.drop('tenant:big')).toBe(true);
+      expect(await rowsOf('tenant:big')).toBe(0);
+      expect(await provider.administration.drop('tenant:big')).toBe(false);
+      expect(await rowsOf('tenant:other')).toBe(12_000);
+      const { rows } = await admin.query<{ rows: number }>('select rows from public.deleted order by at');
+      expect(rows.map((each) => each.rows)).toEqual([5000, 5000, 2000, 0]);
+    });
+  });
+});
