@@ -2,7 +2,8 @@
  * Commits batches: each is parsed by the first plan that takes it, sent together with others of its
  * kind, and has a result of its own. A statement that the server refuses (a row is held, data is
  * bad, a trigger or a policy refuses a row) is undone by the server and repeated batch by batch, so
- * that one batch does not fail its neighbours. Where a row is held, only its batches are sent alone.
+ * that one batch does not fail its neighbours. Where rows are held, only their batches are sent
+ * alone.
  */
 import type { Batch, CommitResult, RowAddress } from '@kvent/key-value-storage/provider';
 import { commitErrorOf, isAboutStatement, isFastPathFailure, isLockTimeout } from '../connections/failure.js';
@@ -246,7 +247,8 @@ export class Committer {
     group: Group,
     place: number,
     observer: CommitObserver,
-    attempt = async (send: (lockMs: number) => Promise<void>) => await send(this.#options.shortLockMs),
+    attempt: (send: (lockMs: number) => Promise<void>) => Promise<void> = (send) =>
+      send(this.#options.shortLockMs),
   ): Promise<void> {
     const item = group.items[place] as Item;
     const send = (lockMs: number): Promise<void> => this.#send(group, [item], lockMs);
