@@ -1,4 +1,6 @@
-/** Work that takes longer than `requestTimeoutMs`: a migration has no limit, a drop goes in pages. */
+/**
+ * Work that takes longer than `requestTimeoutMs`: a migration has no limit, a drop goes in pages.
+ */
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
@@ -27,7 +29,7 @@ it('an instance waits for one that migrates for longer than requestTimeoutMs', a
         return rowCount === 1;
       },
       30_000,
-    ).finally(async () => await other.query('select pg_advisory_unlock_all()'));
+    ).finally(() => void other.query('select pg_advisory_unlock_all()'));
     await opening;
     await write(late, 'key', '1');
     expect(await textAt(late, 'key')).toBe('1');
