@@ -89,11 +89,15 @@ function firstPage(rows: StreamRows, atVersion: number | undefined): ScanRange {
   return { ...eventRange(rows, 1, atVersion, tail), reverse: true };
 }
 
-/** Continues from a known state up to the head, as a session does after a conflict. */
+/**
+ * Continues from a known state up to the head, as a session does after a conflict. A state beyond
+ * the head is of commits that the storage has lost, as in a failover: all events are read then.
+ */
 export async function catchUp(rows: StreamRows, from: Snapshot, options: LoadOptions): Promise<LoadResult> {
   const read = await readWithHead(rows, options);
-  if (read.head.kind === 'deleted') return deletedResult(rows, read, undefined);
-  return await replay(rows, read, read.head.version, from, [], options);
+  const { kind, version } = read.head;
+  if (kind === 'deleted') return deletedResult(rows, read, undefined);
+  return await replay(rows, read, version, from.version > version ? undefined : from, [], options);
 }
 
 async function replay(

@@ -137,7 +137,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
         try {
           return await this.#append(events, encoded, options);
         } catch (error) {
-          // an earlier commit with an unknown outcome was done: append after its events
+          // an earlier commit was done whose answer is lost or late: append after its events
           if (!this.#outcomeUnknown || !isStorageError(error, 'STREAM_VERSION_MISMATCH')) throw error;
           counters.attempts += 1;
           return await this.#append(events, encoded, options);
@@ -233,7 +233,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
     await participant.prepare();
     const batch = context.atomic();
     if (encoded.length > 0) {
-      const added: unknown = sameCommit?.(batch, participant.outcome);
+      const added: unknown = sameCommit?.(batch, participant.fixOutcome());
       if (isPromise(added)) throw refusedPromise('append: sameCommit', added);
     }
     batch.include(participant);
@@ -274,15 +274,19 @@ export class LeasedSession extends StreamSession<AnyStream> {
   /** After an unknown outcome: reads what was committed, and continues from there. */
   async #resolveOutcome(signal: AbortSignal | undefined): Promise<void> {
     this.#assertOpen();
-    if (!this.#outcomeUnknown) return;
     const { observer } = this.#context;
-    const from = { version: this.version, state: this.#state };
-    const loaded = await catchUp(this.#rows, from, { observer, signal, extraReads: [this.#rows.lease] });
-    const failure = this.#failureBy(loaded.head, loaded.extraRows[0]);
-    if (failure !== undefined) throw this.#fail(failure);
-    this.#held = { ...this.#held, version: loaded.version, head: (loaded.head.row as Row).version };
-    this.#state = loaded.state;
-    this.#outcomeUnknown = false;
+    while (this.#outcomeUnknown) {
+      const held = this.#held;
+      const from = { version: held.version, state: this.#state };
+      const loaded = await catchUp(this.#rows, from, { observer, signal, extraReads: [this.#rows.lease] });
+      const failure = this.#failureBy(loaded.head, loaded.extraRows[0]);
+      if (failure !== undefined) throw this.#fail(failure);
+      // a late answer has come during the reading, which may be older
+      if (this.#held !== held) continue;
+      this.#held = { ...held, version: loaded.version, head: (loaded.head.row as Row).version };
+      this.#state = loaded.state;
+      this.#outcomeUnknown = false;
+    }
   }
 
   async #readRows(signal?: AbortSignal): Promise<{ readonly head: Head; readonly lease: Row | undefined }> {
@@ -392,17 +396,20 @@ export class LeasedSession extends StreamSession<AnyStream> {
       held: () => this.#held,
       state: () => this.#state,
       prepare: async () => this.#assertOpen(),
-      failureBy: (head, lease) => {
+      failureBy: (held, head, lease) => {
         const failure = this.#failureBy(head, lease);
         if (failure !== undefined) return this.#fail(failure);
-        if (head.row?.version === this.#held.head) return undefined;
-        // a commit with an unknown outcome was done
+        if (head.row?.version === held.head) return undefined;
+        // another commit was done: its outcome is unknown, or its answer is late
         this.#outcomeUnknown = true;
-        return mismatchError(this.#rows, { expected: this.#held.version, by: 'version' }, head.version);
+        return mismatchError(this.#rows, { expected: held.version, by: 'version' }, head.version);
       },
-      committed: (held, state, commit, startedAt, close) => {
-        this.#held = held;
-        this.#state = state;
+      committed: ({ before, after, state, commit, startedAt, close }) => {
+        // a late answer: the session has read these events already, and has gone on from there
+        if (this.#held.head === before.head) {
+          this.#held = after;
+          this.#state = state;
+        }
         if (close) this.#onClosed(true);
         else this.#prolong(startedAt, commit.time + this.#sessionTimeoutMs);
       },

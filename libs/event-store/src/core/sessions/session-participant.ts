@@ -21,6 +21,18 @@ import { mismatchError } from '../rows/stream-conflicts.js';
 import type { StreamRows } from '../rows/stream-rows.js';
 import { crossesInterval, snapshotBesideEvents } from '../snapshots/snapshot-rows.js';
 
+/** A session after an append of it. */
+interface SessionAppend {
+  /** The stream that the batch was made for. */
+  readonly before: HeldStream;
+  readonly after: HeldStream;
+  readonly state: unknown;
+  readonly commit: CommittedBatch;
+  /** The monotonic time from before the request. */
+  readonly startedAt: number;
+  readonly close: boolean;
+}
+
 /** What a participant uses of its session. */
 export interface SessionHandle {
   readonly context: StreamContext;
@@ -30,15 +42,16 @@ export interface SessionHandle {
   state(): unknown;
   /** Rejects when the session cannot write any more. */
   prepare(): Promise<void>;
-  /** Why the session cannot continue, by its rows as they are. */
-  failureBy(head: Head, lease: Row | undefined): Error | undefined;
-  committed(
-    held: HeldStream,
-    state: unknown,
-    commit: CommittedBatch,
-    startedAt: number,
-    close: boolean,
-  ): void;
+  /** Why a batch for `held` cannot be sent again, by the rows as they are. */
+  failureBy(held: HeldStream, head: Head, lease: Row | undefined): Error | undefined;
+  committed(append: SessionAppend): void;
+}
+
+/** A stream before the events, and the version and the state after them. */
+interface Folded {
+  readonly before: HeldStream;
+  readonly version: number;
+  readonly state: unknown;
 }
 
 export class SessionParticipant extends Participant {
@@ -53,7 +66,11 @@ export class SessionParticipant extends Participant {
   readonly #content: unknown;
   #events: readonly EncodedEvent[] = [];
   #startedAt = 0;
-  #folded: { readonly from: HeldStream; readonly state: unknown } | undefined;
+  #folded: Folded | undefined;
+  /** What the batch was made for. Its answer may be late: the session may have gone on since. */
+  #sent: Folded | undefined;
+  /** Whether the caller has written by `fixOutcome`, so that no other version is right. */
+  #isFixed = false;
 
   constructor(handle: SessionHandle, encoding: EncodedEvents, close: boolean, content: unknown) {
     super();
@@ -81,53 +98,58 @@ export class SessionParticipant extends Participant {
   }
 
   get versions(): VersionRange {
-    const { version } = this.#handle.held();
+    const { version } = this.#before;
     return { from: version + 1, to: version + this.#events.length };
   }
 
-  /** The stream after the events. */
-  get outcome() {
+  /** The stream after the events, which are appended at this version from now on, or not at all. */
+  fixOutcome() {
     const events = this.#events.map(({ event }) => event);
     const { id } = this.#handle.rows;
-    return Object.freeze({ id, state: this.#stateAfter, version: this.versions.to, events });
+    const { state, version } = this.#fold();
+    this.#isFixed = true;
+    return Object.freeze({ id, state, version, events });
+  }
+
+  /** The stream that the events are appended to. */
+  get #before(): HeldStream {
+    return this.#isFixed && this.#folded !== undefined ? this.#folded.before : this.#handle.held();
   }
 
   /** Folded once, so that `evolve` is called once for each event. */
-  get #stateAfter(): unknown {
-    const from = this.#handle.held();
-    if (this.#folded?.from !== from) {
+  #fold(): Folded {
+    const before = this.#before;
+    if (this.#folded?.before !== before) {
       const events = this.#events.map(({ event }) => event);
-      const state = evolveAll(this.#handle.rows, this.#handle.state(), from.version, events);
-      this.#folded = { from, state };
+      const state = evolveAll(this.#handle.rows, this.#handle.state(), before.version, events);
+      this.#folded = { before, version: before.version + events.length, state };
     }
-    return this.#folded.state;
+    return this.#folded;
   }
 
   contribution(): Contribution {
     const { context, rows, sessionTimeoutMs } = this.#handle;
-    const held = this.#handle.held();
+    // folded before anything is sent: events that cannot be folded are not appended
+    const { before } = (this.#sent = this.#fold());
     const stored = this.#events.map((event) => event.stored);
     this.#startedAt = context.clock.monotonic();
-    const batch = this.#close
-      ? closeBatch(rows, held, stored)
-      : sessionAppendBatch(rows, held, stored, sessionTimeoutMs);
-    // folded before anything is sent: events that cannot be folded are not appended
-    void this.#stateAfter;
-    return batch;
+    return this.#close
+      ? closeBatch(rows, before, stored)
+      : sessionAppendBatch(rows, before, stored, sessionTimeoutMs);
   }
 
   override optionalChange(): OptionalChange | undefined {
     const { context, rows } = this.#handle;
-    const { to: version } = this.versions;
-    return crossesInterval(rows.definition.snapshot.every, this.#handle.held().version, version)
-      ? snapshotBesideEvents(rows, { version, state: this.#stateAfter }, context.observer)
+    const { before, version, state } = this.#sent as Folded;
+    return crossesInterval(rows.definition.snapshot.every, before.version, version)
+      ? snapshotBesideEvents(rows, { version, state }, context.observer)
       : undefined;
   }
 
   evaluate({ rows: [headRow, lease], conflict }: ObservedRows): Verdict {
     const { rows } = this.#handle;
     const head = headIn(rows.head, headRow);
-    const error = this.#handle.failureBy(head, lease);
+    const error = this.#handle.failureBy(this.#before, head, lease);
     if (error !== undefined) return { outcome: 'reject', error };
     if (conflict === undefined) return { outcome: 'proceed' };
     const { version } = head;
@@ -141,12 +163,13 @@ export class SessionParticipant extends Participant {
 
   override committed(commit: CommittedBatch): void {
     const { context, rows } = this.#handle;
-    const held = this.#handle.held();
-    const version = this.versions.to;
-    const state = this.#stateAfter;
+    const { before, version, state } = this.#sent as Folded;
     const events = this.#events;
-    if (events.length > 0) context.onAppended(rows, { before: held.version, events, commit }, held.session);
-    const head = events.length > 0 || this.#close ? commit.version : held.head;
-    this.#handle.committed({ ...held, version, head }, state, commit, this.#startedAt, this.#close);
+    const close = this.#close;
+    if (events.length > 0)
+      context.onAppended(rows, { before: before.version, events, commit }, before.session);
+    const head = events.length > 0 || close ? commit.version : before.head;
+    const after = { ...before, version, head };
+    this.#handle.committed({ before, after, state, commit, startedAt: this.#startedAt, close });
   }
 }
