@@ -16,11 +16,11 @@ import {
 } from '@kvent/key-value-storage/internal';
 import type { VersionRange } from './definition/event-stream.js';
 import type { AppendedEvents, EncodedEvent, EncodedEvents } from './events/event-codec.js';
+import { uncountedEventError } from './events/event-rows.js';
 import { isMet, type Expectation } from './rows/expectations.js';
 import { headIn, type Head } from './rows/head.js';
 import { appendBatch, takeOverBatch } from './rows/stream-batches.js';
 import { deletedError, lockedError, mismatchError } from './rows/stream-conflicts.js';
-import { corrupt } from './rows/stream-addresses.js';
 import type { StreamRows } from './rows/stream-rows.js';
 
 interface AppendParticipantOptions {
@@ -139,7 +139,7 @@ export class AppendParticipant extends Participant {
     if (head.kind === 'held' && lease !== undefined) return (this.#locked = lockedError(rows, lease));
     // the check of the head comes first and was met, so there is an event beyond the head
     if (conflict !== undefined && conflict.address.container === rows.rangeOf('event').container)
-      return corrupt({ ...conflict.address, database: rows.database }, 'the head does not count this event');
+      return uncountedEventError(rows, conflict.address);
     return undefined;
   }
 

@@ -1,5 +1,5 @@
 /** The rows of a stream's events: their range, their versions, and what a missing one means. */
-import type { FeedPosition, Row, ScannedRow, ScanRange } from '@kvent/key-value-storage/provider';
+import type { FeedPosition, Row, RowAddress, ScannedRow, ScanRange } from '@kvent/key-value-storage/provider';
 import { headIn, readHead, type Head } from '../rows/head.js';
 import { corrupt, numbersIn, versionKey } from '../rows/stream-addresses.js';
 import { deletedError } from '../rows/stream-conflicts.js';
@@ -34,6 +34,36 @@ export function versionIn(rows: StreamRows, { key }: ScannedRow, likely: number)
   if (version === undefined) throw corrupt({ ...rows.rangeOf('event'), key }, 'Kvent did not write its key');
   return version;
 }
+
+/**
+ * What was read with the head, beside a page of events. Read again where the page has an event that
+ * the head does not count: another writer has appended it since. `STORAGE_CORRUPT` where it still
+ * does not: the head is lost, and the stream is not empty.
+ */
+export async function countingPage<R extends { readonly head: Head }>(
+  rows: StreamRows,
+  page: readonly ScannedRow[],
+  read: R,
+  again: () => Promise<R>,
+): Promise<R> {
+  const newest = newestIn(rows, page, read.head);
+  if (isCounted(read.head, newest)) return read;
+  const later = await again();
+  if (isCounted(later.head, newest)) return later;
+  throw uncountedEventError(rows, rows.event(newest));
+}
+
+const isCounted = ({ kind, version }: Head, newest: number): boolean =>
+  kind === 'deleted' || newest <= version;
+
+/** The highest version of a page in either order; 0 of an empty one. */
+function newestIn(rows: StreamRows, page: readonly ScannedRow[], { version }: Head): number {
+  const ends = [page[0], page.at(-1)].filter((row) => row !== undefined);
+  return Math.max(0, ...ends.map((row) => versionIn(rows, row, version)));
+}
+
+export const uncountedEventError = ({ database }: StreamRows, address: RowAddress) =>
+  corrupt({ ...address, database }, 'the head does not count this event');
 
 export const missingEventError = (rows: StreamRows, version: number, { version: of }: Head) =>
   corrupt(rows.event(version), `event ${version} is missing, and the stream is at version ${of}`);

@@ -12,7 +12,7 @@ import { headIn, type Head } from '../rows/head.js';
 import type { StreamRows } from '../rows/stream-rows.js';
 import { newestSnapshot, snapshotsUpTo, type Snapshot } from '../snapshots/newest-snapshot.js';
 import { decodeEvent } from './event-codec.js';
-import { eventRange, missingEventError, pageEvents, versionIn } from './event-rows.js';
+import { countingPage, eventRange, missingEventError, pageEvents, versionIn } from './event-rows.js';
 import { evolve, initialOf } from './fold.js';
 
 /**
@@ -63,7 +63,9 @@ export async function loadStream(rows: StreamRows, options: LoadOptions): Promis
     access.read([rows.head, ...extraReads], { signal }),
     access.scan([snapshotsUpTo(rows, atVersion), range], { signal }),
   ]);
-  const read = headReadOf(rows, result);
+  const read = await countingPage(rows, events.rows, headReadOf(rows, result), () =>
+    readWithHead(rows, options),
+  );
   const { head } = read;
   if (head.kind === 'deleted') return deletedResult(rows, read, atVersion);
   if (atVersion !== undefined && atVersion > head.version)
@@ -83,10 +85,11 @@ export async function loadStream(rows: StreamRows, options: LoadOptions): Promis
 function firstPage(rows: StreamRows, atVersion: number | undefined): ScanRange {
   const { definition } = rows;
   const { every } = definition.snapshot;
-  if (every === undefined && !snapshotFound.has(definition))
-    return eventRange(rows, 1, atVersion, pageEvents);
+  // event 1 for version 0 too: a lost head is noticed by the events that it does not count
+  const end = atVersion === undefined ? undefined : Math.max(atVersion, 1);
+  if (every === undefined && !snapshotFound.has(definition)) return eventRange(rows, 1, end, pageEvents);
   const tail = Math.min((every ?? tailMax) + tailMargin, tailMax);
-  return { ...eventRange(rows, 1, atVersion, tail), reverse: true };
+  return { ...eventRange(rows, 1, end, tail), reverse: true };
 }
 
 /**

@@ -17,7 +17,7 @@ import { readHead } from '../rows/head.js';
 import { deletedError } from '../rows/stream-conflicts.js';
 import type { StreamRows } from '../rows/stream-rows.js';
 import { decodeRecorded } from './event-codec.js';
-import { assertDeleted, eventRange, pageEvents, versionIn } from './event-rows.js';
+import { assertDeleted, countingPage, eventRange, pageEvents, versionIn } from './event-rows.js';
 
 type Range = EventRange & CallOptions;
 
@@ -44,10 +44,9 @@ export async function* readEvents(rows: StreamRows, range: Range): AsyncGenerato
     ...eventRange(rows, low, high, Math.min(limit, pageEvents)),
     reverse,
   });
-  const [head, [first]] = await Promise.all([
-    readHead(rows, signal),
-    access.scan([scanRange(from, to)], { signal }),
-  ]);
+  const readTheHead = async () => ({ head: await readHead(rows, signal) });
+  const [read, [first]] = await Promise.all([readTheHead(), access.scan([scanRange(from, to)], { signal })]);
+  const { head } = await countingPage(rows, first.rows, read, readTheHead);
   if (head.kind === 'deleted') throw deletedError(rows);
   let [low, high] = boundsOf(range, head.version);
   const next = (): number => (reverse ? high : low);

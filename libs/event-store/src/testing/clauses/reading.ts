@@ -426,6 +426,34 @@ export const readingClauses: readonly StreamClause[] = [
     },
   },
   {
+    name: 'A head that is lost, or older than its events, is damage, never an empty or a shorter stream.',
+    broken: skipsUnreadable,
+    async run(subject) {
+      const { ledger, provider, database } = subject;
+      await ledger.append('a', many(3), { expectedVersion: 0 });
+      const head = (await subject.rows('head'))[0];
+      assert.ok(head !== undefined);
+      const { container, entity, key } = head;
+      const address = { container, entity, key };
+      const damages = [
+        { kind: 'put', address, value: { kind: 'number', number: 2n }, ttl: 'never' },
+        { kind: 'delete', address },
+      ] as const;
+      for (const [index, change] of damages.entries()) {
+        await provider.commit([{ database, version: `7${index}`, checks: [], changes: [change] }]);
+        for (const call of [
+          () => ledger.load('a'),
+          () => collect(ledger.read('a')),
+          () => collect(ledger.read('a', { from: 3, reverse: true })),
+          () => ledger.transact('a', () => []),
+          () => ledger.openSession('a'),
+        ])
+          await assertRejects('STORAGE_CORRUPT', 'reading', call);
+      }
+      await assertRejects('STORAGE_CORRUPT', 'load', () => ledger.load('a', { atVersion: 0 }));
+    },
+  },
+  {
     name: 'The streams of a type are listed page by page, ordered by id; those without events are left out.',
     broken: breaksStream('return only one page', (stream) => ({
       page: async (request) => ({ ...(await stream.page(request)), next: undefined }),
