@@ -33,7 +33,7 @@ describe('a session', () => {
     await storage[Symbol.asyncDispose]();
   });
 
-  /** Commits at once, but answers late. Returns after the commit, with what lets the answer come. */
+  /** Commits at once, and answers late. Returns after the commit, with what lets it answer. */
   const late = async <R>(work: () => Promise<R>): Promise<() => Promise<R>> => {
     const { commit } = provider;
     let answer = (): void => undefined;

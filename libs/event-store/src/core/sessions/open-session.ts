@@ -3,7 +3,7 @@
  * since; otherwise loads again.
  */
 import { isStorageError } from '@kvent/key-value-storage/core';
-import { resolveOptions, storageError, throwIfAborted } from '@kvent/key-value-storage/provider';
+import { resolveOptions, storageError, systemClock, throwIfAborted } from '@kvent/key-value-storage/provider';
 import { assertOptions, backoffMs, type CommittedBatch } from '@kvent/key-value-storage/internal';
 import type { CallCounters, StreamContext, StreamSettings } from '../context/stream-context.js';
 import type { SessionOptions } from '../definition/event-stream.js';
@@ -18,6 +18,8 @@ import { assertSessionOptions, sessionOptionNames } from './session-options.js';
 const names = ['signal', ...sessionOptionNames];
 /** Waits while the stream is locked, and after lost races. */
 const backoff = { delayMs: 10, delayMsMax: 200 };
+/** Milliseconds that a batch without an answer may be under way. */
+const inFlightMsMax = 5_000;
 /** Lost races that are repeated although `openTimeoutMs` is over: the stream was not locked. */
 const racesMax = 10;
 /** Lost races that are repeated without a wait: the lock of the winner is then read at once. */
@@ -102,35 +104,48 @@ class SessionOpening {
   }
 
   /** Returns `undefined` after a conflict. */
-  async #takeLease({ head, version: at }: LoadResult): Promise<Lease | undefined> {
+  async #takeLease(loaded: LoadResult): Promise<Lease | undefined> {
     const rows = this.#rows;
     const { access, database } = rows;
     const { sessionTimeoutMs } = this.#settings;
-    const signal = this.#signal;
     const version = access.nextVersion(database);
     try {
-      const content = openBatch(rows, head, this.#session, sessionTimeoutMs);
-      const result = await access.commit(database, content, { version, signal });
+      const content = openBatch(rows, loaded.head, this.#session, sessionTimeoutMs);
+      const result = await access.commit(database, content, { version, signal: this.#signal });
       return result.outcome === 'committed' ? leaseOf(result, sessionTimeoutMs) : undefined;
     } catch (error) {
       if (!isStorageError(error) || error.effect !== 'unknown') throw error;
-      if (signal?.aborted === true) this.#freeInBackground(at, version);
       const lease = await this.#findOwnLease(version);
-      if (lease === undefined) throw error;
-      return lease;
+      if (lease !== undefined) return lease;
+      this.#context.runDetached(rows, async () => await this.#freeOnceTaken(loaded, version));
+      throw error;
     }
   }
 
   /**
-   * The caller has aborted: frees the lock in case it was taken. Where this fails, the lock
-   * expires.
+   * No session is returned, but the batch may still be under way: frees the lock once it was taken.
+   * Where that takes longer than `inFlightMsMax`, the lock expires.
    */
-  #freeInBackground(at: number, version: string): void {
+  async #freeOnceTaken(loaded: LoadResult, version: string): Promise<void> {
+    const end = systemClock.monotonic() + inFlightMsMax;
+    for (let waits = 1; systemClock.monotonic() < end; waits += 1) {
+      // a storage that cannot be reached is asked again
+      if (await this.#freeIfTaken(loaded, version).catch(isClosed)) return;
+      await systemClock.wait(backoffMs(waits, backoff));
+    }
+  }
+
+  /** Returns whether the lock was freed, or cannot be taken any more. */
+  async #freeIfTaken({ head, version: at }: LoadResult, version: string): Promise<boolean> {
     const rows = this.#rows;
-    const content = closeBatch(rows, { session: this.#session, version: at, head: version, lease: version });
-    this.#context.runDetached(rows, async () => {
-      await rows.access.commit(rows.database, content).catch(() => undefined);
-    });
+    const { access, database } = rows;
+    const {
+      rows: [headNow, lease],
+    } = await access.read([rows.head, rows.lease]);
+    if (lease?.version !== version) return headNow?.version !== head.row?.version;
+    const held = { session: this.#session, version: at, head: version, lease: version };
+    await access.commit(database, closeBatch(rows, held));
+    return true;
   }
 
   /** After an unknown outcome: the rows say whether the lease was taken. */
@@ -188,6 +203,8 @@ class SessionOpening {
     }
   }
 }
+
+const isClosed = (error: unknown): boolean => isStorageError(error, 'STORAGE_NOT_OPEN');
 
 /** The fence is the first change of the batch, the lease the last. */
 function leaseOf({ rows, version, time }: CommittedBatch, sessionTimeoutMs: number): Lease {

@@ -58,6 +58,26 @@ async function whileLosing<R>(
   }
 }
 
+/** The next commit fails at once, and is done after the next call: it was still under way. */
+function failingEarly(provider: StorageProvider, fail: () => Error): void {
+  const { commit, read } = provider;
+  const early: StorageProvider['commit'] = async (batches) => {
+    const thenCommit = async <R>(call: Promise<R>): Promise<R> => {
+      Object.assign(provider, { commit, read });
+      const result = await call;
+      await commit.call(provider, batches);
+      return result;
+    };
+    const next: Pick<StorageProvider, 'commit' | 'read'> = {
+      commit: async (...given) => await thenCommit(commit.apply(provider, given)),
+      read: async (...given) => await thenCommit(read.apply(provider, given)),
+    };
+    Object.assign(provider, next);
+    throw fail();
+  };
+  Object.assign(provider, { commit: early });
+}
+
 const repeatsBlindly = breaksStream('repeat a commit that may have been done', (stream) => {
   const again = async <R>(work: () => Promise<R>): Promise<R> =>
     await work().catch(async (error: unknown) => {
@@ -164,7 +184,7 @@ export const lostAnswerClauses: readonly StreamClause[] = [
         return session;
       },
     })),
-    async run({ ledger, provider }) {
+    async run({ ledger, provider, store }) {
       const session = await whileLosing(provider, 'answer', 'lease', () => ledger.openSession('a'));
       await assertRejects('STREAM_LOCKED', 'append', () =>
         ledger.append('a', [cleared], { expectedVersion: 0 }),
@@ -175,6 +195,12 @@ export const lostAnswerClauses: readonly StreamClause[] = [
       assert.ok(next.fencingToken > session.fencingToken, 'later holders have larger tokens');
       await next.close();
       await losing(provider, 'request', 'lease', () => ledger.openSession('a'));
+      await (await ledger.openSession('a', { openTimeoutMs: 0 })).close();
+      failingEarly(provider, () =>
+        storageError('STORAGE_OUTCOME_UNKNOWN', 'Lost.', {}, { effect: 'unknown' }),
+      );
+      await assertRejects('STORAGE_OUTCOME_UNKNOWN', 'openSession', () => ledger.openSession('a'));
+      await store.idle();
       await (await ledger.openSession('a', { openTimeoutMs: 0 })).close();
     },
   },
@@ -237,6 +263,14 @@ export const lostAnswerClauses: readonly StreamClause[] = [
       await assertRejects('ABORTED', 'openSession', () =>
         ledger.openSession('a', { signal: controller.signal }),
       );
+      await store.idle();
+      await (await ledger.openSession('a', { openTimeoutMs: 0 })).close();
+      const late = new AbortController();
+      failingEarly(provider, () => {
+        late.abort(new Error('enough'));
+        return storageError('ABORTED', 'Given up.', {}, { effect: 'unknown' });
+      });
+      await assertRejects('ABORTED', 'openSession', () => ledger.openSession('a', { signal: late.signal }));
       await store.idle();
       await (await ledger.openSession('a', { openTimeoutMs: 0 })).close();
     },
