@@ -6,6 +6,7 @@ import { isStorageError, type AtomicBatch } from '@kvent/key-value-storage/core'
 import {
   invalidOption,
   throwIfAborted,
+  untilAborted,
   type Address,
   type FeedPosition,
   type Row,
@@ -200,7 +201,8 @@ class TransactAttempt {
   ): Promise<Result | Locked> {
     const rows = this.#rows;
     const { sameCommit, signal, metadata } = this.#options;
-    const encoded = events.length === 0 ? [] : await this.#context.encode(events, metadata);
+    const encoding = events.length === 0 ? [] : this.#context.encode(events, metadata);
+    const encoded = isPromise(encoding) ? await untilAborted('transact', 'none', signal, encoding) : encoding;
     const folded = encoded.map(({ event }) => event);
     const state = evolveAll(rows, loaded.state, loaded.version, folded);
     const version = loaded.version + encoded.length;

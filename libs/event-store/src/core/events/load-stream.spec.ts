@@ -35,7 +35,9 @@ describe('a stream whose events are read after its head, when another writer has
     expect(await whileAppending(async () => (await counts.load('a')).state)).toBe(4);
     expect(await whileAppending(async () => (await collect(counts.read('a'))).length)).toBe(5);
     const last = counts.read('a', { reverse: true, limit: 1 });
-    expect((await whileAppending(async () => await collect(last))).map(({ version }) => version)).toEqual([6]);
+    expect((await whileAppending(async () => await collect(last))).map(({ version }) => version)).toEqual([
+      6,
+    ]);
     await store.idle();
   });
 });

@@ -6,7 +6,7 @@
  * end earlier than by the provider's clock, never later.
  */
 import { isStorageError, type CallOptions, type CommitParticipant } from '@kvent/key-value-storage/core';
-import { throwIfAborted, type Row } from '@kvent/key-value-storage/provider';
+import { throwIfAborted, untilAborted, type Row } from '@kvent/key-value-storage/provider';
 import {
   assertOptions,
   commitAtomic,
@@ -131,8 +131,8 @@ export class LeasedSession extends StreamSession<AnyStream> {
       // encoded before the call waits for others: what the caller changes later is not stored
       const encoding = this.#encode(events, metadata);
       encoding.catch(() => undefined);
-      return await this.#queue.run(async () => {
-        const encoded = await encoding;
+      return await this.#queue.runUntil('append', signal, async () => {
+        const encoded = await untilAborted('append', 'none', signal, encoding);
         counters.attempts += 1;
         try {
           return await this.#append(events, encoded, options);
@@ -156,7 +156,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
 
   async renew(options?: CallOptions): Promise<Date> {
     assertOptions('renew', options, ['signal']);
-    return await this.#queue.run(async () => {
+    return await this.#queue.runUntil('renew', options?.signal, async () => {
       this.#assertOpen();
       const { access, database } = this.#rows;
       const startedAt = this.#context.clock.monotonic();

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { describe, expect, it } from '@jest/globals';
 import { SerialQueue } from './serial-queue.js';
 
@@ -22,5 +23,27 @@ describe('a serial queue', () => {
     await expect(failing).rejects.toThrow('broken');
     expect(await following).toBe('done');
     await queue.settled();
+  });
+
+  it('removes work that has not begun when its signal aborts, and ends its call at once', async () => {
+    const queue = new SerialQueue();
+    const controller = new AbortController();
+    const { signal } = controller;
+    let end = (): void => undefined;
+    const first = queue.runUntil('first', signal, () => new Promise<void>((resolve) => (end = resolve)));
+    const begun: string[] = [];
+    const add = (name: string) => async (): Promise<void> => void begun.push(name);
+    const second = queue.runUntil('second', signal, add('second'));
+    const third = queue.runUntil('third', new AbortController().signal, add('third'));
+    // the first has begun: it ends by itself
+    await new Promise(setImmediate);
+    controller.abort(new Error('enough'));
+    await expect(second).rejects.toMatchObject({ code: 'ABORTED', effect: 'none' });
+    await expect(queue.runUntil('late', signal, add('late'))).rejects.toMatchObject({ code: 'ABORTED' });
+    expect(begun).toEqual([]);
+    end();
+    await Promise.all([first, third, queue.settled()]);
+    expect(begun).toEqual(['third']);
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 });

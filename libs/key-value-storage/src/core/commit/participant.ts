@@ -4,7 +4,7 @@
  * each says how it stands: proceed, retry, reject or replayed. The batch stays one: all of it or
  * nothing.
  */
-import { throwIfAborted } from '../base/abort.js';
+import { throwIfAborted, untilAborted } from '../base/abort.js';
 import { systemClock } from '../base/clock.js';
 import { HeldLocks, type OnConflict } from '../contention/held-locks.js';
 import { retrying } from '../contention/retry-on-conflict.js';
@@ -126,7 +126,7 @@ const attemptsInTransaction = 3;
 export async function commitParticipants(batch: ParticipantBatch): Promise<CommittedOrReplayed> {
   for (const participant of batch.participants) {
     const prepared = participant.prepare();
-    if (prepared !== undefined) await prepared;
+    if (prepared !== undefined) await untilAborted('A commit', 'none', batch.signal, prepared);
   }
   throwIfAborted('A commit', batch.signal);
   const commit = new ParticipantCommit(batch);

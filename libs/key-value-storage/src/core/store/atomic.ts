@@ -1,5 +1,5 @@
 /** The batch of `storage.atomic()`: checks and changes are collected by row, and sent as one. */
-import { throwIfAborted } from '../base/abort.js';
+import { throwIfAborted, untilAborted } from '../base/abort.js';
 import {
   commitParticipants,
   Participant,
@@ -271,9 +271,8 @@ export class Atomic extends AtomicBatch {
     if (record !== undefined && counted.length > 0)
       this.#counting = new CounterParticipant(location.access, location.database, counted);
     const beside = this.#counting === undefined ? operations : operations.filter((each) => !each.counted);
-    const changes = await Promise.all(
-      beside.flatMap(({ change }) => (change === undefined ? [] : [change()])),
-    );
+    const changing = Promise.all(beside.flatMap(({ change }) => (change === undefined ? [] : [change()])));
+    const changes = await untilAborted('A commit', 'none', signal, changing);
     const participants = [record, this.#counting, ...this.#participants].filter((each) => each !== undefined);
     const refusal = (conflict: ConflictedBatch): Error =>
       refusalOf(conflict, this.#operations.get(rowNameOf(conflict.address)));

@@ -11,6 +11,7 @@ import {
   type ConflictedBatch,
 } from '../commit/commit.js';
 import type { IdempotencyRecord } from '../commit/idempotency-record.js';
+import { untilAborted } from '../base/abort.js';
 import { inspect } from '../base/inspect.js';
 import type { Key } from '../base/key.js';
 import { isPromise } from '../base/kinds.js';
@@ -259,7 +260,7 @@ export class EntryWrites<T, K extends Key, I> {
     if (options?.idempotencyKey !== undefined)
       return await this.#writeOnce(kind, { address, key: ownKey, condition, ttl, value }, options);
     const pending = rows.codec.encode(ownKey, value);
-    const encoded = isPromise(pending) ? await pending : pending;
+    const encoded = isPromise(pending) ? await untilAborted(verb, 'none', options?.signal, pending) : pending;
     const expected = isOneOf(condition) ? await this.#oneOf(address, condition, options) : condition;
     const checks = expected === undefined ? [] : [{ address, expected }];
     const changes = [{ kind: 'put', address, value: encoded.stored, ttl } as const];
@@ -303,7 +304,7 @@ export class EntryWrites<T, K extends Key, I> {
     let encoded: Encoded<T>;
     const record = recordOfWrite(rows, write, () => kept(encoded, read)) as IdempotencyRecord;
     try {
-      encoded = isPromise(encoding) ? await encoding : encoding;
+      encoded = isPromise(encoding) ? await untilAborted(verb, 'none', options.signal, encoding) : encoding;
     } catch (error) {
       return await replayOrThrow(rows, write, record, error);
     }
