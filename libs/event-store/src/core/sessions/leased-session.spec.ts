@@ -3,7 +3,8 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { defineState, type KeyValueStorage, type StorageProvider } from '@kvent/key-value-storage/core';
 import { openKeyValueStorage } from '@kvent/key-value-storage/internal';
 import { MemoryProvider } from '@kvent/key-value-storage';
-import { collect } from '@kvent/key-value-storage/testing';
+import type { Batch } from '@kvent/key-value-storage/provider';
+import { collect, ManualClock } from '@kvent/key-value-storage/testing';
 import { defineStream, event } from '../definition/stream-definition.js';
 import { EventStore } from '../event-store.js';
 
@@ -141,5 +142,28 @@ describe('a session', () => {
     await session.append(noted('d'));
     await session.close();
     expect([await stored('a'), (await logs.load('a')).state]).toEqual([numbered('abd'), 'abd']);
+  });
+
+  it('that was abandoned is forgotten when its time is over; after a late renewal the store closes it', async () => {
+    const clock = new ManualClock();
+    const logs = (store = new EventStore(storage, { clock })).stream(Log);
+    const options = { sessionTimeoutMs: 60_000 };
+    for (const id of ['a', 'b', 'c']) await logs.openSession(id, options);
+    const session = await logs.openSession('d', options);
+    await clock.advance(60_000);
+    expect([session.signal.aborted, clock.waiting]).toEqual([true, 0]);
+    // by the provider's clock its lock is still valid
+    await session.renew();
+    const batches: Batch[] = [];
+    const { commit } = provider;
+    Object.assign(provider, {
+      commit: (async (...given) => {
+        batches.push(...given[0]);
+        return await commit.apply(provider, given);
+      }) satisfies StorageProvider['commit'],
+    });
+    await store.close();
+    expect(batches.map(({ changes }) => changes[0]?.address.entity)).toEqual(['d']);
+    expect(clock.waiting).toBe(0);
   });
 });

@@ -82,6 +82,8 @@ export class LeasedSession extends StreamSession<AnyStream> {
   /** Why the session cannot be used any more. */
   #failure: Error | undefined;
   #closed = false;
+  /** Whether it is one of the open sessions: not after its time, by the session's own clock. */
+  #isOpen = false;
   /** The outcome of a commit is unknown: the rows are read before the next write. */
   #outcomeUnknown = false;
   /** That commit would have closed the session. */
@@ -107,7 +109,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
     this.#state = state;
     this.#expiresAt = lease.expiresAt;
     this.#deadline = startedAt + sessionTimeoutMs;
-    rows.access.detached(rows.database, () => void this.#warnBeforeExpiry());
+    this.#enter();
   }
 
   get state(): unknown {
@@ -341,19 +343,38 @@ export class LeasedSession extends StreamSession<AnyStream> {
   #prolong(startedAt: number, expiresAt: number): void {
     this.#deadline = Math.max(this.#deadline, startedAt + this.#sessionTimeoutMs);
     this.#expiresAt = Math.max(this.#expiresAt, expiresAt);
+    if (!this.#isOpen && !this.#isEnded) this.#enter();
   }
 
-  /** Aborts the signal shortly before the lock expires, unless it is renewed. */
-  async #warnBeforeExpiry(): Promise<void> {
-    const { clock } = this.#context;
-    const warningMs = Math.min(this.#sessionTimeoutMs / warningPart, warningMsMax);
-    const leftMs = (): number => this.#remainingMs() - warningMs;
+  #enter(): void {
+    const { access, database } = this.#rows;
+    this.#isOpen = true;
+    this.#context.sessions.add(this);
+    access.detached(database, () => void this.#watchExpiry());
+  }
+
+  /**
+   * Aborts the signal shortly before the lock expires, unless it is renewed. Once it has expired,
+   * nothing is left to close at the end of the event store.
+   */
+  async #watchExpiry(): Promise<void> {
     try {
-      for (let ms = leftMs(); ms > 0; ms = leftMs()) await clock.wait(ms, this.#ended.signal);
-      if (!this.#isEnded) this.#lockLost.abort(this.#expiredError());
+      await this.#waitUntilLeft(Math.min(this.#sessionTimeoutMs / warningPart, warningMsMax));
+      this.#lockLost.abort(this.#expiredError());
+      await this.#waitUntilLeft(0);
+      this.#isOpen = false;
+      this.#context.sessions.delete(this);
     } catch {
       // the session ended first
     }
+  }
+
+  /** Rejects when the session ends. */
+  async #waitUntilLeft(leftMs: number): Promise<void> {
+    const { clock } = this.#context;
+    for (let ms = this.#remainingMs() - leftMs; ms > 0; ms = this.#remainingMs() - leftMs)
+      await clock.wait(ms, this.#ended.signal);
+    this.#ended.signal.throwIfAborted();
   }
 
   #remainingMs(): number {

@@ -177,7 +177,6 @@ class SessionOpening {
       lease,
       startedAt,
     });
-    context.sessions.add(started);
     if (renewal === 'auto') started.startRenewal(startedAt + renewalTimeoutMs);
     context.emit(rows, { event: 'session opened', session, fencingToken: lease.fencingToken, version });
     return started;
