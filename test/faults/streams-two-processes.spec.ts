@@ -57,11 +57,15 @@ describe('streams on one Postgres, in several processes', () => {
     ]);
     const open = (id: string) => held.openSession(id, { openTimeoutMs: 120_000 });
     const [first, second] = await Promise.all([open(followed), open(renewed)]);
+    const tokensOf = async (id: string) => (await collect(held.read(id))).map(({ data }) => data.token);
+    const earlier = await Promise.all(heldStreams.map(tokensOf));
+    const [one = 0n, , other = 0n] = earlier.flat();
     expect([first, second].map(({ fencingToken, version }) => [fencingToken, version])).toEqual([
-      [2n, 1],
-      [2n, 1],
+      [one + 1n, 1],
+      [other + 1n, 1],
     ]);
-    for (const session of [first, second]) await session.append([{ type: 'entered', data: { token: 2n } }]);
+    for (const session of [first, second])
+      await session.append([{ type: 'entered', data: { token: session.fencingToken } }]);
     // its lock has expired, and no other session has taken the stream
     await held.transact(alone, () => [], { lockTimeoutMs: 120_000 });
     // commands for when it continues
@@ -80,9 +84,12 @@ describe('streams on one Postgres, in several processes', () => {
       'STREAM_LOCKED',
     ]);
     for (const session of [first, second])
-      await session.append([{ type: 'left', data: { token: 2n } }], { close: true });
-    const tokensOf = async (id: string) => (await collect(held.read(id))).map(({ data }) => data.token);
-    expect(await Promise.all(heldStreams.map(tokensOf))).toEqual([[1n, 2n, 2n], [1n], [1n, 2n, 2n]]);
+      await session.append([{ type: 'left', data: { token: session.fencingToken } }], { close: true });
+    expect(await Promise.all(heldStreams.map(tokensOf))).toEqual([
+      [one, one + 1n, one + 1n],
+      earlier[1],
+      [other, other + 1n, other + 1n],
+    ]);
   });
 });
 

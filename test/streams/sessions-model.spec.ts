@@ -67,6 +67,7 @@ describe('a check that is left out is found', () => {
     { step: 'takeover', checks: [1], what: 'the lease of a take-over', world: 'a session and an outsider' },
     { step: 'open', checks: [0], what: 'the head of an opener', world: 'a session and an outsider' },
     { step: 'open', checks: [1], what: 'the lease of an opener', world: 'two sessions' },
+    { step: 'open', checks: [2], what: 'the fence of an opener', world: 'two sessions' },
     { step: 'append', checks: [0], what: 'the lease of a session’s append', world: 'two sessions' },
     { step: 'close', checks: [0], what: 'the lease of a close', world: 'two sessions' },
     { step: 'close', checks: [0, 1], what: 'lease and head of a close', world: 'two sessions' },

@@ -17,6 +17,7 @@ import {
   appendBatch,
   closeBatch,
   deleteBatch,
+  forgetBatch,
   openBatch,
   renewBatch,
   sessionAppendBatch,
@@ -25,6 +26,7 @@ import {
   type HeldStream,
   type FeedRows,
 } from '../../libs/event-store/src/core/rows/stream-batches.js';
+import { fenceIn, type Fence } from '../../libs/event-store/src/core/rows/fence.js';
 import { freeHead, headIn, type Head } from '../../libs/event-store/src/core/rows/head.js';
 
 const at = (container: string, key = ''): RowAddress => ({ container, entity: 's', key });
@@ -50,7 +52,12 @@ interface Flight {
 interface Actor {
   readonly kind: 'session' | 'outsider' | 'deleter' | 'unlocker';
   readonly seen?:
-    | { readonly version: number; readonly row: Row | undefined; readonly alive: boolean }
+    | {
+        readonly version: number;
+        readonly row: Row | undefined;
+        readonly fence: Fence;
+        readonly alive: boolean;
+      }
     | undefined;
   readonly held?: HeldStream | undefined;
   readonly flight?: Flight | undefined;
@@ -166,9 +173,9 @@ function* moves(world: World, index: number, actor: Actor, mutant: Mutant | unde
     const seen = headOf(actor.seen.row);
     const dead = !actor.seen.alive;
     if (actor.kind === 'session' && seen.kind !== 'deleted' && dead)
-      tries.push(send('open', openBatch(rows, seen, `s${index}`, ttlMs)));
-    if (actor.kind === 'deleter' && seen.kind !== 'deleted' && dead)
-      tries.push(send('delete', deleteBatch(rows, seen)));
+      tries.push(send('open', openBatch(rows, { head: seen, fence: actor.seen.fence }, `s${index}`, ttlMs)));
+    if (actor.kind === 'deleter' && seen.kind !== 'deleted' && seen.row !== undefined && dead)
+      tries.push(send('delete', seen.version === 0 ? forgetBatch(rows, seen) : deleteBatch(rows, seen)));
     if (actor.kind === 'unlocker' && seen.kind === 'held')
       tries.push(send('unlock', unlockBatch(rows, seen)));
     if (actor.kind === 'outsider') {
@@ -192,8 +199,13 @@ const without = (batch: Contribution, step: Mutant['step'], mutant: Mutant | und
 const headOf = (row: Row | undefined): Head => headIn({ database: 'd', ...rows.head }, row);
 
 function look({ rows: held, now }: World): NonNullable<Actor['seen']> {
-  const row = held[nameOf(rows.head)];
-  return { version: headOf(row).version, row, alive: isLive(held[nameOf(rows.lease)], now) };
+  const [row, fence] = [held[nameOf(rows.head)], held[nameOf(rows.fence)]];
+  return {
+    version: headOf(row).version,
+    row,
+    fence: fenceIn({ database: 'd', ...rows.fence }, fence, now),
+    alive: isLive(held[nameOf(rows.lease)], now),
+  };
 }
 
 /** Evaluates a batch, unless a batch in flight has locked one of its rows. */

@@ -6,7 +6,7 @@ import { isStorageError, limits, type CallOptions } from '@kvent/key-value-stora
 import { assertOptions, partlyDone } from '@kvent/key-value-storage/internal';
 import { conditionOf, isMet } from './rows/expectations.js';
 import { headIn, type Head } from './rows/head.js';
-import { deleteBatch } from './rows/stream-batches.js';
+import { deleteBatch, forgetBatch } from './rows/stream-batches.js';
 import { lockedError, mismatchError } from './rows/stream-conflicts.js';
 import type { StreamRows } from './rows/stream-rows.js';
 
@@ -33,8 +33,9 @@ export async function deleteStream(rows: StreamRows, options: Options | undefine
       if (condition !== undefined && !isMet(condition.expected, head.version))
         throw mismatchError(rows, condition, head.version);
       if (head.kind === 'held' && lease !== undefined) throw lockedError(rows, lease);
-      if (head.version === 0) return head;
-      const result = await access.commit(database, deleteBatch(rows, head), { signal });
+      if (head.row === undefined) return head;
+      const content = head.version === 0 ? forgetBatch(rows, head) : deleteBatch(rows, head);
+      const result = await access.commit(database, content, { signal });
       if (result.outcome === 'conflict')
         throw mismatchError(rows, { expected: head.version, by: 'loaded' }, head.version);
       return head;

@@ -309,7 +309,10 @@ export abstract class StreamSession<D extends AnyStream> implements AsyncDisposa
   abstract readonly id: string;
   abstract readonly state: StateOf<D>;
   abstract readonly version: number;
-  /** Larger for each later holder, so that other systems can reject an earlier one. */
+  /**
+   * Larger for each later holder, so that other systems can reject an earlier one. The tokens of a
+   * new stream begin with the provider's time in milliseconds.
+   */
   abstract readonly fencingToken: bigint;
   abstract readonly expiresAt: Date;
   /** Aborted when the lock is lost, and shortly before it expires. */

@@ -1,7 +1,7 @@
 /**
  * The head of a stream: one row that every writer checks and changes. It is the plain number N
- * while the stream is free, and a small object while a session holds it or after a delete. It is
- * never removed.
+ * while the stream is free, and a small object while a session holds it or after a delete. Once
+ * there are events, it is never removed.
  */
 import type { Address, Row, StoredValue } from '@kvent/key-value-storage/provider';
 import { corrupt } from './stream-addresses.js';

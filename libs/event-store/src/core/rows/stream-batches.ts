@@ -13,6 +13,7 @@ import type {
   Version,
 } from '@kvent/key-value-storage/provider';
 import type { Contribution } from '@kvent/key-value-storage/internal';
+import type { Fence } from './fence.js';
 import { deletedHead, freeHead, heldHead, type Head } from './head.js';
 
 /** The addresses that the table needs. */
@@ -39,12 +40,13 @@ const putInFeed = ({ inFeed }: FeedRows, address: RowAddress, value: StoredValue
   inFeed ? { kind: 'put', address, value, ttl: 'never', feed: true } : put(address, value);
 const remove = (address: RowAddress): Change => ({ kind: 'delete', address });
 
-/** The head must be the row that was read, or still absent. */
-const unchanged = ({ row }: Head): Expected => (row === undefined ? 'absent' : { version: row.version });
+/** Must be the row that was read, or still absent. */
+const unchanged = ({ row }: Head | Fence): Expected =>
+  row === undefined ? 'absent' : { version: row.version };
 
 /**
- * The stream must be free at this version. `hasHead`: whether the head exists; a session that
- * appended nothing leaves a head of 0.
+ * The stream must be free at this version. `hasHead`: whether the head exists; that of a stream
+ * without events does after a session that was never closed.
  */
 const freeAt = (version: number, hasHead: boolean): Expected =>
   version === 0 && !hasHead ? 'absent' : { number: BigInt(version) };
@@ -84,15 +86,24 @@ export function takeOverBatch(rows: FeedRows, head: Head, events: readonly Store
   };
 }
 
+/** Milliseconds that a stream without events keeps its fence. */
+const emptyFenceMs = 86_400_000;
+
 /**
- * Opens a session. An unchanged head means that nothing was appended since it was read. The fence
- * counts up, so that each holder has a larger token.
+ * Opens a session. An unchanged head means that nothing was appended since it was read, and an
+ * unchanged fence that no other session was opened: each holder has a larger token.
  */
-export function openBatch(rows: TableRows, head: Head, session: string, ttlMs: number): Contribution {
+export function openBatch(
+  rows: TableRows,
+  { head, fence }: { readonly head: Head; readonly fence: Fence },
+  session: string,
+  ttlMs: number,
+): Contribution {
+  const token: StoredValue = { kind: 'number', number: fence.next };
   return {
-    checks: freeChecks(rows, head),
+    checks: [...freeChecks(rows, head), check(rows.fence, unchanged(fence))],
     changes: [
-      { kind: 'sum', address: rows.fence, operand: 1n },
+      put(rows.fence, token, head.version === 0 ? emptyFenceMs : 'never'),
       put(rows.head, heldHead(head.version, session)),
       put(rows.lease, { kind: 'json', text: JSON.stringify({ session }) }, ttlMs),
     ],
@@ -137,6 +148,10 @@ export function sessionAppendBatch(
   };
 }
 
+/** A stream that no session holds any more. Without events, nothing of it is left. */
+const freed = ({ head }: TableRows, version: number): Change =>
+  version === 0 ? remove(head) : put(head, freeHead(version));
+
 /** The last append of a session, which also frees the stream; without events it only frees it. */
 export function closeBatch(
   rows: FeedRows,
@@ -146,7 +161,7 @@ export function closeBatch(
   const { checks, changes } = putEvents(rows, held.version, events);
   return {
     checks: [...holderChecks(rows, held), ...checks],
-    changes: [remove(rows.lease), put(rows.head, freeHead(held.version + events.length)), ...changes],
+    changes: [remove(rows.lease), freed(rows, held.version + events.length), ...changes],
   };
 }
 
@@ -157,7 +172,7 @@ export function closeBatch(
 export function unlockBatch(rows: TableRows, head: Head): Contribution {
   return {
     checks: [check(rows.head, unchanged(head))],
-    changes: [put(rows.head, freeHead(head.version)), remove(rows.lease)],
+    changes: [freed(rows, head.version), remove(rows.lease)],
   };
 }
 
@@ -183,7 +198,13 @@ export function deleteBatch(rows: FeedRows, head: Head): Contribution {
     changes: [
       putInFeed(rows, rows.head, deletedHead(head.version)),
       remove(rows.lease),
+      remove(rows.fence),
       remove(rows.event(1)),
     ],
   };
+}
+
+/** Removes what a session that was never closed has left of a stream without events. */
+export function forgetBatch(rows: TableRows, head: Head): Contribution {
+  return { checks: freeChecks(rows, head), changes: [remove(rows.head), remove(rows.lease)] };
 }

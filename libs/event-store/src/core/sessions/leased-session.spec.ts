@@ -19,14 +19,15 @@ const Note = defineState<string>('note');
 describe('a session', () => {
   let provider: StorageProvider;
   let storage: KeyValueStorage;
-  const heard: unknown[] = [];
+  const received: unknown[] = [];
   let store: EventStore;
   beforeEach(async () => {
-    heard.length = 0;
+    received.length = 0;
     provider = new MemoryProvider();
     storage = await openKeyValueStorage({ provider, tenant: () => 'acme' });
     store = new EventStore(storage, {
-      committed: (_stream, events) => void heard.push(...events.map(({ version, data }) => [version, data])),
+      committed: (_stream, events) =>
+        void received.push(...events.map(({ version, data }) => [version, data])),
     });
   });
   afterEach(async () => {
@@ -95,7 +96,7 @@ describe('a session', () => {
       .commit();
     expect([await stored('a'), (await logs.load('a')).state]).toEqual([numbered('abcdefghij'), 'abcdefghij']);
     // each event has the version that it has in the stream
-    expect(heard.toSorted()).toEqual(numbered('abcdefghij').toSorted());
+    expect(received.toSorted()).toEqual(numbered('abcdefghij').toSorted());
   });
 
   it('writes what `sameCommit` was called for, or calls it again', async () => {

@@ -9,6 +9,7 @@ import type { CallCounters, StreamContext, StreamSettings } from '../context/str
 import type { SessionOptions } from '../definition/event-stream.js';
 import { streamError } from '../definition/stream-errors.js';
 import { catchUp, loadStream, type LoadOptions, type LoadResult } from '../events/load-stream.js';
+import { fenceIn } from '../rows/fence.js';
 import { closeBatch, openBatch } from '../rows/stream-batches.js';
 import { deletedError } from '../rows/stream-conflicts.js';
 import type { StreamRows } from '../rows/stream-rows.js';
@@ -75,7 +76,7 @@ class SessionOpening {
   async run(counters: CallCounters): Promise<LeasedSession> {
     const { clock, observer, sessions } = this.#context;
     const rows = this.#rows;
-    const load: LoadOptions = { observer, signal: this.#signal, extraReads: [rows.lease] };
+    const load: LoadOptions = { observer, signal: this.#signal, extraReads: [rows.lease, rows.fence] };
     const deadline = clock.monotonic() + this.#settings.openTimeoutMs;
     let loaded = await loadStream(rows, load);
     counters.conflicts = 0;
@@ -108,11 +109,13 @@ class SessionOpening {
     const rows = this.#rows;
     const { access, database } = rows;
     const { sessionTimeoutMs } = this.#settings;
+    const { head, extraRows, time } = loaded;
+    const fence = fenceIn(rows.fence, extraRows[1], time);
     const version = access.nextVersion(database);
     try {
-      const content = openBatch(rows, loaded.head, this.#session, sessionTimeoutMs);
+      const content = openBatch(rows, { head, fence }, this.#session, sessionTimeoutMs);
       const result = await access.commit(database, content, { version, signal: this.#signal });
-      return result.outcome === 'committed' ? leaseOf(result, sessionTimeoutMs) : undefined;
+      return result.outcome === 'committed' ? leaseOf(result, fence.next, sessionTimeoutMs) : undefined;
     } catch (error) {
       if (!isStorageError(error) || error.effect !== 'unknown') throw error;
       const lease = await this.#findOwnLease(version);
@@ -136,13 +139,14 @@ class SessionOpening {
   }
 
   /** Returns whether the lock was freed, or cannot be taken any more. */
-  async #freeIfTaken({ head, version: at }: LoadResult, version: string): Promise<boolean> {
+  async #freeIfTaken({ head, version: at, extraRows }: LoadResult, version: string): Promise<boolean> {
     const rows = this.#rows;
     const { access, database } = rows;
     const {
-      rows: [headNow, lease],
-    } = await access.read([rows.head, rows.lease]);
-    if (lease?.version !== version) return headNow?.version !== head.row?.version;
+      rows: [headNow, lease, fence],
+    } = await access.read([rows.head, rows.lease, rows.fence]);
+    if (lease?.version !== version)
+      return headNow?.version !== head.row?.version || fence?.version !== extraRows[1]?.version;
     const held = { session: this.#session, version: at, head: version, lease: version };
     await access.commit(database, closeBatch(rows, held));
     return true;
@@ -205,11 +209,15 @@ class SessionOpening {
 
 const isClosed = (error: unknown): boolean => isStorageError(error, 'STORAGE_NOT_OPEN');
 
-/** The fence is the first change of the batch, the lease the last. */
-function leaseOf({ rows, version, time }: CommittedBatch, sessionTimeoutMs: number): Lease {
+/** The lease is the last change of the batch. */
+function leaseOf(
+  { rows, version, time }: CommittedBatch,
+  fencingToken: bigint,
+  sessionTimeoutMs: number,
+): Lease {
   return {
     version,
-    fencingToken: rows[0]?.number ?? 0n,
+    fencingToken,
     expiresAt: rows.at(-1)?.expiresAt ?? time + sessionTimeoutMs,
   };
 }

@@ -24,11 +24,11 @@ import {
 } from '../kit/ledger.js';
 import { breaksSessions, breaksStream, throughProvider, type StreamClause } from '../kit/stream-clause.js';
 
-/** Batches are evaluated without their checks of lease and head. */
+/** Batches are evaluated without their checks of lease, head and fence. */
 const withoutLease = throughProvider(
   changesBatches('ignores leases', (batch) => ({
     ...batch,
-    checks: batch.checks.filter(({ address }) => !/^(lease|head):/.test(address.container)),
+    checks: batch.checks.filter(({ address }) => !/^(lease|head|fence):/.test(address.container)),
     changes: batch.changes.filter(({ kind }) => kind !== 'renew'),
   })),
 );
@@ -107,6 +107,39 @@ export const sessionClauses: readonly StreamClause[] = [
       await other.append([cleared]);
       await other.close();
       assert.equal(await ledger.version('other'), 1);
+    },
+  },
+  {
+    name: 'Sessions on an unknown stream that append nothing leave no head, and a fence for a day; later holders have larger tokens all the same.',
+    capability: 'exact expiry',
+    broken: throughProvider(
+      changesBatches('keeps heads', (batch) => ({
+        ...batch,
+        changes: batch.changes.filter(
+          ({ kind, address }) => kind !== 'delete' || !address.container.startsWith('head:'),
+        ),
+      })),
+    ),
+    async run(subject) {
+      const { ledger, clock } = subject;
+      const open = async (id: string) => await ledger.openSession(id, { sessionTimeoutMs: 1_000 });
+      const sessions = [await open('closed'), await open('unlocked'), await open('deleted')];
+      await sessions[0]?.close();
+      assert.equal(await ledger.unlock('unlocked'), true);
+      // never closed
+      await clock.advance(1_000);
+      assert.equal(await ledger.delete('deleted'), false);
+      assert.deepEqual([await subject.rows('head'), await subject.rows('lease')], [[], []]);
+      const again = await open('closed');
+      await again.close();
+      await clock.advance(86_400_000);
+      assert.deepEqual(await subject.rows('fence'), []);
+      for (const earlier of [again, ...sessions]) {
+        const later = await open(earlier.id);
+        assert.ok(later.fencingToken > earlier.fencingToken, 'later holders have larger tokens');
+        await later.append([cleared]);
+        await later.close();
+      }
     },
   },
   {
@@ -273,7 +306,8 @@ export const sessionClauses: readonly StreamClause[] = [
     name: 'A stream whose session has expired can be deleted, and that session cannot write any more.',
     capability: 'exact expiry',
     broken: withoutChecks,
-    async run({ ledger, clock }) {
+    async run(subject) {
+      const { ledger, clock } = subject;
       const expired = await ledger.openSession('a', { sessionTimeoutMs: 1_000 });
       await expired.append(many(3));
       await assertRejects('STREAM_LOCKED', 'delete', () => ledger.delete('a'));
@@ -284,6 +318,7 @@ export const sessionClauses: readonly StreamClause[] = [
       await expired.close();
       await assertRejects('STREAM_DELETED', 'openSession', () => ledger.openSession('a'));
       assert.deepEqual([await ledger.version('a'), (await ledger.page()).items], [0, []]);
+      assert.deepEqual(await subject.rows('fence'), []);
     },
   },
   {
