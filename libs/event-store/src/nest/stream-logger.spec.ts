@@ -62,7 +62,7 @@ describe('The log of streams has an entry with its ids as fields for', () => {
           message: 'session opened: jar/a',
           event: 'session opened',
           ...fields,
-          fencingToken: '1',
+          fencingToken: String(clock.now()),
           version: 0,
         },
       ],
@@ -190,7 +190,7 @@ describe('The log of streams has an entry with its ids as fields for', () => {
       event: 'session opened',
       type: 'jar',
       id: 'b',
-      fencingToken: '1',
+      fencingToken: String(clock.now()),
     });
   });
 });
