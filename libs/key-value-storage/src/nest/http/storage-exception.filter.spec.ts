@@ -98,17 +98,20 @@ class Products {
   }
 }
 
+const productsModule = async () =>
+  await Test.createTestingModule({
+    imports: [
+      KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }),
+      KeyValueStorageModule.forFeature([Product]),
+    ],
+    controllers: [Products],
+  }).compile();
+
 it.each(httpAdapters)(
   'An asynchronous extend is refused on %s: its fields would be left out',
   async (adapter) => {
     jest.spyOn(Logger.prototype, 'error').mockImplementation(() => undefined);
-    const module = await Test.createTestingModule({
-      imports: [
-        KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }),
-        KeyValueStorageModule.forFeature([Product]),
-      ],
-      controllers: [Products],
-    }).compile();
+    const module = await productsModule();
     const extend = async () => await Promise.reject(new Error('unhandled'));
     const app = await startOn(adapter, module, (created) => {
       created.useGlobalFilters(new StorageExceptionFilter({ extend }));
@@ -123,13 +126,7 @@ it.each(httpAdapters)(
 describe.each(httpAdapters)('on %s', (adapter) => {
   let app: INestApplication<App>;
   beforeEach(async () => {
-    const module = await Test.createTestingModule({
-      imports: [
-        KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }),
-        KeyValueStorageModule.forFeature([Product]),
-      ],
-      controllers: [Products],
-    }).compile();
+    const module = await productsModule();
     app = await startOn(adapter, module, (created) => {
       created.useGlobalPipes(new StandardSchemaValidationPipe({ exceptionFactory: invalidValue }));
       created.useGlobalFilters(
