@@ -49,6 +49,13 @@ const providers: Readonly<Record<string, () => readonly [StorageProvider, Innerm
   },
 };
 
+/** The smallest of several counts: work in the background, as of a lock, may fall into one of them. */
+async function fewest(count: () => Promise<number>): Promise<number> {
+  let frames = Number.POSITIVE_INFINITY;
+  for (let round = 0; round < 5; round += 1) frames = Math.min(frames, await count());
+  return frames;
+}
+
 /** A call that comes after others like it: everything is open, prepared and learnt. */
 async function measure(name: string): Promise<Readonly<Record<'get' | 'set' | 'append', number>>> {
   const [provider, reading, writing] = (providers[name] as (typeof providers)[string])();
@@ -64,9 +71,9 @@ async function measure(name: string): Promise<Readonly<Record<'get' | 'set' | 'a
     let version = 0;
     for (let round = 0; round < 3; round += 1) for (const call of Object.values(calls)) await call();
     return {
-      get: await countAsyncFrames(reading, calls.get),
-      set: await countAsyncFrames(writing, calls.set),
-      append: await countAsyncFrames(writing, calls.append),
+      get: await fewest(() => countAsyncFrames(reading, calls.get)),
+      set: await fewest(() => countAsyncFrames(writing, calls.set)),
+      append: await fewest(() => countAsyncFrames(writing, calls.append)),
     };
   } finally {
     await storage[Symbol.asyncDispose]();

@@ -58,6 +58,11 @@ describe('a storage on Postgres during faults', () => {
   async function openWithShortTimeouts(
     options: Partial<PostgresProviderOptions> = shortTimeouts,
   ): Promise<KeyValueStore<{ what: string }>> {
+    return (await openBoth(options)).things;
+  }
+
+  /** As `openWithShortTimeouts`, with the storage. */
+  async function openBoth(options: Partial<PostgresProviderOptions>) {
     let storage: KeyValueStorage | undefined;
     const defaults = { url: proxy.url(database.url), ...shortTimeouts };
     await until('the storage opens', async () => {
@@ -68,7 +73,7 @@ describe('a storage on Postgres during faults', () => {
     });
     const open = storage as unknown as KeyValueStorage;
     cleanups.push(async () => open[Symbol.asyncDispose]());
-    return open.store(Thing);
+    return { things: open.store(Thing), storage: open };
   }
 
   /** A session of another client, in a transaction. */
@@ -290,8 +295,8 @@ describe('a storage on Postgres during faults', () => {
     });
 
     it('closes in bounded time', async () => {
-      const storage = await openStorage(provider({ requestTimeoutMs: 1_000 }));
-      await put(storage.store(Thing), 'a', 'before');
+      const { things, storage } = await openBoth({ requestTimeoutMs: 1_000 });
+      await put(things, 'a', 'before');
       proxy.hold();
       await within(storage[Symbol.asyncDispose]());
     });

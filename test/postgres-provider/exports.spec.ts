@@ -22,13 +22,17 @@ beforeAll(async () => {
 afterAll(async () => await database[Symbol.asyncDispose]());
 
 let provider: PostgresProvider;
+/** Of the application, in tests that have one. */
+let source: DataSource | undefined;
 let begun: AsyncIterator<RawRow>[];
 beforeEach(() => {
   begun = [];
+  source = undefined;
 });
 afterEach(async () => {
   for (const rows of begun) await rows.return?.();
   await provider.close();
+  await source?.destroy();
 });
 
 async function open(options: PostgresProviderOptions): Promise<void> {
@@ -99,24 +103,30 @@ describe('exports that are not read', () => {
   });
 
   it('count no more once they have ended: at the end, early, or because they could not begin', async () => {
-    const source = await new DataSource({ type: 'postgres', url: database.url, poolSize: 3 }).initialize();
+    source = await new DataSource({
+      type: 'postgres',
+      url: database.url,
+      poolSize: 3,
+      extra: { idleTimeoutMillis: 0 },
+    }).initialize();
+    // the short timeout must find every connection open: on a busy machine, to open one takes longer
+    await (await takeConnections(source)).release();
     await open({ dataSource: source, acquireTimeoutMs: 100 });
     await writeRows('initech');
     expect(await readToEnd(await beginExport('initech'))).toBe(39);
     await (await beginExport('initech')).return?.();
-    const taken = await Promise.all([1, 2, 3].map(async () => await takeConnection(source)));
-    expect(await beginExports(1, 'initech')).toEqual([expect.stringContaining('the pool is exhausted')]);
-    for (const { release } of taken) await release();
+    const taken = await takeConnections(source);
+    const outcomes = await beginExports(1, 'initech').finally(taken.release);
+    expect(outcomes).toEqual([expect.stringContaining('the pool is exhausted')]);
     await until('an export begins', async () => isOpen((await beginExports(1, 'initech'))[0] ?? ''));
-    await provider.close();
-    await source.destroy();
   });
 });
 
-async function takeConnection(source: DataSource): Promise<{ release(): Promise<void> }> {
-  const runner = source.createQueryRunner();
-  await runner.connect();
-  return { release: async () => await runner.release() };
+/** All three connections of its pool. */
+async function takeConnections(pool: DataSource): Promise<{ release(): Promise<void> }> {
+  const runners = [1, 2, 3].map(() => pool.createQueryRunner());
+  await Promise.all(runners.map((runner) => runner.connect()));
+  return { release: async () => void (await Promise.all(runners.map((runner) => runner.release()))) };
 }
 
 describe('the reader of an export', () => {

@@ -16,7 +16,7 @@ afterAll(async () => await database[Symbol.asyncDispose]());
 it('an instance waits for one that migrates for longer than requestTimeoutMs', async () => {
   await asAdmin(database.url, async (other) => {
     await other.query(`select pg_advisory_lock(hashtextextended('kvent:slow', 0))`);
-    const late = new PostgresProvider({ url: database.url, schema: 'slow', requestTimeoutMs: 1500 });
+    const late = new PostgresProvider({ url: database.url, schema: 'slow', requestTimeoutMs: 4000 });
     const opening = late.open();
     opening.catch(() => undefined);
     await until(
@@ -24,11 +24,11 @@ it('an instance waits for one that migrates for longer than requestTimeoutMs', a
       async () => {
         const { rowCount } = await other.query(
           `select from pg_stat_activity where wait_event = 'advisory' and datname = current_database()
-        and clock_timestamp() - query_start > interval '2 s'`,
+        and clock_timestamp() - query_start > interval '5 s'`,
         );
         return rowCount === 1;
       },
-      30_000,
+      120_000,
     ).finally(() => void other.query('select pg_advisory_unlock_all()'));
     await opening;
     await write(late, 'key', '1');
