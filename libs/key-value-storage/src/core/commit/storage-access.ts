@@ -198,7 +198,8 @@ export class StorageAccess {
     if (own !== undefined) batch = { ...batch, noWait: true };
     if (checks.length + changes.length > 2) assertBatchLimits(batch);
     const signal = options?.signal;
-    const [result] = await this.provider.commit([batch], signal === undefined ? undefined : { signal });
+    const results = await this.provider.commit([batch], signal === undefined ? undefined : { signal });
+    const result = results[0];
     if (result?.outcome === 'committed') {
       const { time, rows, position } = result;
       if (position === undefined) return { outcome: 'committed', time, rows, version };
@@ -260,14 +261,14 @@ export class StorageAccess {
 
   /**
    * Repeats work at a row while it conflicts, with the row's lock; `policy` over the retry policy
-   * of the storage.
+   * of the storage. Not async: a frame less.
    */
-  async retryWithLock<R>(
+  retryWithLock<R>(
     lock: string,
     policy: RetryPolicy,
     attempt: (onConflict: OnConflict) => Promise<R>,
   ): Promise<R> {
-    return await retryWithLock(this.locks, lock, policy, attempt);
+    return retryWithLock(this.locks, lock, policy, attempt);
   }
 
   /**

@@ -28,12 +28,13 @@ interface LockWait {
 }
 
 export class KeyedLock {
-  readonly #queues = new Map<string, Queue>();
+  /** Of the locks that are held; `undefined` where no call waits yet, as for most. */
+  readonly #queues = new Map<string, Queue | undefined>();
 
   /** Acquires the lock if it is free; returns whether it was. */
   tryAcquire(name: string): boolean {
     if (this.#queues.has(name)) return false;
-    this.#queues.set(name, { waiting: [], progress: 0, stallRelease: 1 });
+    this.#queues.set(name, undefined);
     return true;
   }
 
@@ -48,7 +49,7 @@ export class KeyedLock {
     signal: AbortSignal | undefined,
   ): Promise<boolean> {
     if (this.tryAcquire(name)) return true;
-    const queue = this.#queues.get(name) as Queue;
+    const queue = this.#queueOf(name);
     let acquired: boolean | undefined;
     let settle = (): void => undefined;
     const ended = new Promise<void>((resolve) => (settle = resolve));
@@ -79,6 +80,12 @@ export class KeyedLock {
     queue.progress += 1;
     queue.stallRelease = 1;
     next(true);
+  }
+
+  #queueOf(name: string): Queue {
+    let queue = this.#queues.get(name);
+    if (queue === undefined) this.#queues.set(name, (queue = { waiting: [], progress: 0, stallRelease: 1 }));
+    return queue;
   }
 }
 

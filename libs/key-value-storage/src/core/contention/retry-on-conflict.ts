@@ -32,7 +32,8 @@ export interface RetryPolicy {
 export const retryDefaults: RetryPolicy = { attempts: 50, delayMs: 5, delayMsMax: 100, budgetMs: 5_000 };
 
 /** The options over `defaults`; `INVALID_OPTION` for a value that is not allowed. */
-export function resolveRetry(options: RetryOptions = {}, defaults: RetryPolicy = retryDefaults): RetryPolicy {
+export function resolveRetry(options?: RetryOptions, defaults: RetryPolicy = retryDefaults): RetryPolicy {
+  if (options === undefined) return defaults;
   const policy = resolveOptions<RetryOptions, RetryPolicy>('retry', options, defaults, ['signal']);
   if (!Number.isInteger(policy.attempts) || policy.attempts < 1)
     throw invalidOption(`retry: attempts must be a whole number from 1; got ${policy.attempts}.`);

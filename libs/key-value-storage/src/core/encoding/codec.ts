@@ -61,8 +61,9 @@ export function encodeValue(
   options: { readonly prototype?: object | undefined; readonly schemaVersion: number },
 ): EncodedValue {
   const { prototype, schemaVersion } = options;
-  const copy = plainCopy(value, prototype, 0);
-  if (copy !== notPlain) return new PlainValue(copy as Json, schemaVersion);
+  const parts: object[] = [];
+  const copy = plainCopy(value, prototype, parts);
+  if (copy !== notPlain) return new PlainValue(copy as Json, parts, schemaVersion);
   try {
     // a request may have no body
     if (value === undefined) throw new Unstorable(isUndefined, { mayBeSent: true });
@@ -101,53 +102,63 @@ class PlainValue implements EncodedValue {
   readonly text: string;
   readonly shareable = true;
   readonly #copy: Json;
-  #frozen = false;
+  /** The objects and arrays of the copy that are not frozen yet: to walk it again takes longer. */
+  #parts: readonly object[] | undefined;
 
-  constructor(copy: Json, schemaVersion: number) {
+  constructor(copy: Json, parts: readonly object[], schemaVersion: number) {
     this.text = textOf(copy, schemaVersion);
     this.#copy = copy;
+    this.#parts = parts;
   }
 
   get value(): unknown {
-    if (!this.#frozen) deepFreeze(this.#copy);
-    this.#frozen = true;
+    if (this.#parts !== undefined) for (const part of this.#parts) Object.freeze(part);
+    this.#parts = undefined;
     return this.#copy;
   }
 }
 
-function plainCopy(value: unknown, prototype: object | undefined, depth: number): unknown {
+/** `parts`: gets the objects and arrays of the copy. */
+function plainCopy(value: unknown, prototype: object | undefined, parts: object[], depth = 0): unknown {
   if (typeof value === 'string' || typeof value === 'boolean' || value === null) return value;
   if (typeof value === 'number') return Number.isFinite(value) && !Object.is(value, -0) ? value : notPlain;
   if (typeof value !== 'object' || depth === plainDepthMax) return notPlain;
   return Array.isArray(value)
-    ? plainArray(value, depth + 1)
-    : plainRecord(value as Record<string, unknown>, prototype, depth + 1);
+    ? plainArray(value, parts, depth + 1)
+    : plainRecord(value as Record<string, unknown>, prototype, parts, depth + 1);
 }
 
-function plainArray(array: readonly unknown[], depth: number): unknown {
+function plainArray(array: readonly unknown[], parts: object[], depth: number): unknown {
   const isPlain = Object.getPrototypeOf(array) === Array.prototype || isBare(array);
   // `length` is an own property too
   if (!isPlain || !isCountOfProperties(array, array.length + 1)) return notPlain;
-  const copy: unknown[] = [];
-  for (let index = 0; index < array.length; index += 1) {
-    const item = plainCopy(array[index], undefined, depth);
+  const copy = array.slice();
+  for (let index = 0; index < copy.length; index += 1) {
+    const item = plainCopy(copy[index], undefined, parts, depth);
     if (item === notPlain) return notPlain;
-    copy.push(item);
+    copy[index] = item;
   }
+  parts.push(copy);
   return copy;
 }
 
-function plainRecord(record: Record<string, unknown>, prototype: object | undefined, depth: number): unknown {
+function plainRecord(
+  record: Record<string, unknown>,
+  prototype: object | undefined,
+  parts: object[],
+  depth: number,
+): unknown {
   const parent = Object.getPrototypeOf(record) as object | null;
   if (parent !== Object.prototype && parent !== prototype) return notPlain;
   const names = Object.keys(record);
   if (!isCountOfProperties(record, names.length)) return notPlain;
   const copy: Record<string, unknown> = {};
   for (const name of names) {
-    const item = plainCopy(record[name], undefined, depth);
+    const item = plainCopy(record[name], undefined, parts, depth);
     if (item === notPlain || name.startsWith('$') || name === '__proto__') return notPlain;
     copy[name] = item;
   }
+  parts.push(copy);
   return copy;
 }
 

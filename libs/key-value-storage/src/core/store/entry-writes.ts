@@ -12,6 +12,7 @@ import {
 } from '../commit/commit.js';
 import type { IdempotencyRecord } from '../commit/idempotency-record.js';
 import { untilAborted } from '../base/abort.js';
+import { andThen } from '../base/and-then.js';
 import { inspect } from '../base/inspect.js';
 import type { Key } from '../base/key.js';
 import { isPromise } from '../base/kinds.js';
@@ -124,7 +125,7 @@ export class EntryWrites<T, K extends Key, I> {
   }
 
   set(key: K, value: I, options?: GuardedWriteOptions): Promise<Entry<T, K>> {
-    return this.#write(key, value, options, { verb: 'set', guarded: true, onConflict: callerConflict });
+    return this.#write(key, value, options, setting);
   }
 
   replace(key: K, value: I, options?: KeyedWriteOptions): Promise<Entry<T, K>> {
@@ -153,27 +154,26 @@ export class EntryWrites<T, K extends Key, I> {
     const ownKey = frozenKey(key);
     const ttl = ttlOf('update', options?.ttlMs, rows.state.ttlMs, 'keep');
     const write = this.#entryWrite('update', address, ownKey, options);
-    return await decideRow(rows, write, this.#policy(options, options?.retry), async (row) => {
+    return await decideRow(rows, write, this.#policy(options, options?.retry), (row) => {
       if (row === undefined && options?.initial === undefined) throw this.#notFound(ownKey);
       const initial = row === undefined ? options?.initial?.() : undefined;
       if (isPromise(initial)) throw refusedPromise('update: initial', initial);
-      const before =
+      const read =
         row === undefined
-          ? (await rows.codec.encodeReturned(ownKey, initial)).value
-          : await rows.codec.decode(address, row.value);
-      const after = await change(before);
-      if (row !== undefined && after === before && options?.ttlMs === undefined)
-        return {
-          change: undefined,
-          kept: () => keptRow(row),
-          result: () => rows.entry(address, ownKey, row),
-        };
-      const encoded = await rows.codec.encodeReturned(ownKey, after);
-      return {
+          ? andThen(rows.codec.encodeReturned(ownKey, initial), ({ value }) => value)
+          : rows.codec.decode(address, row.value);
+      const put = (encoded: Encoded<T>): Decision<Entry<T, K>> => ({
         change: { kind: 'put', address, value: encoded.stored, ttl },
         kept: () => ({ ...keptValue(encoded), ...keptExpiry(ttl, row) }),
         result: (batch) => rows.written(address, ownKey, encoded, batch as CommittedBatch),
-      };
+      });
+      return andThen(read, (before) =>
+        andThen(change(before) as T | I | Promise<T | I>, (after) =>
+          row !== undefined && after === before && options?.ttlMs === undefined
+            ? { change: undefined, kept: () => keptRow(row), result: () => rows.entry(address, ownKey, row) }
+            : andThen(rows.codec.encodeReturned(ownKey, after), put),
+        ),
+      );
     });
   }
 
@@ -369,6 +369,7 @@ export class EntryWrites<T, K extends Key, I> {
 
 const callerConflict = (conflict: ConflictedBatch): Error => conflictError(conflict, 'caller');
 const ownConflict = (conflict: ConflictedBatch): Error => conflictError(conflict, 'own');
+const setting: WriteKind = { verb: 'set', guarded: true, onConflict: callerConflict };
 
 /** An error is thrown where the promise is awaited: the key may be refused first. */
 function encodedOrRejected<E>(encode: () => E | Promise<E>): E | Promise<E> {

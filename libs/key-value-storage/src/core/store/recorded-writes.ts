@@ -4,10 +4,11 @@
  * record keeps the value too, because the entry may have changed since.
  */
 import { storageError } from '../base/errors.js';
-import type { CommittedBatch, ConflictedBatch } from '../commit/commit.js';
+import { conflictError, type CommittedBatch, type ConflictedBatch } from '../commit/commit.js';
 import { idempotencyRecordIn, type IdempotencyRecord } from '../commit/idempotency-record.js';
 import type { RetryPolicy } from '../contention/retry-on-conflict.js';
 import type { Key } from '../base/key.js';
+import { isPromise } from '../base/kinds.js';
 import type { Address, Change, Expected, Row, TimeToLive } from '../port/storage-provider.js';
 import type { CallOptions, IdempotentOptions } from './call-options.js';
 import { ReadEntry, ReadEntryInfo, type Entry, type EntryInfo } from './entry.js';
@@ -106,13 +107,17 @@ export async function decideRow<T, K extends Key, R>(
 ): Promise<R> {
   const { address, options } = write;
   if (options?.idempotencyKey !== undefined) return await decideOnce(rows, write, policy, decide);
-  const reading = { signal: options?.signal, ...(values && { values }) };
+  const reading = { signal: options?.signal, values: values ?? 'include' } as const;
   return await rows.retry(address, policy, async () => {
-    const { row, time } = await rows.access.readOne(address, reading);
-    const { change, result } = await decide(row, time);
+    const { rows: found, time } = await rows.access.read([address], reading);
+    const row = found[0];
+    const decided = decide(row, time);
+    const { change, result } = isPromise(decided) ? await decided : decided;
     if (change === undefined) return await result(undefined);
     const batch = await rows.change(change, expectedOf(row), options, values === undefined ? row : undefined);
-    return batch.outcome === 'conflict' ? batch : await result(batch);
+    if (batch.outcome === 'conflict') throw conflictError(batch, 'own');
+    const made = result(batch);
+    return isPromise(made) ? await made : made;
   });
 }
 

@@ -166,7 +166,8 @@ export class StateCopy<T, K extends Key = Key> {
       if (result.outcome === 'conflict') {
         // in two databases, both rows may have one name
         const isOfEntry = this.isOneDatabase && rowNameOf(result.address) === rowNameOf(from);
-        return isOfEntry ? { changed: result } : result;
+        if (isOfEntry) return { changed: result };
+        throw conflictError(result, 'own');
       }
       if (typeof ttl === 'number') await this.#renew(address, entry, ttl);
       return 'written';

@@ -10,6 +10,7 @@ import type { Key } from '../base/key.js';
 import { limits } from '../base/limits.js';
 import { assertOptions, invalidOption } from '../base/options.js';
 import { safely } from '../base/safely.js';
+import { conflictError } from '../commit/commit.js';
 import { parseStored } from '../encoding/codec.js';
 import { textDigest } from '../encoding/text-digest.js';
 import type { Address, Row, ScannedRow, ScanRange } from '../port/storage-provider.js';
@@ -322,7 +323,8 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
         const { stored } = await codec.encode(storedKey<K>(address), value);
         const change = { kind: 'put', address, value: stored, ttl: { keepElse: 'never' } } as const;
         const result = await this.#from.change(change, { version: current.version }, { signal }, current);
-        return result.outcome === 'conflict' ? result : 'written';
+        if (result.outcome === 'conflict') throw conflictError(result, 'own');
+        return 'written';
       },
     );
   }

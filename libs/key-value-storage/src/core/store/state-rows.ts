@@ -1,11 +1,6 @@
 /** The rows of one state: keys to addresses, rows to entries, and the changes of single rows. */
 import { untilAborted } from '../base/abort.js';
-import {
-  conflictError,
-  type CommittedBatch,
-  type ConflictedBatch,
-  type Contribution,
-} from '../commit/commit.js';
+import type { CommittedBatch, ConflictedBatch, Contribution } from '../commit/commit.js';
 import type { IdempotencyRecord } from '../commit/idempotency-record.js';
 import { commitParticipants, type CommittedOrReplayed } from '../commit/participant.js';
 import type { StorageAccess } from '../commit/storage-access.js';
@@ -88,7 +83,7 @@ export class StateRows<T, K extends Key = Key> implements DefinitionRows<Entry<T
   /**
    * Commits one change of a row, if the row is as expected. `row`: as it was read, with its value.
    */
-  async change(
+  change(
     change: Change & { readonly address: Address },
     expected: Expected | undefined,
     options: StateCommitOptions | undefined,
@@ -96,7 +91,7 @@ export class StateRows<T, K extends Key = Key> implements DefinitionRows<Entry<T
   ): Promise<CommittedBatch | ConflictedBatch> {
     const { address } = change;
     const checks = expected === undefined ? [] : [{ address, expected }];
-    return await this.commit(address.database, { checks, changes: [change] }, options, undefined, row);
+    return this.commit(address.database, { checks, changes: [change] }, options, undefined, row);
   }
 
   /**
@@ -251,19 +246,8 @@ export class StateRows<T, K extends Key = Key> implements DefinitionRows<Entry<T
     }
   }
 
-  /** Repeats work that reads and writes one row while it conflicts. */
-  async retry<R>(
-    address: Address,
-    policy: RetryPolicy,
-    work: () => Promise<R | ConflictedBatch>,
-  ): Promise<R> {
-    return await this.access.retryWithLock(lockNameOf(address.database, address), policy, async () => {
-      const result = await work();
-      if (isConflicted(result)) throw conflictError(result, 'own');
-      return result;
-    });
+  /** Repeats work that reads and writes one row while it throws conflicts. */
+  retry<R>(address: Address, policy: RetryPolicy, work: () => Promise<R>): Promise<R> {
+    return this.access.retryWithLock(lockNameOf(address.database, address), policy, work);
   }
 }
-
-const isConflicted = (result: unknown): result is ConflictedBatch =>
-  typeof result === 'object' && result !== null && (result as { outcome?: unknown }).outcome === 'conflict';
