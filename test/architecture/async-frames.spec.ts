@@ -49,7 +49,7 @@ const providers: Readonly<Record<string, () => readonly [StorageProvider, Innerm
   },
 };
 
-/** The smallest of several counts: work in the background, as of a lock, may fall into one of them. */
+/** The smallest of several counts: work in the background may fall into one of them. */
 async function fewest(count: () => Promise<number>): Promise<number> {
   let frames = Number.POSITIVE_INFINITY;
   for (let round = 0; round < 5; round += 1) frames = Math.min(frames, await count());

@@ -105,14 +105,14 @@ describe('a primary with standbys', () => {
     const url = cluster.primary.url();
     await using patient = await openStorage(new PostgresProvider({ url, requestTimeoutMs: 600_000 }));
     await patient.store(Thing).set('b', { count: 1 });
-    let impatient: KeyValueStorage | undefined;
+    let hasty: KeyValueStorage | undefined;
     // on a busy machine the short timeout may expire while it opens
     await until('a storage with a short timeout opens', async () => {
       const provider = new PostgresProvider({ url, requestTimeoutMs: 1_000, migrate: 'never' });
-      impatient = await openStorage(provider).catch(() => undefined);
-      return impatient !== undefined;
+      hasty = await openStorage(provider).catch(() => undefined);
+      return hasty !== undefined;
     });
-    await using storage = impatient as unknown as KeyValueStorage;
+    await using storage = hasty as unknown as KeyValueStorage;
     const things = storage.store(Thing);
     await Promise.all(cluster.standbys.map((standby) => standby.stop('immediate')));
     await expect(things.set('b', { count: 2 })).rejects.toMatchObject({
