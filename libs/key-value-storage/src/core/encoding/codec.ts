@@ -132,9 +132,10 @@ function plainArray(array: readonly unknown[], parts: object[], depth: number): 
   const isPlain = Object.getPrototypeOf(array) === Array.prototype || isBare(array);
   // `length` is an own property too
   if (!isPlain || !isCountOfProperties(array, array.length + 1)) return notPlain;
-  const copy = array.slice();
+  // not pushed: an array that grows keeps room for more
+  const copy = new Array<unknown>(array.length);
   for (let index = 0; index < copy.length; index += 1) {
-    const item = plainCopy(copy[index], undefined, parts, depth);
+    const item = plainCopy(array[index], undefined, parts, depth);
     if (item === notPlain) return notPlain;
     copy[index] = item;
   }
@@ -381,7 +382,9 @@ export const mayHoldTags = (text: string): boolean => text.includes('$') && text
 function deepFreeze(value: unknown, level = 0): unknown {
   if (typeof value !== 'object' || value === null) return value;
   assertLevel(level);
-  for (const name of Object.keys(value)) deepFreeze((value as Record<string, unknown>)[name], level + 1);
+  // names of items would be made as texts
+  if (Array.isArray(value)) for (const item of value) deepFreeze(item, level + 1);
+  else for (const name of Object.keys(value)) deepFreeze((value as Record<string, unknown>)[name], level + 1);
   return Object.freeze(value);
 }
 

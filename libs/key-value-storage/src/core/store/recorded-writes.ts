@@ -96,9 +96,9 @@ export async function commitOnce<T, K extends Key, R>(
 /**
  * Reads a row, decides, and commits under the version that was read; again after a conflict. With a
  * key, the record is in the same read, and is looked for again when the decision throws: the same
- * call may have been committed since.
+ * call may have been committed since. Not async: a frame less.
  */
-export async function decideRow<T, K extends Key, R>(
+export function decideRow<T, K extends Key, R>(
   rows: StateRows<T, K>,
   write: RowWrite<R>,
   policy: RetryPolicy,
@@ -106,9 +106,9 @@ export async function decideRow<T, K extends Key, R>(
   values?: 'omit',
 ): Promise<R> {
   const { address, options } = write;
-  if (options?.idempotencyKey !== undefined) return await decideOnce(rows, write, policy, decide);
+  if (options?.idempotencyKey !== undefined) return decideOnce(rows, write, policy, decide);
   const reading = { signal: options?.signal, values: values ?? 'include' } as const;
-  return await rows.retry(address, policy, async () => {
+  return rows.retry(address, policy, async () => {
     const { rows: found, time } = await rows.access.read([address], reading);
     const row = found[0];
     const decided = decide(row, time);
