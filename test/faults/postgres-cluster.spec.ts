@@ -102,13 +102,14 @@ describe('stale reads', () => {
 
 describe('a primary with standbys', () => {
   it('acknowledges nothing that no standby has', async () => {
-    const url = cluster.primary.url();
-    await using patient = await openStorage(new PostgresProvider({ url, requestTimeoutMs: 600_000 }));
+    const options = { url: cluster.primary.url(), acquireTimeoutMs: 240_000 };
+    const patientProvider = new PostgresProvider({ ...options, requestTimeoutMs: 600_000 });
+    await using patient = await openStorage(patientProvider);
     await patient.store(Thing).set('b', { count: 1 });
     let hasty: KeyValueStorage | undefined;
     // on a busy machine the short timeout may expire while it opens
     await until('a storage with a short timeout opens', async () => {
-      const provider = new PostgresProvider({ url, requestTimeoutMs: 1_000, migrate: 'never' });
+      const provider = new PostgresProvider({ ...options, requestTimeoutMs: 1_000, migrate: 'never' });
       hasty = await openStorage(provider).catch(() => undefined);
       return hasty !== undefined;
     });

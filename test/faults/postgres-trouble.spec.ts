@@ -295,7 +295,7 @@ describe('a storage on Postgres during faults', () => {
     });
 
     it('closes in bounded time', async () => {
-      const { things, storage } = await openBoth({ requestTimeoutMs: 1_000 });
+      const { things, storage } = await openBoth({ ...longTimeouts, requestTimeoutMs: 1_000 });
       await put(things, 'a', 'before');
       proxy.hold();
       await within(storage[Symbol.asyncDispose]());

@@ -45,10 +45,9 @@ export const isDate = (value: unknown): value is Date =>
 export const isBytes = (value: unknown): value is Uint8Array =>
   typeof value === 'object' && value !== null && typedArrayName.call(value) === 'Uint8Array';
 
-/** Whether it can be awaited: a promise of any realm or library. */
+/** Whether it can be awaited: a promise of any realm or library; those of proxies are functions. */
 export const isPromise = <T>(value: T | PromiseLike<T>): value is PromiseLike<T> =>
-  typeof value === 'object' &&
-  value !== null &&
+  ((typeof value === 'object' && value !== null) || typeof value === 'function') &&
   typeof (value as { readonly then?: unknown }).then === 'function';
 
 /** Whether it is a Standard Schema; schemas of ArkType are functions. */

@@ -260,8 +260,7 @@ export class StorageAccess {
   }
 
   /**
-   * Repeats work at a row while it conflicts, with the row's lock; `policy` over the retry policy
-   * of the storage. Not async: a frame less.
+   * Repeats work at a row while it conflicts, with the row's lock. Not async: a frame less.
    */
   retryWithLock<R>(
     lock: string,

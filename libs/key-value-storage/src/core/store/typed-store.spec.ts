@@ -211,6 +211,16 @@ describe('update', () => {
     expect(provider.commits).toBe(100);
   });
 
+  it('awaits whatever can be awaited, also what is a function, as proxies of other processes are', async () => {
+    const store = (await storageOn()).store(counters);
+    await store.add('a', { n: 0 });
+    const remote = Object.assign(() => undefined, {
+      then: (resolve: (value: { n: number }) => void) => resolve({ n: 7 }),
+    });
+    const changed = await store.update('a', () => remote as unknown as Promise<{ n: number }>);
+    expect(changed.value).toEqual({ n: 7 });
+  });
+
   it('may update the same key in its function, without a deadlock', async () => {
     const store = (await storageOn()).store(counters);
     await store.add('a', { n: 0 });
