@@ -180,26 +180,40 @@ export class StorageAccess {
   }
 
   /**
-   * Commits one batch, all of it or nothing. Returns that it was committed, or its conflict; throws
-   * every other result.
+   * Commits one batch, all of it or nothing. Returns that it was committed, or its conflict;
+   * rejects with every other result. Not async: a frame less is a tenth of a write in memory.
    */
-  async commit(
+  commit(
     database: string,
     { checks, changes }: Contribution,
     options?: AccessCommitOptions,
   ): Promise<CommittedBatch | ConflictedBatch> {
-    this.assertOpen();
-    const version = options?.version ?? this.nextVersion(database);
-    let batch: Batch =
-      options?.noWait === true
-        ? { database, version, checks, changes, noWait: true }
-        : { database, version, checks, changes };
-    const own = this.#callers === undefined ? undefined : this.#lockedByCaller(this.#callers, batch);
-    if (own !== undefined) batch = { ...batch, noWait: true };
-    if (checks.length + changes.length > 2) assertBatchLimits(batch);
-    const signal = options?.signal;
-    const results = await this.provider.commit([batch], signal === undefined ? undefined : { signal });
-    const result = results[0];
+    try {
+      this.assertOpen();
+      const version = options?.version ?? this.nextVersion(database);
+      let batch: Batch =
+        options?.noWait === true
+          ? { database, version, checks, changes, noWait: true }
+          : { database, version, checks, changes };
+      const own = this.#callers === undefined ? undefined : this.#lockedByCaller(this.#callers, batch);
+      if (own !== undefined) batch = { ...batch, noWait: true };
+      if (checks.length + changes.length > 2) assertBatchLimits(batch);
+      const signal = options?.signal;
+      return this.provider
+        .commit([batch], signal === undefined ? undefined : { signal })
+        .then((results) => this.#outcomeOf(results[0], version, own, options?.refused));
+    } catch (error) {
+      // oxlint-disable-next-line typescript/prefer-promise-reject-errors -- an error of ours
+      return Promise.reject(error);
+    }
+  }
+
+  #outcomeOf(
+    result: CommitResult | undefined,
+    version: Version,
+    own: RowAddress | undefined,
+    refused: RefusalError | undefined,
+  ): CommittedBatch | ConflictedBatch {
     if (result?.outcome === 'committed') {
       const { time, rows, position } = result;
       if (position === undefined) return { outcome: 'committed', time, rows, version };
@@ -209,7 +223,7 @@ export class StorageAccess {
     if (result?.outcome === 'conflict') return result;
     if (own !== undefined && result?.outcome === 'failed' && result.error.code === 'STORAGE_UNAVAILABLE')
       throw waitsForItself(own, this.inTransaction);
-    if (result?.outcome === 'refused' && options?.refused !== undefined) throw options.refused(result);
+    if (result?.outcome === 'refused' && refused !== undefined) throw refused(result);
     throw this.#errorOf(result);
   }
 

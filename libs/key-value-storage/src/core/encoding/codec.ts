@@ -61,9 +61,9 @@ export function encodeValue(
   options: { readonly prototype?: object | undefined; readonly schemaVersion: number },
 ): EncodedValue {
   const { prototype, schemaVersion } = options;
-  const parts: object[] = [];
-  const copy = plainCopy(value, prototype, parts);
-  if (copy !== notPlain) return new PlainValue(copy as Json, parts, schemaVersion);
+  const plain = new PlainValue();
+  const copy = plainCopy(value, prototype, plain);
+  if (copy !== notPlain) return plain.complete(copy as Json, schemaVersion);
   try {
     // a request may have no body
     if (value === undefined) throw new Unstorable(isUndefined, { mayBeSent: true });
@@ -99,54 +99,63 @@ const plainDepthMax = 100;
  * frozen objects at half the speed.
  */
 class PlainValue implements EncodedValue {
-  readonly text: string;
+  text = '';
   readonly shareable = true;
-  readonly #copy: Json;
+  #copy: Json = null;
   /** The objects and arrays of the copy that are not frozen yet: to walk it again takes longer. */
-  #parts: readonly object[] | undefined;
+  #parts: Part | undefined;
 
-  constructor(copy: Json, parts: readonly object[], schemaVersion: number) {
+  add(part: object): void {
+    this.#parts = { part, others: this.#parts };
+  }
+
+  complete(copy: Json, schemaVersion: number): this {
     this.text = textOf(copy, schemaVersion);
     this.#copy = copy;
-    this.#parts = parts;
+    return this;
   }
 
   get value(): unknown {
-    if (this.#parts !== undefined) for (const part of this.#parts) Object.freeze(part);
-    this.#parts = undefined;
+    for (; this.#parts !== undefined; this.#parts = this.#parts.others) Object.freeze(this.#parts.part);
     return this.#copy;
   }
 }
 
-/** `parts`: gets the objects and arrays of the copy. */
-function plainCopy(value: unknown, prototype: object | undefined, parts: object[], depth = 0): unknown {
+/** A list with links: an array that grows takes room for 17 items, and most values have few. */
+interface Part {
+  readonly part: object;
+  readonly others: Part | undefined;
+}
+
+/** `plain`: gets the objects and arrays of the copy. */
+function plainCopy(value: unknown, prototype: object | undefined, plain: PlainValue, depth = 0): unknown {
   if (typeof value === 'string' || typeof value === 'boolean' || value === null) return value;
   if (typeof value === 'number') return Number.isFinite(value) && !Object.is(value, -0) ? value : notPlain;
   if (typeof value !== 'object' || depth === plainDepthMax) return notPlain;
   return Array.isArray(value)
-    ? plainArray(value, parts, depth + 1)
-    : plainRecord(value as Record<string, unknown>, prototype, parts, depth + 1);
+    ? plainArray(value, plain, depth + 1)
+    : plainRecord(value as Record<string, unknown>, prototype, plain, depth + 1);
 }
 
-function plainArray(array: readonly unknown[], parts: object[], depth: number): unknown {
+function plainArray(array: readonly unknown[], plain: PlainValue, depth: number): unknown {
   const isPlain = Object.getPrototypeOf(array) === Array.prototype || isBare(array);
   // `length` is an own property too
   if (!isPlain || !isCountOfProperties(array, array.length + 1)) return notPlain;
   // not pushed: an array that grows keeps room for more
   const copy = new Array<unknown>(array.length);
   for (let index = 0; index < copy.length; index += 1) {
-    const item = plainCopy(array[index], undefined, parts, depth);
+    const item = plainCopy(array[index], undefined, plain, depth);
     if (item === notPlain) return notPlain;
     copy[index] = item;
   }
-  parts.push(copy);
+  plain.add(copy);
   return copy;
 }
 
 function plainRecord(
   record: Record<string, unknown>,
   prototype: object | undefined,
-  parts: object[],
+  plain: PlainValue,
   depth: number,
 ): unknown {
   const parent = Object.getPrototypeOf(record) as object | null;
@@ -155,11 +164,11 @@ function plainRecord(
   if (!isCountOfProperties(record, names.length)) return notPlain;
   const copy: Record<string, unknown> = {};
   for (const name of names) {
-    const item = plainCopy(record[name], undefined, parts, depth);
+    const item = plainCopy(record[name], undefined, plain, depth);
     if (item === notPlain || name.startsWith('$') || name === '__proto__') return notPlain;
     copy[name] = item;
   }
-  parts.push(copy);
+  plain.add(copy);
   return copy;
 }
 

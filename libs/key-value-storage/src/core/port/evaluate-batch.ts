@@ -109,28 +109,25 @@ function applyChange(
   const row = isLive(stored, commit.now) ? stored : undefined;
   switch (change.kind) {
     case 'put': {
-      const { nextPosition } = commit;
+      const { nextPosition, version, time: updatedAt } = commit;
+      const { ttl, value } = change;
       const position = change.feed === true && nextPosition !== undefined ? nextPosition() : undefined;
-      // the frequent cases are plain literals: 4 to 8 % of the time of a write that expires
-      if (typeof change.ttl === 'number' && position === undefined)
-        return {
-          version: commit.version,
-          value: change.value,
-          updatedAt: commit.time,
-          expiresAt: commit.now + change.ttl,
-          ttlMs: change.ttl,
-        };
-      if (change.ttl !== 'never')
-        return {
-          version: commit.version,
-          value: change.value,
-          updatedAt: commit.time,
-          ...expiryOf(change.ttl, keptRow(change.ttl, row, commit), commit.now),
-          ...(position === undefined ? {} : { position }),
-        };
-      return position === undefined
-        ? { version: commit.version, value: change.value, updatedAt: commit.time }
-        : { version: commit.version, value: change.value, updatedAt: commit.time, position };
+      const kept = typeof ttl === 'object' ? keptRow(ttl, row, commit) : undefined;
+      // the frequent cases are plain literals: 4 to 8 % of the time of a write that expires, and a
+      // fifth of a write that keeps an expiry
+      if (isLasting(ttl, kept))
+        return position === undefined
+          ? { version, value, updatedAt }
+          : { version, value, updatedAt, position };
+      if (typeof ttl === 'number' && position === undefined)
+        return { version, value, updatedAt, expiresAt: commit.now + ttl, ttlMs: ttl };
+      return {
+        version,
+        value,
+        updatedAt,
+        ...expiryOf(ttl, kept, commit.now),
+        ...(position === undefined ? {} : { position }),
+      };
     }
     case 'delete':
       return undefined;
@@ -168,10 +165,22 @@ export function calculateNumber(change: NumericChange, row: Row | undefined): bi
 }
 
 /** The row whose expiry a put may keep. */
-function keptRow(ttl: TimeToLive, row: Row | undefined, { rowBefore, now }: Commit): Row | undefined {
-  if (typeof ttl !== 'object' || ttl.of === undefined) return row;
+function keptRow(
+  ttl: Exclude<TimeToLive, string | number>,
+  row: Row | undefined,
+  { rowBefore, now }: Commit,
+): Row | undefined {
+  if (ttl.of === undefined) return row;
   const other = rowBefore(ttl.of);
   return isLive(other, now) ? other : undefined;
+}
+
+/** Whether the row has no expiry; `kept`: the row whose expiry is kept. */
+function isLasting(ttl: TimeToLive, kept: Row | undefined): boolean {
+  if (typeof ttl !== 'object') return ttl === 'never';
+  return kept === undefined
+    ? ttl.keepElse === 'never'
+    : kept.expiresAt === undefined && kept.ttlMs === undefined;
 }
 
 function expiryOf(
