@@ -93,14 +93,17 @@ export class Cluster implements AsyncDisposable {
     await dispose(this.#all);
   }
 
-  /** Requires the quorum after the standbys have connected: without them no commit would return. */
+  /**
+   * Requires the quorum after the standbys have connected: without them no commit would return.
+   * Each connection learns of it by itself, so all of them are waited for.
+   */
   async #requireQuorum(): Promise<void> {
     const streaming = "select count(*) from pg_stat_replication where state = 'streaming'";
     await untilTrue(this.#primary, `select (${streaming}) = ${this.#standbys.length}`);
     await execute(this.#primary, quorum, 'select pg_reload_conf()');
     await untilTrue(
       this.#primary,
-      "select (select count(*) from pg_stat_replication where sync_state = 'quorum') > 0",
+      `select (select count(*) from pg_stat_replication where sync_state = 'quorum') = ${this.#standbys.length}`,
     );
   }
 }
