@@ -91,18 +91,22 @@ describe('a statement behaves like one of pg', () => {
   it('with query_timeout: a statement that takes longer fails, and the next one succeeds', async () => {
     const source = await connected({ query_timeout: 300 });
     const other = await connected();
+    const patient = new PostgresProvider({ dataSource: other });
+    await opened(patient, async () => await write(patient, 'held', '1'));
     const provider = new PostgresProvider({ dataSource: source, lockTimeoutMs: 60_000 });
-    await opened(provider, async () => {
-      await write(provider, 'held', '1');
+    await repeated('the storage opens', () => provider.open());
+    try {
       await other.transaction(async (manager) => {
         await manager.query(`select from kvent.row where key = 'held' for update`);
         await expect(commitOne(provider, putBatch('held', '2'))).rejects.toMatchObject({
           code: 'STORAGE_OUTCOME_UNKNOWN',
           cause: { message: 'Query read timeout' },
         });
-        await writeAndRead('not held', provider);
+        await repeated('another row is written', () => writeAndRead('not held', provider));
       });
-    });
+    } finally {
+      await provider.close();
+    }
   });
 
   it('if the callback of the query is replaced, as by OpenTelemetry and the timeout of pg', async () => {
@@ -295,24 +299,21 @@ describe('closing is bounded', () => {
     await using server = await PostgresServer.create();
     await using proxy = await Proxy.before(server);
     const provider = new PostgresProvider({ url: proxy.url(server.url()), acquireTimeoutMs: 500 });
-    // On a busy machine the short timeout may expire here too.
-    const succeeds = (work: () => Promise<void>) => async () =>
-      await work().then(
-        () => true,
-        () => false,
-      );
-    await until(
-      'the storage opens',
-      succeeds(() => provider.open()),
-    );
-    await until(
-      'a row is written',
-      succeeds(() => write(provider, 'key', '1')),
-    );
+    await repeated('the storage opens', () => provider.open());
+    await repeated('a row is written', () => write(provider, 'key', '1'));
     proxy.hold();
     await provider.close();
   });
 });
+
+/** Repeats work for which a short timeout may expire on a busy machine. */
+const repeated = (what: string, work: () => Promise<unknown>): Promise<void> =>
+  until(what, () =>
+    work().then(
+      () => true,
+      () => false,
+    ),
+  );
 
 describe('the connection to the server', () => {
   it('is a socket if the url names one in the syntax of pg', async () => {
