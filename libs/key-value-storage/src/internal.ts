@@ -3,6 +3,7 @@
  * exact version. No promise: any release may change or remove these names. No Nest.
  */
 export { assertAtMost, assertWithin } from './core/base/assert-limits.js';
+export { andThen } from './core/base/and-then.js';
 export { callSite, callSiteOf, located } from './core/base/call-site.js';
 export { backgroundClock, timerMsMax } from './core/base/clock.js';
 export { partlyDone, type ErrorKind, type StorageErrorInit } from './core/base/errors.js';

@@ -14,7 +14,13 @@ import {
 } from '@kvent/event-store/core';
 import type { AtomicChanges } from '@kvent/key-value-storage/core';
 import { invalidOption } from '@kvent/key-value-storage/provider';
-import { assertOptions, encodeValue, isPromise, refusedPromise } from '@kvent/key-value-storage/internal';
+import {
+  andThen,
+  assertOptions,
+  encodeValue,
+  isPromise,
+  refusedPromise,
+} from '@kvent/key-value-storage/internal';
 import { encodeEvents, type EncodedEvent } from '../core/events/event-codec.js';
 import { assertThrows, type Thrown } from './assert-throws.js';
 import {
@@ -93,14 +99,14 @@ function givenStream<D extends AnyStream>(definition: D, events: readonly EventO
     const decided = (check: (decision: Decision) => unknown): unknown => {
       const batch = new RecordedChanges();
       const returned = decide(before, { id: 'given', version: events.length, batch });
-      return after(returned, (decision) =>
-        after(encoded(stream, decision), (made) => check({ events: made, batch })),
+      return andThen(returned, (decision) =>
+        andThen(encoded(stream, decision), (made) => check({ events: made, batch })),
       );
     };
     return {
       then: (expected) =>
         decided(({ events }) =>
-          after(encoded(stream, expected), (stored) => assert.deepStrictEqual(events, stored)),
+          andThen(encoded(stream, expected), (stored) => assert.deepStrictEqual(events, stored)),
         ),
       thenState: (expected) =>
         decided(({ events }) => assert.deepStrictEqual(fold(before, events), expected)),
@@ -117,16 +123,10 @@ function givenStream<D extends AnyStream>(definition: D, events: readonly EventO
   return { when: expectations as Given<D>['when'] };
 }
 
-/** Continues with a value, at once where it is no promise. */
-function after<T>(value: T | PromiseLike<T>, next: (value: T) => unknown): unknown {
-  return isPromise(value) ? Promise.resolve(value).then(next) : next(value);
-}
-
 function encoded(stream: ResolvedStream, events: unknown) {
   const toEvents = (encodings: readonly EncodedEvent[]): readonly AnyEvent[] =>
     encodings.map(({ event }) => event);
-  const result = encodeEvents(stream, events as readonly AnyEvent[], undefined);
-  return isPromise(result) ? Promise.resolve(result).then(toEvents) : toEvents(result);
+  return andThen(encodeEvents(stream, events as readonly AnyEvent[], undefined), toEvents);
 }
 
 /** The event as it is read from a stream. */

@@ -2,6 +2,7 @@
 import type { KeyValueStorage } from '@kvent/key-value-storage/core';
 import type { FeedEntry, FeedPosition } from '@kvent/key-value-storage/provider';
 import {
+  andThen,
   assertOptions,
   assertPageLimit,
   decodeText,
@@ -111,7 +112,7 @@ export class FeedReader {
     const { type: streamType } = of.definition;
     const itemOf = (event: Recorded<AnyEvent>): FeedEvent<UntypedStream> =>
       Object.freeze({ kind: 'event', ...event, streamType, position });
-    return isPromise(recorded) ? Promise.resolve(recorded).then(itemOf) : itemOf(recorded);
+    return andThen(recorded, itemOf);
   }
 
   #deletion(of: FeedContainer, { address, row, position }: FeedEntry): FeedDeletion | undefined {
