@@ -10,8 +10,11 @@ import {
   HttpCode,
   HttpException,
   Injectable,
+  Next,
   Param,
   Post,
+  Redirect,
+  Req,
   Res,
   StreamableFile,
   UseGuards,
@@ -32,7 +35,7 @@ import { ManualClock } from '../../testing/kit/manual-clock.js';
 import { KeyValueStorageModule } from '../key-value-storage.module.js';
 import { TenantInterceptor } from '../tenancy/tenant.interceptor.js';
 import { IdempotencyInterceptor } from './idempotency.interceptor.js';
-import { rawOf, type AnyResponse } from '../http/http-exchange.js';
+import { rawOf, send, setHeader, setStatus, type AnyResponse } from '../http/http-exchange.js';
 import { httpAdapters, startOn } from '../http/spec-support.js';
 import { StorageExceptionFilter } from '../http/storage-exception.filter.js';
 
@@ -128,6 +131,30 @@ class Payments {
   }
 }
 
+/** Handlers that send their response by themselves. */
+@Controller('own')
+@UseInterceptors(TenantInterceptor, IdempotencyInterceptor)
+class OwnResponses {
+  @Post(':id/res') res(@Res() response: AnyResponse, @Param('id') id: string): void {
+    setHeader(response, 'Location', `/own/${id}`);
+    setStatus(response, 202);
+    send(response, `run ${count(id)}`);
+  }
+  @Post(':id/later') async later(@Param('id') id: string, @Res() response: AnyResponse): Promise<void> {
+    await new Promise(setImmediate);
+    send(response, `run ${count(id)}`);
+  }
+  @Post(':id/next') next(@Param('id') id: string, @Res() response: AnyResponse, @Next() _: unknown): void {
+    send(response, `run ${count(id)}`);
+  }
+  @Post(':id/raw') raw(@Param('id') id: string, @Req() _: unknown, @Res() response: AnyResponse): void {
+    rawOf(response).end(`run ${count(id)}`);
+  }
+  @Post(':id/redirect') @Redirect('/there', 303) redirect(@Param('id') id: string, @Res() _: unknown): void {
+    count(id);
+  }
+}
+
 @Controller('optional')
 @UseInterceptors(TenantInterceptor)
 class Optional {
@@ -168,7 +195,7 @@ describe.each(httpAdapters)('IdempotencyInterceptor on %s', (adapter) => {
           sweepEveryMs: 'never',
         }),
       ],
-      controllers: [Payments, Optional, Brief],
+      controllers: [Payments, OwnResponses, Optional, Brief],
     }).compile();
     app = await startOn(adapter, module, (each) => {
       each.useGlobalFilters(new StorageExceptionFilter());
@@ -220,6 +247,21 @@ describe.each(httpAdapters)('IdempotencyInterceptor on %s', (adapter) => {
       if (text !== undefined) expect(first.text).toBe(text);
     }
   });
+
+  it.each(['res', 'later', 'next', 'raw', 'redirect'])(
+    'sends the first response again where the handler sends it by itself (%s)',
+    async (path) => {
+      const own = () => post(`/own/${id(`own-${path}`)}/${path}`, `k-own-${path}`).redirects(0);
+      const [first, second] = [await own(), await own()];
+      expect([second.status, second.text]).toEqual([first.status, first.text]);
+      expect(second.headers).toMatchObject({
+        'idempotency-replayed': 'true',
+        vary: expect.stringContaining('x-tenant-id'),
+      });
+      for (const name of ['content-type', 'location']) expect(second.headers[name]).toBe(first.headers[name]);
+      expect(runs.get(id(`own-${path}`))).toBe(1);
+    },
+  );
 
   it('runs a request again after a response from 500 on, and after one with Retry-After', async () => {
     for (const [name, path] of [

@@ -24,7 +24,7 @@ import { locate } from '../../core/store/open-storage.js';
 import { defineState } from '../../core/store/state-definition.js';
 import { outsideRequests } from '../host/outside-requests.js';
 import { TenantContext } from '../tenancy/tenant-context.js';
-import { rawOf, type AnyResponse } from '../http/http-exchange.js';
+import { rawOf, send, type AnyResponse } from '../http/http-exchange.js';
 import {
   idempotentCallOf,
   type IdempotencyKeyOptions,
@@ -32,6 +32,7 @@ import {
 } from '../http/idempotency-key.decorator.js';
 import { problemOf, type ProblemDetails } from '../http/problem-details.js';
 import { captureResponse, replaceResponse, type CapturedResponse } from './response-capture.js';
+import { sendsItself } from './sends-itself.js';
 
 export interface IdempotencyInterceptorOptions extends IdempotencyKeyOptions {
   /**
@@ -130,16 +131,21 @@ export class IdempotencyInterceptor implements NestInterceptor, BeforeApplicatio
     const call = await idempotentCallOf(request, this.options);
     if (call === undefined) return next.handle();
     idempotencyOf(call);
-    const raw = rawOf(context.switchToHttp().getResponse<AnyResponse>());
+    const response = context.switchToHttp().getResponse<AnyResponse>();
+    const raw = rawOf(response);
     const tenant = this.#tenants.current();
     const all = this.#storage.store(Responses) as ResponseStore;
     // fixed now: the end of a response may have another context
     const store = tenant === undefined ? all : all.forTenant(tenant);
     const found = await this.#claim(store, call);
     // an interceptor outside that has stopped waiting by now subscribes to nothing
-    return defer(() =>
-      found.outcome === 'kept' ? replay(raw, found.kept) : this.#run(store, found.claim, raw, next),
-    );
+    return defer(() => {
+      if (found.outcome === 'claimed') return this.#run(store, found.claim, raw, next);
+      replay(raw, found.kept);
+      // by the framework: on Fastify, the response of Node does not have its headers yet
+      if (sendsItself(context)) send(response, '');
+      return of(undefined);
+    });
   }
 
   /** Responses whose end is awaited are kept before the storage closes. */
@@ -257,9 +263,8 @@ export class IdempotencyInterceptor implements NestInterceptor, BeforeApplicatio
 function replay(
   response: ServerResponse,
   { status = 200, headers = {}, body = new Uint8Array() }: KeptResponse,
-): Observable<undefined> {
+): void {
   replaceResponse(response, { status, headers: { ...headers, [replayedHeader]: 'true' }, body });
-  return of(undefined);
 }
 
 function assertInterceptorOptions(options: IdempotencyInterceptorOptions): void {
