@@ -259,7 +259,7 @@ describe('a storage on Postgres during faults', () => {
       const things = await openWithShortTimeouts();
       await put(things, 'a', 'before');
       proxy.hold();
-      expect(await failureOf(things.get('a'))).toEqual(unavailable);
+      await expect(things.get('a')).rejects.toMatchObject({ ...unavailable, unreachable: true });
       const outcome = await failureOf(things.set('a', { what: 'perhaps' }));
       expect([unavailable, unknown]).toContainEqual(outcome);
       await proxy.pass();

@@ -5,7 +5,7 @@ import type { Columns } from '../sql/decode-row.js';
 import type { PlanGeneration } from './plan-generation.js';
 import type { Statement } from '../sql/statement.js';
 import { Connection, type Client } from './connection.js';
-import { isBroken, mayRunAgain, NotConnected, unavailable, wasLost } from './failure.js';
+import { isBroken, mayRunAgain, NotConnected, unreachable, wasLost } from './failure.js';
 import type { HeldSession, Purpose, Session } from './session.js';
 
 /** The part of a `pg` pool that is used. */
@@ -246,8 +246,10 @@ export class Connections {
       const { name, ended } = this.#options;
       const why = ended?.();
       if (why !== undefined)
-        throw new NotConnected(storageError('STORAGE_UNAVAILABLE', why, {}, { retryable: false }));
-      throw new NotConnected(unavailable(`${name} cannot be reached`, new Error(messageOf(error))));
+        throw new NotConnected(
+          storageError('STORAGE_UNAVAILABLE', why, { unreachable: true }, { retryable: false }),
+        );
+      throw new NotConnected(unreachable(`${name} cannot be reached`, new Error(messageOf(error))));
     }
   }
 
@@ -264,7 +266,7 @@ export class Connections {
         settled();
         reject(error);
       };
-      const timer = setTimeout(() => refuse(new NotConnected(unavailable(late))), acquireTimeoutMs);
+      const timer = setTimeout(() => refuse(new NotConnected(unreachable(late))), acquireTimeoutMs);
       const waiting: Waiting = { pool, refuse };
       const settled = (): void => {
         clearTimeout(timer);

@@ -158,9 +158,13 @@ export const missingTable = (name: string, cause?: unknown): StorageError =>
     { retryable: false, cause },
   );
 
-/** Nothing was sent, or the server refused it: nothing took effect. */
+/** The server refused it: nothing took effect. */
 export const unavailable = (message: string, cause?: unknown): StorageError =>
   storageError('STORAGE_UNAVAILABLE', `${message}.`, {}, { cause });
+
+/** Nothing was sent, or a read had no response: nothing took effect. */
+export const unreachable = (message: string, cause?: unknown): StorageError =>
+  storageError('STORAGE_UNAVAILABLE', `${message}.`, { unreachable: true }, { cause });
 
 /** There was no response: a read can be repeated, a write may have taken effect. */
 function lost(error: unknown, name: string, purpose: Purpose): StorageError {
@@ -168,7 +172,7 @@ function lost(error: unknown, name: string, purpose: Purpose): StorageError {
   const cause = new Error(message);
   // the driver refused before it sent anything
   if (purpose === 'read' || message.includes('not queryable'))
-    return unavailable(`${name} did not respond`, cause);
+    return unreachable(`${name} did not respond`, cause);
   return storageError(
     'STORAGE_OUTCOME_UNKNOWN',
     `${name} did not respond to a commit: its outcome is unknown.`,

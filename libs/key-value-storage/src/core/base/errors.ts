@@ -101,7 +101,10 @@ export interface StorageErrorDetails {
   /** `firstStatus`: the HTTP status of the response that was not kept. */
   IDEMPOTENCY_RESPONSE_TOO_LARGE: { readonly idempotencyKey: string; readonly firstStatus: number };
   STORAGE_NOT_OPEN: object;
-  STORAGE_UNAVAILABLE: object;
+  /**
+   * `unreachable`: there was no connection, or no response on it, so every call would fail alike.
+   */
+  STORAGE_UNAVAILABLE: { readonly unreachable?: true };
   INDEX_NOT_READY: { readonly state: string; readonly index: string };
   STORAGE_LOCKED: object;
   STORAGE_OUTCOME_UNKNOWN: object;

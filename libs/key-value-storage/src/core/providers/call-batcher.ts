@@ -230,7 +230,7 @@ export class CallBatcher<Input, Output> {
       });
     } catch (error) {
       // nothing took effect: each call is sent alone, so that only the faulty one fails
-      if (group.length > 1 && isStorageError(error) && error.effect === 'none') {
+      if (group.length > 1 && mayBeOfOneCall(error)) {
         onSplit();
         await Promise.all(
           group.map(async (call) => {
@@ -250,3 +250,9 @@ export class CallBatcher<Input, Output> {
     call.reject(storageError(code, `${what} got no result from the provider.`, {}));
   }
 }
+
+/** Where the engine cannot be reached, a thousand single calls would only wait for it again. */
+const mayBeOfOneCall = (error: unknown): boolean =>
+  isStorageError(error) &&
+  error.effect === 'none' &&
+  !(isStorageError(error, 'STORAGE_UNAVAILABLE') && error.unreachable === true);

@@ -19,6 +19,8 @@ class GatedProvider extends MemoryProvider {
   readonly commits: (readonly Batch[])[] = [];
   #held: (() => void)[] | undefined;
   refuse: ((batches: readonly Batch[]) => boolean) | undefined;
+  /** The error of every read. */
+  unreadable: Error | undefined;
 
   hold(): void {
     this.#held = [];
@@ -31,6 +33,7 @@ class GatedProvider extends MemoryProvider {
   override async read(addresses: readonly Address[]): Promise<ReadResult> {
     this.reads.push(addresses);
     await this.#gate();
+    if (this.unreadable !== undefined) throw this.unreadable;
     return await super.read(addresses);
   }
   override async commit(batches: readonly Batch[]): Promise<readonly CommitResult[]> {
@@ -251,6 +254,21 @@ describe('the coalescing provider', () => {
       provider.commit([put('y')]),
     ]);
     expect(results.map(([result]) => result?.outcome)).toEqual(['committed', 'conflict', 'committed']);
+  });
+
+  it('repeats no call of a group of reads where the engine cannot be reached', async () => {
+    const { gate, provider } = await subject();
+    const failureOf = async (key: string): Promise<unknown> =>
+      await provider.read([address(key)]).catch((error: unknown) => error);
+    gate.unreadable = storageError('STORAGE_UNAVAILABLE', 'no response', { unreachable: true });
+    const refused = await Promise.all(Array.from({ length: 200 }, (_, index) => failureOf(`k${index}`)));
+    expect(refused.every((error) => error === gate.unreadable)).toBe(true);
+    const sent = gate.reads.length;
+    expect(gate.reads.flat()).toHaveLength(200);
+    // any other error may be of one of the calls
+    gate.unreadable = storageError('STORAGE_UNAVAILABLE', 'refused', {});
+    await Promise.all(Array.from({ length: 20 }, (_, index) => failureOf(`k${index}`)));
+    expect(gate.reads.slice(sent).map(({ length }) => length)).toEqual([20, ...Array<number>(20).fill(1)]);
   });
 
   it('repeats a group that is refused as a whole batch by batch', async () => {
