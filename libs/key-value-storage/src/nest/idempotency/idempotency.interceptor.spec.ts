@@ -3,10 +3,12 @@ import { once } from 'node:events';
 import { request as connect, type ClientRequest, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
+import { gzipSync } from 'node:zlib';
 import {
   Body,
   ConflictException,
   Controller,
+  Header,
   HttpCode,
   HttpException,
   Injectable,
@@ -131,6 +133,29 @@ class Payments {
   }
 }
 
+/** Bytes that cannot be read without their headers. */
+@Controller('encoded')
+@UseInterceptors(TenantInterceptor, IdempotencyInterceptor.with({ headers: [] }))
+class Encoded {
+  @Post(':id')
+  @Header('Content-Encoding', 'gzip')
+  encoded(@Param('id') id: string, @Res({ passthrough: true }) response: AnyResponse): StreamableFile {
+    setHeader(response, 'Vary', 'Accept-Encoding');
+    setHeader(response, 'Content-Language', 'en');
+    return new StreamableFile(gzipSync(`run ${count(id)}`), {
+      type: 'text/plain',
+      disposition: 'attachment; filename="run.txt"',
+    });
+  }
+  @Post(':id/part')
+  @HttpCode(206)
+  part(@Param('id') id: string, @Res({ passthrough: true }) response: AnyResponse): string {
+    count(id);
+    setHeader(response, 'Content-Range', 'bytes 0-4/9');
+    return 'run 1';
+  }
+}
+
 /** Handlers that send their response by themselves. */
 @Controller('own')
 @UseInterceptors(TenantInterceptor, IdempotencyInterceptor)
@@ -195,7 +220,7 @@ describe.each(httpAdapters)('IdempotencyInterceptor on %s', (adapter) => {
           sweepEveryMs: 'never',
         }),
       ],
-      controllers: [Payments, OwnResponses, Optional, Brief],
+      controllers: [Payments, Encoded, OwnResponses, Optional, Brief],
     }).compile();
     app = await startOn(adapter, module, (each) => {
       each.useGlobalFilters(new StorageExceptionFilter());
@@ -246,6 +271,25 @@ describe.each(httpAdapters)('IdempotencyInterceptor on %s', (adapter) => {
       expect(second.headers['idempotency-replayed']).toBe('true');
       if (text !== undefined) expect(first.text).toBe(text);
     }
+  });
+
+  it('keeps what describes the bytes: encoding, language, range, disposition and Vary', async () => {
+    const encoded = () => post(`/encoded/${id('gzip')}`, 'k-gzip').set('Accept-Encoding', 'gzip');
+    const [first, second] = [await encoded(), await encoded()];
+    expect([first.text, second.text]).toEqual(['run 1', 'run 1']);
+    for (const { headers } of [first, second])
+      expect(headers).toMatchObject({
+        'content-encoding': 'gzip',
+        'content-language': 'en',
+        'content-disposition': 'attachment; filename="run.txt"',
+        'content-type': 'text/plain',
+        'content-length': String(gzipSync('run 1').length),
+      });
+    for (const { headers } of [first, second])
+      expect(headers['vary']?.split(', ').toSorted()).toEqual(['Accept-Encoding', 'x-tenant-id']);
+    const part = () => post(`/encoded/${id('part')}/part`, 'k-part');
+    expect((await part()).headers).toMatchObject({ 'content-range': 'bytes 0-4/9' });
+    expect(await part()).toMatchObject({ status: 206, headers: { 'content-range': 'bytes 0-4/9' } });
   });
 
   it.each(['res', 'later', 'next', 'raw', 'redirect'])(

@@ -31,12 +31,18 @@ import {
   type IdempotentRequest,
 } from '../http/idempotency-key.decorator.js';
 import { problemOf, type ProblemDetails } from '../http/problem-details.js';
-import { captureResponse, replaceResponse, type CapturedResponse } from './response-capture.js';
+import {
+  captureResponse,
+  headersOfBytes,
+  replaceResponse,
+  type CapturedResponse,
+} from './response-capture.js';
 import { sendsItself } from './sends-itself.js';
 
 export interface IdempotencyInterceptorOptions extends IdempotencyKeyOptions {
   /**
-   * The response headers that are kept with the response; `Content-Type` always is.
+   * The response headers that are kept with the response. `Vary` always is, and what describes its
+   * bytes: `Content-Type`, `Content-Encoding`, `Content-Language`, `Content-Range` and the like.
    * @default ['Location', 'ETag', 'Kvent-Position']
    */
   readonly headers?: readonly string[];
@@ -87,7 +93,8 @@ type Found =
 
 /**
  * Runs a request with the header `Idempotency-Key` once. A repeat gets the first response: status,
- * body, `Content-Type`, `Location`, `ETag` and `Kvent-Position`, with `Idempotency-Replayed: true`.
+ * body with the headers that describe it, `Vary`, `Location`, `ETag` and `Kvent-Position`, with
+ * `Idempotency-Replayed: true`. The body is the same bytes, also if it was compressed.
  * While the first request runs, a repeat is 409 `IDEMPOTENCY_IN_PROGRESS` with `Retry-After`.
  * Another request with the same key is 422 `IDEMPOTENCY_CONFLICT`, a missing header 400
  * `IDEMPOTENCY_KEY_REQUIRED`. Keys belong to the tenant and the principal. Responses from 500 on,
@@ -246,7 +253,7 @@ export class IdempotencyInterceptor implements NestInterceptor, BeforeApplicatio
         return;
       }
       const kept: Record<string, string> = {};
-      for (const name of ['Content-Type', ...names]) {
+      for (const name of [...headersOfBytes, 'Vary', ...names]) {
         const value = headers[name.toLowerCase()];
         if (value !== undefined) kept[name] = String(value);
       }

@@ -24,8 +24,23 @@ interface ReplacingResponse {
 /** The status of an abandoned request to whose client nothing was sent. */
 const requestTimeout = 408;
 
+/**
+ * What describes the bytes of a body (RFC 9110, 8 and 14.4; RFC 6266; RFC 9530). The bytes are kept
+ * as they were sent, so without these they cannot be read: compressed ones, or those of a range.
+ */
+export const headersOfBytes = [
+  'Content-Type',
+  'Content-Encoding',
+  'Content-Language',
+  'Content-Location',
+  'Content-Range',
+  'Content-Disposition',
+  'Content-Digest',
+  'Repr-Digest',
+] as const;
+
 /** They describe the body, so those of the replaced one do not apply. */
-const bodyHeaders = ['content-type', 'content-length', 'content-encoding', 'transfer-encoding', 'etag'];
+const replacedHeaders = [...headersOfBytes, 'Content-Length', 'Transfer-Encoding', 'Trailer', 'ETag'];
 
 interface CaptureOptions {
   /** A body with more bytes is left out. */
@@ -134,13 +149,21 @@ export function replaceResponse(
     const others = Object.entries(written.headers);
     Object.assign(response, { write, end, writeHead });
     for (const [name, value] of others) if (value !== undefined) response.setHeader(name, value);
-    for (const name of bodyHeaders) response.removeHeader(name);
-    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+    for (const name of replacedHeaders) response.removeHeader(name);
+    for (const [name, value] of Object.entries(headers))
+      response.setHeader(name, name === 'Vary' ? listOf(response.getHeader(name), value) : value);
     response.statusCode = status;
     // Node does not add it to a response from which it was removed
     if (status !== 204 && status !== 304) response.setHeader('Content-Length', body.length);
     return response.end(body.length === 0 ? undefined : body);
   }) as typeof end;
+}
+
+/** The members of both lists, each once: what this request depends on, and the kept response. */
+function listOf(present: number | string | string[] | undefined, kept: string): string {
+  const members = [present ?? [], kept].flat().flatMap((each) => String(each).split(','));
+  const byName = new Map(members.map((each) => [each.trim().toLowerCase(), each.trim()]));
+  return [...byName.values()].filter((each) => each !== '').join(', ');
 }
 
 /** Fastify gives its headers to `writeHead`, Express sets them before. */
