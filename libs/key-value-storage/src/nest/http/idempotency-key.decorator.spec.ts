@@ -49,6 +49,38 @@ describe('@IdempotencyKey', () => {
     expect(call?.content).toMatchObject({ principal: 'a' });
   });
 
+  it.each([
+    ['request.user', { user: { uid: 'ann' } }],
+    ['request.user', { user: { id: { bytes: 'ann' } } }],
+    ['request.user', { user: {}, auth: null }],
+    ['request.user', { user: true }],
+    ['request.auth', { user: null, auth: { payload: { sub: 'ann' } } }],
+  ])('refuses a user without a name that it knows: %s of %j', async (where, more) => {
+    await expect(idempotentCallOf({ ...request, ...more })).rejects.toMatchObject({
+      code: 'INVALID_OPTION',
+      status: 500,
+      message: expect.stringMatching(new RegExp(`${where} has none of sub.*option \`principal\``)),
+    });
+    const { content } = (await idempotentCallOf({ ...request, ...more }, { principal: () => 'ann' })) ?? {};
+    expect(content).toMatchObject({ principal: 'ann' });
+  });
+
+  it('takes a request without a user, or with an empty one, as one without a principal', async () => {
+    for (const more of [{}, { user: null, auth: undefined }, { user: false, auth: '' }])
+      expect(await contentOf(more)).toMatchObject({ principal: null });
+    expect(await contentOf({ user: {}, auth: { sub: 'ann' } })).toMatchObject({ principal: 'ann' });
+  });
+
+  it.each([new Map([['id', 1]]), NaN, true])(
+    'refuses a principal that is no text or number: %p',
+    async (by) => {
+      await expect(idempotentCallOf(request, { principal: () => by as never })).rejects.toMatchObject({
+        code: 'INVALID_OPTION',
+        message: expect.stringContaining('principal must return a text, a number or nothing'),
+      });
+    },
+  );
+
   it('refuses a promise of a principal: as content, all promises are equal', async () => {
     const principal = async () => await Promise.reject(new Error('no directory'));
     await expect(idempotentCallOf(request, { principal: principal as never })).rejects.toMatchObject({

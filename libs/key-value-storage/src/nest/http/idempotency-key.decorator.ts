@@ -1,6 +1,8 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import { storageError } from '../../core/base/errors.js';
+import { inspect } from '../../core/base/inspect.js';
 import { isPromise } from '../../core/base/kinds.js';
+import { invalidOption } from '../../core/base/options.js';
 import { refusedPromise } from '../../core/base/refused-promise.js';
 import { IdempotentCall } from '../../core/commit/idempotency-record.js';
 import { contentOfBody, type RequestWithBody } from './content-of-body.js';
@@ -13,7 +15,7 @@ export interface IdempotencyKeyOptions {
    * Returns the principal of the request: a text, a number or nothing. Another principal with the
    * same key is `IDEMPOTENCY_CONFLICT`.
    * @default the `sub`, `id`, `userId`, `username` or `email` of `request.user`, else of
-   *   `request.auth`
+   *   `request.auth`; `INVALID_OPTION` if there is one of both, without any of these
    */
   // oxlint-disable-next-line typescript/no-explicit-any -- requests of Express and Fastify differ
   readonly principal?: (request: any) => Principal | undefined | null;
@@ -54,6 +56,11 @@ export async function idempotentCallOf(
     const by: unknown = principal(request);
     // as JSON all promises are equal, and one principal would get the response of another
     if (isPromise(by)) throw refusedPromise('IdempotencyKey: principal', by);
+    // what is nothing as JSON (a Map, NaN) would be one principal for all
+    if (by !== undefined && by !== null && by !== '' && !isPrincipal(by))
+      throw invalidOption(
+        `IdempotencyKey: principal must return a text, a number or nothing; it returned ${typeof by === 'object' ? 'an object' : inspect(by)}.`,
+      );
     return new RequestedCall(key, {
       method: request.method ?? null,
       path: pathOf(request) ?? null,
@@ -75,8 +82,16 @@ export async function idempotentCallOf(
 const names = ['sub', 'id', 'userId', 'username', 'email'] as const;
 
 function principalOf({ user, auth }: IdempotentRequest): Principal | undefined {
-  return nameIn(user) ?? nameIn(auth);
+  const name = nameIn(user) ?? nameIn(auth);
+  if (name !== undefined || (!isPresent(user) && !isPresent(auth))) return name;
+  // without a principal, one user would get the response of another
+  throw invalidOption(
+    `IdempotencyKey: ${isPresent(user) ? 'request.user' : 'request.auth'} has none of ${names.join(', ')} as a text or a number, so the user of this request is not known; name it by the option \`principal\`: { principal: (request) => … }, which returns undefined for requests without one.`,
+  );
 }
+
+/** `false`, an empty text and the like are no user. */
+const isPresent = (identity: unknown): boolean => Boolean(identity);
 
 function nameIn(identity: unknown): Principal | undefined {
   if (isPrincipal(identity)) return identity;
@@ -85,4 +100,4 @@ function nameIn(identity: unknown): Principal | undefined {
 }
 
 const isPrincipal = (value: unknown): value is Principal =>
-  ['string', 'number', 'bigint'].includes(typeof value) && value !== '';
+  (['string', 'bigint'].includes(typeof value) && value !== '') || Number.isFinite(value);
