@@ -74,6 +74,7 @@ export {
 } from './core/store/state-migration.js';
 export { Store } from './core/store/store.js';
 export { openStorage } from './core/store/open-storage.js';
+export type { PollOptions } from './core/watch/poll-options.js';
 export { retryOnConflict, type RetryOptions } from './core/contention/retry-on-conflict.js';
 export {
   defineState,

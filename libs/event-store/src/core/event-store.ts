@@ -119,7 +119,7 @@ export class EventStore {
 
   /**
    * The feed from a position on, and then what comes, also from other processes: commits of this
-   * process at once, those of others by polling (200 ms, up to 1 s while nothing comes). Ends with
+   * process at once, those of others by polling (the `poll` of the storage). Ends with
    * its signal, with `break`, and when the storage closes. To continue after a restart, store the
    * `position` of the last event that was handled. Throws as `readFeed` rejects.
    */

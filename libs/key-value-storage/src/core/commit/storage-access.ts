@@ -29,6 +29,7 @@ import type {
   StorageProvider,
   Version,
 } from '../port/storage-provider.js';
+import type { PollPolicy } from '../watch/poll-options.js';
 import { Watches } from '../watch/watches.js';
 import {
   assertBatchLimits,
@@ -43,6 +44,7 @@ interface StorageAccessOptions {
   readonly provider: StorageProvider;
   readonly nextVersion: (database: string) => Version;
   readonly retry: RetryPolicy;
+  readonly poll: PollPolicy;
   /** Throws `STORAGE_NOT_OPEN` once the storage is closed. */
   readonly assertOpen: () => void;
   /**
@@ -82,7 +84,7 @@ export class StorageAccess {
   // must not delay it
   readonly locks = new KeyedLock();
   readonly renewals = new Renewals();
-  readonly watches = new Watches(this);
+  readonly watches: Watches;
   readonly #options: StorageAccessOptions;
   readonly #outside: Outside | undefined;
   readonly #callers: CallerTransactions | undefined;
@@ -93,6 +95,7 @@ export class StorageAccess {
     this.provider = options.provider;
     this.retry = outside === undefined ? options.retry : { ...options.retry, attempts: 1 };
     this.inTransaction = outside !== undefined;
+    this.watches = new Watches(this, options.poll);
     this.#options = options;
     this.#outside = outside;
     this.#callers = outside === undefined ? options.provider.transactions : outside.access.#callers;

@@ -10,6 +10,7 @@ import type { AnyIndexes } from './index-types.js';
 import { joinedStore } from './joining.js';
 import { KeyValueStorage, type AnyStore, type AtomicBatch, type StoreWith } from './key-value-store.js';
 import { assertOptions, invalidOption } from '../base/options.js';
+import { resolvePoll, type PollOptions, type PollPolicy } from '../watch/poll-options.js';
 import { resolveRetry, type RetryOptions, type RetryPolicy } from '../contention/retry-on-conflict.js';
 import {
   storeDefinitionOf,
@@ -86,28 +87,32 @@ interface StorageSettings {
   readonly detached?: (<R>(tenant: string | undefined, work: () => R) => R) | undefined;
   /** For `update` and the other verbs that read before they write. */
   readonly retry?: RetryOptions | undefined;
+  /** How often changes of other processes are looked for. */
+  readonly poll?: PollOptions | undefined;
 }
 
 /**
  * Opens a provider and returns its stores, without Nest: for scripts, tests and migrations. Dispose
  * it (`await using`) or call `close()` to close the provider. `tenant`: states that name no scope
- * belong to it. `INVALID_STATE` when the provider is open elsewhere.
+ * belong to it. `poll`: how often changes of other processes
+ * are looked for. `INVALID_STATE` when the provider is open elsewhere.
  */
 export async function openStorage(
   provider: StorageProvider,
-  options: { readonly tenant?: string } = {},
+  options: { readonly tenant?: string | undefined; readonly poll?: PollOptions | undefined } = {},
 ): Promise<KeyValueStorage> {
-  assertOptions('openStorage', options, ['tenant']);
-  const { tenant } = options;
-  if (tenant === undefined) return await openKeyValueStorage({ provider });
+  assertOptions('openStorage', options, ['tenant', 'poll']);
+  const { tenant, poll } = options;
+  if (tenant === undefined) return await openKeyValueStorage({ provider, poll });
   databaseOf(tenant);
-  return await openKeyValueStorage({ provider, tenant: () => tenant });
+  return await openKeyValueStorage({ provider, poll, tenant: () => tenant });
 }
 
 /** Opens every provider. When one of them fails to open, those that were opened are closed. */
 export async function openKeyValueStorage(settings: StorageSettings): Promise<KeyValueStorage> {
-  assertOptions('The storage', settings, ['provider', 'providers', 'tenant', 'retry', 'detached']);
+  assertOptions('The storage', settings, ['provider', 'providers', 'tenant', 'retry', 'poll', 'detached']);
   const retry = resolveRetry(settings.retry);
+  const poll = resolvePoll(settings.poll);
   const named = Object.entries(settings.providers ?? {});
   const providers = [settings.provider, ...named.map(([, provider]) => provider)];
   if (new Set(providers).size < providers.length)
@@ -123,7 +128,7 @@ export async function openKeyValueStorage(settings: StorageSettings): Promise<Ke
     await closeAll(opened);
     throw error;
   }
-  return new OpenStorage(settings, new Map(named), retry);
+  return new OpenStorage(settings, new Map(named), { retry, poll });
 }
 
 const providerMethods = ['open', 'close', 'read', 'scan', 'commit', 'sweep'];
@@ -154,14 +159,14 @@ class OpenStorage extends KeyValueStorage {
   constructor(
     { provider, tenant, detached }: StorageSettings,
     named: ReadonlyMap<string, StorageProvider>,
-    retry: RetryPolicy,
+    policies: { readonly retry: RetryPolicy; readonly poll: PollPolicy },
   ) {
     super();
     const accessTo = (each: StorageProvider): StorageAccess =>
       new StorageAccess({
         provider: each.features.coalesce ? new CoalescingProvider(each) : each,
         nextVersion: databaseVersions(),
-        retry,
+        ...policies,
         assertOpen: () => this.#assertOpen(),
         detached: (database, work) =>
           detached === undefined ? work() : detached(database && tenantIn(database), work),

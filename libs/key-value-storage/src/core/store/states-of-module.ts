@@ -6,6 +6,7 @@ import { CoalescingProvider } from '../providers/coalescing-provider.js';
 import type { KeyValueStore } from './key-value-store.js';
 import { definitionOf, type ResolvedState } from './state-definition.js';
 import { StateRows } from './state-rows.js';
+import { resolvePoll } from '../watch/poll-options.js';
 import { TypedStore } from './typed-store.js';
 import type { StorageProvider } from '../port/storage-provider.js';
 import { databaseVersions } from '../port/version.js';
@@ -54,6 +55,7 @@ const accessTo = (provider: StorageProvider): StorageAccess =>
     provider: provider.features.coalesce ? new CoalescingProvider(provider) : provider,
     nextVersion: databaseVersions(),
     retry: retryDefaults,
+    poll: resolvePoll(),
     assertOpen: () => undefined,
     detached: (_, work) => work(),
   });

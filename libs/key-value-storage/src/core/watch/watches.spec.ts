@@ -8,6 +8,7 @@ import { storageError } from '../base/errors.js';
 import type { ProviderReadOptions, Address, StorageProvider } from '../port/storage-provider.js';
 import { HintSource } from '../providers/hint-source.js';
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';
+import type { PollOptions } from './poll-options.js';
 import { delegating } from '../providers/delegating.js';
 import { ManualClock } from '../../testing/kit/manual-clock.js';
 
@@ -22,7 +23,11 @@ afterEach(async () => {
 });
 
 /** A storage in memory. `isPolled`: as an engine that other processes write to, without hints. */
-async function openMemory({ isPolled = false, hinted }: { isPolled?: boolean; hinted?: HintSource } = {}) {
+async function openMemory({
+  isPolled = false,
+  hinted,
+  poll,
+}: { isPolled?: boolean; hinted?: HintSource; poll?: PollOptions } = {}) {
   const clock = new ManualClock();
   const memory = new MemoryProvider({ clock });
   const reads: { readonly addresses: readonly Address[]; readonly values: string }[] = [];
@@ -50,7 +55,7 @@ async function openMemory({ isPolled = false, hinted }: { isPolled?: boolean; hi
       return await memory.scan(ranges, options);
     },
   };
-  const storage = await openStorage(provider);
+  const storage = await openStorage(provider, { poll });
   opened.push(storage);
   return { clock, reads, failure, delay, storage, store: storage.store(things) };
 }
@@ -195,6 +200,42 @@ describe('polling', () => {
       await clock.advance(n === 0 ? 1_000 : 200);
     }
     expect(numbers(items)).toStrictEqual([undefined, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  });
+
+  test.each([
+    ['both', { delayMs: 50, delayMsMax: 5_000 }, 50, 5_000],
+    ['a longer time than the default of the longest', { delayMs: 4_000 }, 4_000, 4_000],
+    ['the longest time only', { delayMsMax: 500 }, 200, 500],
+  ])('comes as often as the options say: %s', async (_, poll, least, most) => {
+    const { store, reads, clock } = await openMemory({ isPolled: true, poll });
+    const { items } = collectItems(store.watch('k'));
+    await rounds();
+    await clock.advance(20_000);
+    const idle = reads.length;
+    await clock.advance(20_000);
+    expect(reads.length - idle).toBe(20_000 / most);
+    await store.set('k', { n: 0 });
+    while (items.length === 1) await clock.advance(least);
+    for (let n = 1; n < 10; n += 1) {
+      await store.set('k', { n });
+      await clock.advance(least);
+    }
+    expect(numbers(items)).toStrictEqual([undefined, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  });
+
+  test.each([
+    [{ delayMs: 0 }, 'poll: delayMs must be a whole number of milliseconds from 1'],
+    [{ delayMs: '200' }, 'poll: delayMs must be'],
+    [{ delayMsMax: 2 ** 31 }, 'poll: delayMsMax must be'],
+    [{ delayMs: 300, delayMsMax: 200 }, 'poll: delayMsMax must not be below delayMs, 300; got 200.'],
+    [{ delay: 200 }, "poll has no option 'delay'"],
+    [5, 'poll: options must be an object'],
+  ])('refuses the options %j', async (poll, message) => {
+    const opening = openMemory({ isPolled: true, poll: poll as PollOptions });
+    await expect(opening).rejects.toMatchObject({
+      code: 'INVALID_OPTION',
+      message: expect.stringContaining(message),
+    });
   });
 
   test('stops with the last watch, and while no reader waits', async () => {

@@ -18,6 +18,7 @@ import type {
   Version,
 } from '../port/storage-provider.js';
 import { FeedWatcher } from './feed-watcher.js';
+import type { PollPolicy } from './poll-options.js';
 import { RangeWatcher } from './range-watcher.js';
 import { RowsWatcher } from './rows-watcher.js';
 import type { StartedWatcher, WatchRoom } from './watcher.js';
@@ -31,8 +32,8 @@ interface WatchSource {
   detached<R>(database: undefined, work: () => R): R;
 }
 
-/** Milliseconds between two polls: the least after a change, then longer up to the most. */
-const pollMs = { least: 200, most: 1_000, factor: 1.5 };
+/** What a poll without a change multiplies the time until the next one by. */
+const idleFactor = 1.5;
 
 interface PolledRow {
   readonly address: Address;
@@ -41,6 +42,7 @@ interface PolledRow {
 
 export class Watches implements WatchRoom {
   readonly #source: WatchSource;
+  readonly #poll: PollPolicy;
   readonly #active = new Set<StartedWatcher>();
   readonly #feeds = new Set<FeedWatcher<unknown>>();
   /** Reads of single rows that began in this microtask: watchers of one row share one. */
@@ -51,8 +53,9 @@ export class Watches implements WatchRoom {
   #polling: AbortController | undefined;
   #isEnded = false;
 
-  constructor(source: WatchSource) {
+  constructor(source: WatchSource, poll: PollPolicy) {
     this.#source = source;
+    this.#poll = poll;
   }
 
   get clock(): Clock {
@@ -129,10 +132,10 @@ export class Watches implements WatchRoom {
   }
 
   async #pollUntil(signal: AbortSignal): Promise<void> {
-    for (let delayMs = pollMs.least; ;) {
+    for (let { delayMs } = this.#poll; ;) {
       await this.clock.wait(delayMs, signal);
-      const hasChanged = await this.#poll();
-      delayMs = hasChanged ? pollMs.least : Math.min(pollMs.most, delayMs * pollMs.factor);
+      const hasChanged = await this.#pollAll();
+      delayMs = hasChanged ? this.#poll.delayMs : Math.min(this.#poll.delayMsMax, delayMs * idleFactor);
     }
   }
 
@@ -152,7 +155,7 @@ export class Watches implements WatchRoom {
   }
 
   /** Marks the watches whose rows have changed; returns whether there are any. */
-  async #poll(): Promise<boolean> {
+  async #pollAll(): Promise<boolean> {
     const polls: Promise<boolean>[] = [];
     const rows = new Map<string, Map<string, PolledRow>>();
     for (const watcher of this.#active)

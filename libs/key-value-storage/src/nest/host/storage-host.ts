@@ -51,7 +51,7 @@ export class StorageHost implements BeforeApplicationShutdown, OnApplicationShut
   }
 
   static async open({ options, override, context, declaredAt }: StorageSetup): Promise<StorageHost> {
-    const { tenancy, retry, sweepEveryMs = sweepEveryMsDefault } = options;
+    const { tenancy, retry, poll, sweepEveryMs = sweepEveryMsDefault } = options;
     const engines =
       override === null
         ? await makeEngines(options, declaredAt)
@@ -70,6 +70,7 @@ export class StorageHost implements BeforeApplicationShutdown, OnApplicationShut
         providers,
         ...(tenancy !== undefined && { tenant: () => context.current() }),
         ...(retry !== undefined && { retry }),
+        ...(poll !== undefined && { poll }),
         detached: (tenant, work) =>
           outsideRequests(() => (tenant === undefined ? work() : context.run(tenant, work))),
       });

@@ -5,6 +5,7 @@ import type { KeyValueStorage } from '../../core/store/key-value-store.js';
 import { inspect } from '../../core/base/inspect.js';
 import { assertOptions, invalidOption } from '../../core/base/options.js';
 import type { RetryOptions } from '../../core/contention/retry-on-conflict.js';
+import type { PollOptions } from '../../core/watch/poll-options.js';
 import type { StorageProvider } from '../../core/port/storage-provider.js';
 
 type Awaitable<T> = T | Promise<T>;
@@ -49,6 +50,11 @@ export interface KeyValueStorageOptions {
    */
   readonly retry?: RetryOptions;
   /**
+   * How often watches, and readers of the feed, look for changes of other processes, where the
+   * provider is shared.
+   */
+  readonly poll?: PollOptions;
+  /**
    * Milliseconds between removals of expired rows, which are absent also before. @default 60_000
    */
   readonly sweepEveryMs?: number | 'never';
@@ -61,6 +67,7 @@ const rootOptions = [
   'providers',
   'tenancy',
   'retry',
+  'poll',
   'sweepEveryMs',
 ] as const satisfies (keyof KeyValueStorageOptions)[];
 const tenancyOptions = [

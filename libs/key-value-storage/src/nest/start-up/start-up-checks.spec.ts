@@ -127,6 +127,7 @@ describe('The start-up is refused with INVALID_OPTION', () => {
     [{ tenancy: { known: true } }, /tenancy has no option 'known'/],
     [{ tenancy: { header: 'X Tenant' } }, /tenancy\.header/],
     [{ retry: { attempts: 0 } }, /attempts/],
+    [{ poll: { delayMs: 0 } }, /poll: delayMs/],
     [{ sweepEveryMs: 0 }, /sweepEveryMs/],
     [{ sweepEveryMs: 2 ** 31 }, /sweepEveryMs/],
   ])('for the options %j', async (options, words) => {
