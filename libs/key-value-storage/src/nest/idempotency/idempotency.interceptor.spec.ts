@@ -25,6 +25,7 @@ import {
   type ExecutionContext,
   type INestApplication,
 } from '@nestjs/common';
+import { APP_INTERCEPTOR } from '@nestjs/core';
 import { Test } from '@nestjs/testing';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import request from 'supertest';
@@ -40,6 +41,7 @@ import { IdempotencyInterceptor } from './idempotency.interceptor.js';
 import { rawOf, send, setHeader, setStatus, type AnyResponse } from '../http/http-exchange.js';
 import { httpAdapters, startOn } from '../http/spec-support.js';
 import { StorageExceptionFilter } from '../http/storage-exception.filter.js';
+import { RetryOnConflictInterceptor } from '../retry/retry-on-conflict.interceptor.js';
 
 const conflictOf = (check: 'caller' | 'own') => ({ key: 'k', expected: '1', actual: '2', check });
 
@@ -156,6 +158,37 @@ class Encoded {
   }
 }
 
+/** One interceptor for the controller, and others for methods. */
+@Controller('nested')
+@UseInterceptors(TenantInterceptor, IdempotencyInterceptor)
+class Nested {
+  @Post(':id/same') @UseInterceptors(IdempotencyInterceptor) same(@Param('id') id: string) {
+    return { run: count(id) };
+  }
+  @Post(':id/optional')
+  @UseInterceptors(IdempotencyInterceptor.with({ required: false, headers: ['X-Run'] }))
+  optional(@Param('id') id: string, @Res({ passthrough: true }) response: Reply) {
+    response.header('X-Run', String(count(id)));
+    return {};
+  }
+  @Post(':id/retried')
+  @UseInterceptors(RetryOnConflictInterceptor.with({ delayMs: 0 }), IdempotencyInterceptor)
+  retried(@Param('id') id: string) {
+    const run = count(id);
+    if (run === 1) throw storageError('STORAGE_CONFLICT', 'once', conflictOf('own'));
+    return { run };
+  }
+}
+
+/** The same class, first without a tenant. */
+@Controller('inner')
+@UseInterceptors(IdempotencyInterceptor)
+class Inner {
+  @Post(':id') @UseInterceptors(TenantInterceptor, IdempotencyInterceptor) pay(@Param('id') id: string) {
+    return { run: count(id) };
+  }
+}
+
 /** Handlers that send their response by themselves. */
 @Controller('own')
 @UseInterceptors(TenantInterceptor, IdempotencyInterceptor)
@@ -220,7 +253,7 @@ describe.each(httpAdapters)('IdempotencyInterceptor on %s', (adapter) => {
           sweepEveryMs: 'never',
         }),
       ],
-      controllers: [Payments, Encoded, OwnResponses, Optional, Brief],
+      controllers: [Payments, Nested, Inner, Encoded, OwnResponses, Optional, Brief],
     }).compile();
     app = await startOn(adapter, module, (each) => {
       each.useGlobalFilters(new StorageExceptionFilter());
@@ -290,6 +323,36 @@ describe.each(httpAdapters)('IdempotencyInterceptor on %s', (adapter) => {
     const part = () => post(`/encoded/${id('part')}/part`, 'k-part');
     expect((await part()).headers).toMatchObject({ 'content-range': 'bytes 0-4/9' });
     expect(await part()).toMatchObject({ status: 206, headers: { 'content-range': 'bytes 0-4/9' } });
+  });
+
+  it.each(['nested', 'inner'])('runs a request once where two of one class handle it (%s)', async (path) => {
+    const same = (tenant: string) =>
+      post(
+        `/${path}/${id(path)}${path === 'nested' ? '/same' : ''}`,
+        `k-${path}`,
+        {},
+        { 'X-Tenant-Id': tenant },
+      );
+    for (const [tenant, run] of [
+      ['acme', 1],
+      ['globex', 2],
+    ] as const) {
+      const [first, second] = [await same(tenant), await same(tenant)];
+      expect([first.status, first.body, second.status, second.body]).toEqual([201, { run }, 201, { run }]);
+      expect(second.headers['idempotency-replayed']).toBe('true');
+    }
+  });
+
+  it('takes the options of the method, not those of the controller', async () => {
+    const path = `/nested/${id('optional')}/optional`;
+    for (const run of ['1', '1']) expect((await post(path, 'k-optional')).headers['x-run']).toBe(run);
+    for (const run of ['2', '3']) expect((await post(path, undefined)).headers['x-run']).toBe(run);
+  });
+
+  it('runs inside an interceptor that retries', async () => {
+    const retried = () => post(`/nested/${id('retried')}/retried`, 'k-retried');
+    for (const _ of ['first', 'second'])
+      expect(await retried()).toMatchObject({ status: 201, body: { run: 2 } });
   });
 
   it.each(['res', 'later', 'next', 'raw', 'redirect'])(
@@ -489,6 +552,31 @@ describe.each(httpAdapters)('IdempotencyInterceptor on %s', (adapter) => {
     expect(await app.get(KeyValueStorage).sweep()).toBe(1);
     expect((await pay()).body).toEqual({ run: 2 });
   });
+});
+
+it('refuses two global interceptors with different options', async () => {
+  @Controller()
+  class Plain {
+    @Post() post() {
+      return {};
+    }
+  }
+  const module = await Test.createTestingModule({
+    imports: [KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider(), sweepEveryMs: 'never' })],
+    controllers: [Plain],
+    providers: [IdempotencyInterceptor, IdempotencyInterceptor.with({ leaseMs: 1_000 })].map((useClass) => ({
+      provide: APP_INTERCEPTOR,
+      useClass,
+    })),
+  }).compile();
+  const app = await startOn('express', module, (each) => {
+    each.useGlobalFilters(new StorageExceptionFilter());
+  });
+  expect(await request(app.getHttpServer()).post('/').set('Idempotency-Key', 'k')).toMatchObject({
+    status: 500,
+    body: { code: 'INVALID_OPTION' },
+  });
+  await app.close();
 });
 
 it('refuses options of IdempotencyInterceptor that are not allowed', () => {

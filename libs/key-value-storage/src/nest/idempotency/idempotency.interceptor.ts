@@ -101,7 +101,8 @@ type Found =
  * those with `Retry-After`, and those of an error that is `retryable`, are not kept: the same
  * request runs again. Of a response that the client did not receive to its end, only the status is
  * kept: a repeat is 409 `IDEMPOTENCY_RESPONSE_TOO_LARGE`. Streams and stores do single work once
- * with `@IdempotencyKey()`, which needs no stored response.
+ * with `@IdempotencyKey()`, which needs no stored response. Of several, the one nearest to the
+ * handler handles the request: that of the method, else that of the controller.
  */
 @Injectable()
 export class IdempotencyInterceptor implements NestInterceptor, BeforeApplicationShutdown {
@@ -135,11 +136,12 @@ export class IdempotencyInterceptor implements NestInterceptor, BeforeApplicatio
   async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
     if (context.getType() !== 'http') return next.handle();
     const request = context.switchToHttp().getRequest<IdempotentRequest>();
+    const response = context.switchToHttp().getResponse<AnyResponse>();
+    const raw = rawOf(response);
+    if (!isInCharge(this, context, raw)) return next.handle();
     const call = await idempotentCallOf(request, this.options);
     if (call === undefined) return next.handle();
     idempotencyOf(call);
-    const response = context.switchToHttp().getResponse<AnyResponse>();
-    const raw = rawOf(response);
     const tenant = this.#tenants.current();
     const all = this.#storage.store(Responses) as ResponseStore;
     // fixed now: the end of a response may have another context
@@ -266,6 +268,46 @@ export class IdempotencyInterceptor implements NestInterceptor, BeforeApplicatio
     }
   }
 }
+
+interface Turn {
+  readonly kind: unknown;
+  /** How many more of its kind are nearer to the handler. */
+  readonly nearer: number;
+}
+const turns = new WeakMap<ServerResponse, Turn>();
+
+/**
+ * Whether this interceptor is the one that handles the request: of those on the controller and on
+ * the method, the one nearest to the handler, whose options are the most specific. The others do
+ * nothing, because a request has one claim. `INVALID_OPTION` for two global ones of different
+ * options, of which neither is more specific.
+ */
+function isInCharge(
+  interceptor: IdempotencyInterceptor,
+  context: ExecutionContext,
+  response: ServerResponse,
+): boolean {
+  const kind = interceptor.constructor;
+  const isOfKind = (each: unknown): boolean => each === interceptor || each === kind;
+  const declared = [context.getClass(), context.getHandler()]
+    .flatMap((target) => (Reflect.getMetadata('__interceptors__', target) ?? []) as unknown[])
+    .filter(isIdempotencyInterceptor);
+  if (declared.length > 0 && !isOfKind(declared.at(-1))) return false;
+  const before = turns.get(response) ?? { kind, nearer: Math.max(declared.filter(isOfKind).length, 1) };
+  if (before.kind !== kind)
+    throw invalidOption(
+      'IdempotencyInterceptor: two with different options handle this request; leave one of them out, or put it on the controller or the method.',
+    );
+  const nearer = before.nearer - 1;
+  turns.set(response, { kind, nearer });
+  return nearer === 0;
+}
+
+/** A class or an instance, as `@UseInterceptors` takes them. */
+const isIdempotencyInterceptor = (each: unknown): boolean =>
+  each instanceof IdempotencyInterceptor ||
+  each === IdempotencyInterceptor ||
+  (typeof each === 'function' && each.prototype instanceof IdempotencyInterceptor);
 
 function replay(
   response: ServerResponse,

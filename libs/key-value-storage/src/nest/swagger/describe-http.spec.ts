@@ -52,6 +52,15 @@ class Guarded {
   }
 }
 
+/** The interceptor of the method is the one that counts. */
+@Controller('nested')
+@UseInterceptors(IdempotencyInterceptor)
+class NestedKeys {
+  @Post() @UseInterceptors(IdempotencyInterceptor.with({ required: false })) keep() {
+    return undefined;
+  }
+}
+
 @Controller('middleware')
 class BehindMiddleware {
   @Get() get() {
@@ -83,7 +92,7 @@ async function documentOf(): Promise<(method: string, path: string) => string[]>
         tenancy: { isKnown: () => true, mayEnter: () => true },
       }),
     ],
-    controllers: [Notes, Guarded, BehindMiddleware, Plain],
+    controllers: [Notes, NestedKeys, Guarded, BehindMiddleware, Plain],
   }).compile();
   const app = module.createNestApplication();
   await app.init();
@@ -141,6 +150,7 @@ it('the parts for HTTP describe their headers, parameters and problems', async (
     `412 ${problem}`,
     `428 ${problem}`,
   ]);
+  expect(of('post', '/nested')[0]).toBe('header Idempotency-Key?');
   expect(of('post', '/notes')).toEqual([
     'header Idempotency-Key',
     '201 ETag',

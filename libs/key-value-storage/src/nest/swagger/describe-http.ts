@@ -217,12 +217,15 @@ type Kind = abstract new (...args: never[]) => unknown;
 
 const has = (route: Route, kind: Kind): boolean => enhancerOf(route, kind) !== undefined;
 
-/** A class, or one that extends it, if it is among the interceptors or guards of a route. */
+/**
+ * A class, or one that extends it, if it is among the interceptors or guards of a route: the one
+ * nearest to the handler.
+ */
 function enhancerOf(route: Route, kind: Kind): unknown {
   const classes = enhancersOf(route).map((each): unknown =>
     each instanceof kind ? (each as object).constructor : each,
   );
-  return classes.find(
+  return classes.findLast(
     (each) => typeof each === 'function' && (each === kind || each.prototype instanceof kind),
   );
 }
