@@ -2,7 +2,16 @@
 import { describe, expect, it } from '@jest/globals';
 import { defineState } from '@kvent/key-value-storage';
 import { defineProjection, type ResolvedProjection } from './projection-definition.js';
-import { DaySales, faulty, openShop, Orders, type Fault, type Shop } from './spec-support.js';
+import {
+  beforeCommits,
+  DaySales,
+  faulty,
+  isOf,
+  openShop,
+  Orders,
+  type Fault,
+  type Shop,
+} from './spec-support.js';
 
 const options = { onError: 'park', retry: { attempts: 2 } } as const;
 
@@ -233,6 +242,36 @@ describe('a stream that is parked', () => {
     await shop.sell('acme', 'o-1', 'monday', 1024);
     await shop.until(reading.whenCaughtUp());
     expect((await shop.sales('acme')).monday?.cents).toBe(59 + 256 + 512 + 1024);
+  });
+
+  it('fails again while another process commits, and the next stream is tried all the same', async () => {
+    let between: (() => Promise<void>) | undefined;
+    await using shop = await openShop((provider) =>
+      beforeCommits(provider, async (batches) => {
+        const once = between;
+        if (once === undefined || !isOf(batches, 'careful parked')) return;
+        between = undefined;
+        await once();
+      }),
+    );
+    const { state, projection } = carefully(1);
+    for (const [id, cents] of [
+      ['o-1', -32],
+      ['o-2', -2],
+    ] as const)
+      await shop.sell('acme', id, 'monday', cents);
+    const runner = await shop.run(projection, options);
+    await shop.until(runner.whenCaughtUp());
+    state.minimum = -3;
+    between = async () => {
+      await shop.sell('acme', 'o-3', 'monday', 64);
+      await shop.until(runner.whenCaughtUp());
+    };
+    expect(await shop.until(runner.retryParked(acme))).toMatchObject([
+      { stream: 'o-1', version: 1, reason: 'below -3' },
+    ]);
+    expect(between).toBeUndefined();
+    expect(await shop.sales('acme')).toEqual({ monday: { orders: 2, cents: 62 } });
   });
 
   it('leaves nothing behind when it is deleted', async () => {

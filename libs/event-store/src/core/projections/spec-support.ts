@@ -9,7 +9,7 @@ import {
 } from '@kvent/key-value-storage';
 import { ManualClock } from '@kvent/key-value-storage/testing';
 import { storageError } from '@kvent/key-value-storage/provider';
-import { openKeyValueStorage } from '@kvent/key-value-storage/internal';
+import { decodeText, openKeyValueStorage } from '@kvent/key-value-storage/internal';
 import { defineStream, event } from '../definition/stream-definition.js';
 import { EventStore } from '../event-store.js';
 import type { FeedEvent } from '../feed/event-feed.js';
@@ -103,14 +103,35 @@ export function faulty(provider: StorageProvider, faultOf: (index: number) => Fa
     const error = storageError('STORAGE_OUTCOME_UNKNOWN', 'Lost by the test.', {});
     return batches.map(() => ({ outcome: 'failed', error }) as const);
   };
-  return new Proxy(provider, {
+  return withCommit(provider, commit);
+}
+
+type Batches = Parameters<StorageProvider['commit']>[0];
+
+/** Whether they change rows of the state. */
+export const isOf = (batches: Batches, state: string): boolean =>
+  batches.some(({ changes }) => changes.some(({ address }) => decodeText(address.entity) === state));
+
+/** Waits for `before` in each commit; it is not committed where this rejects. */
+export function beforeCommits(
+  provider: StorageProvider,
+  before: (batches: Batches) => Promise<void> | void,
+): StorageProvider {
+  const commit: StorageProvider['commit'] = async (batches, options) => {
+    await before(batches);
+    return await provider.commit(batches, options);
+  };
+  return withCommit(provider, commit);
+}
+
+const withCommit = (provider: StorageProvider, commit: StorageProvider['commit']): StorageProvider =>
+  new Proxy(provider, {
     get: (target, name) => {
       if (name === 'commit') return commit;
       const member: unknown = Reflect.get(target, name, target);
       return typeof member === 'function' ? (member as () => unknown).bind(target) : member;
     },
   });
-}
 
 export type Shop = Awaited<ReturnType<typeof openShop>>;
 

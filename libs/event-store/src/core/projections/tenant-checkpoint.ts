@@ -148,7 +148,7 @@ export class TenantCheckpoint {
     const known = await this.readAgain();
     const { address, position } = failure.entry;
     // another worker has gone on
-    if (known.position !== undefined && known.position >= position) return true;
+    if ((known.position !== undefined && known.position >= position) || known.done.has(position)) return true;
     if (known.parked.size >= parkedMax) return false;
     const batch = this.batch(known, position, known.parked.size + 1);
     const { container, entity } = address;
@@ -182,9 +182,10 @@ export class TenantCheckpoint {
   async parkAgain(name: string, failure: EventFailure): Promise<void> {
     const known = await this.readAgain();
     const row = known.parked.get(name);
+    // another call has removed it, or has gone on with it
+    if (row === undefined || row.value.position > failure.entry.position) return;
     const failed = failureOf(failure);
-    if (row === undefined || (row.value.version === failed.version && row.value.reason === failed.reason))
-      return;
+    if (row.value.version === failed.version && row.value.reason === failed.reason) return;
     const batch = this.batch(known, known.position as FeedPosition, known.parked.size);
     batch.check(this.#parked, row);
     batch.set(this.#parked, row.key, { ...row.value, ...failed });

@@ -113,7 +113,7 @@ export class TenantWriter {
    * too many are.
    */
   async park(failure: EventFailure): Promise<boolean> {
-    return await this.checkpoint.park(failure);
+    return await againAfterConflicts(async () => await this.checkpoint.park(failure));
   }
 
   /**
@@ -126,22 +126,30 @@ export class TenantWriter {
         await this.#unpark(name);
       } catch (error) {
         if (!(error instanceof EventFailure)) throw error;
-        await this.checkpoint.parkAgain(name, error);
+        await againAfterConflicts(async () => await this.checkpoint.parkAgain(name, error));
       }
   }
 
   async #unpark(name: string): Promise<void> {
+    const isReaction = this.#context.subscription.kind === 'reaction';
     let size = this.#context.batchEvents;
+    // by a reaction, where the commit after its handlers conflicted: they are not called again
+    let handled: { readonly etag: string; readonly upTo: FeedPosition } | undefined;
     for (let conflicts = 0; ;) {
       const known = await this.checkpoint.readAgain();
       const row = known.parked.get(name);
       if (row === undefined) return;
-      const part = await this.#parkedEntries(row.value, known.position, size);
+      const upTo = handled?.etag === row.etag ? handled.upTo : undefined;
+      // the reader may have skipped more of the stream since: only then something is left
+      const part = await (upTo === undefined
+        ? this.#parkedEntries(row.value, known.position, size)
+        : this.#parkedEntries({ ...row.value, after: upTo }, known.position, 0));
       try {
         const { effects, count } = await this.#effectsOf(part.entries, new Map());
         const isLast = part.isLast && count === part.entries.length;
-        const after = isLast ? undefined : part.entries[count - 1]?.position;
-        const batch = this.checkpoint.unparkBatch(known, row, after);
+        const applied = part.entries[count - 1]?.position ?? upTo;
+        if (isReaction && applied !== undefined) handled = { etag: row.etag, upTo: applied };
+        const batch = this.checkpoint.unparkBatch(known, row, isLast ? undefined : applied);
         await effects.addTo(batch, this.#context.signal);
         await batch.commit();
         if (isLast) return this.forget();
@@ -159,18 +167,14 @@ export class TenantWriter {
    * nothing has this id.
    */
   async discard(id: string): Promise<boolean> {
-    for (let conflicts = 0; ; conflicts += 1) {
+    return await againAfterConflicts(async () => {
       const known = await this.checkpoint.readAgain();
       const row = [...known.parked.values()].find(({ value }) => this.checkpoint.idOf(value) === id);
       if (row === undefined) return false;
-      try {
-        await this.checkpoint.unparkBatch(known, row, undefined).commit();
-        this.forget();
-        return true;
-      } catch (error) {
-        if (!isConflict(error) || conflicts >= conflictsMax) throw error;
-      }
-    }
+      await this.checkpoint.unparkBatch(known, row, undefined).commit();
+      this.forget();
+      return true;
+    });
   }
 
   /** The first of them, at most `size`. */
@@ -238,6 +242,16 @@ export class TenantWriter {
     if (changes > 0 || skipped) await this.checkpoint.commit(batch, { ...known, position });
     return count;
   }
+}
+
+/** For work that reads the checkpoint itself: another writer has moved it. */
+async function againAfterConflicts<R>(work: () => Promise<R>): Promise<R> {
+  for (let conflicts = 1; ; conflicts += 1)
+    try {
+      return await work();
+    } catch (error) {
+      if (!isConflict(error) || conflicts >= conflictsMax) throw error;
+    }
 }
 
 /**
