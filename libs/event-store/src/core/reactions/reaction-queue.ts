@@ -38,6 +38,11 @@ interface Waiter {
 }
 
 export class ReactionQueue {
+  /**
+   * Those that take events here. One that belongs to a queue that was replaced may still wait for
+   * its slot; it takes nothing from the next queue, and does not count there.
+   */
+  workers = 0;
   #tasks: ReactionTask[] = [];
   #parked: KnownCheckpoint['parked'] = new Map();
   #failure: { readonly task: ReactionTask; readonly cause: unknown } | undefined;

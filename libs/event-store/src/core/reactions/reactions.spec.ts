@@ -88,6 +88,28 @@ describe('a reaction', () => {
     expect(count).toBe(452);
   });
 
+  it('goes on with a slow tenant while its workers still wait behind those of another', async () => {
+    await using shop = await openReactionShop();
+    const handlers = new Handlers();
+    const runner = await shop.react(reactionTo(handlers.placed, { concurrency: 1 }));
+    await shop.sell('acme', 'a', 'monday', 1);
+    await shop.settle();
+    // more than the window holds: acme is left behind, and read by itself
+    const many = Array.from({ length: 250 }, () => placed('monday', 1)[0]);
+    await shop.orders.forTenant('globex').append('g', many, { expectedVersion: 0 });
+    await shop.settle();
+    await shop.clock.advance(1_000);
+    await shop.settle();
+    expect(runner.health().partitions[0]?.behind).toMatchObject([{ tenant: 'acme', state: 'retrying' }]);
+    await shop.sell('acme', 'a', 'monday', 1);
+    handlers.end('acme a 1');
+    await shop.settle();
+    expect(handlers.begun).toEqual(['acme a 1', 'globex g 1']);
+    handlers.end('globex g 1');
+    await shop.settle();
+    expect(handlers.begun.slice(2)).toEqual(['acme a 2']);
+  });
+
   it('with one handler at a time follows the order of the feed', async () => {
     await using shop = await openReactionShop();
     const handled: string[] = [];
@@ -198,6 +220,27 @@ describe('a handler that fails', () => {
     runner.retry({ tenant: 'acme' });
     await shop.until(runner.whenCaughtUp());
     expect(['acme a 1', 'acme bad 1', 'acme bad 2', 'acme b 1'].map(count)).toEqual([1, 4, 1, 1]);
+  });
+
+  it('is called again while a worker of before still waits behind another tenant', async () => {
+    await using shop = await openReactionShop();
+    const handlers = new Handlers();
+    const reaction = reactionTo(handlers.placed, { concurrency: 1 });
+    const runner = await shop.react(reaction, { retry: { attempts: 5, delayMs: 10 } });
+    await shop.sell('acme', 'a', 'monday', 1);
+    await shop.sell('globex', 'g', 'monday', 1);
+    await shop.settle();
+    handlers.end('acme a 1', broken);
+    await shop.settle();
+    expect(handlers.begun).toEqual(['acme a 1', 'globex g 1']);
+    await shop.clock.advance(100);
+    await shop.settle();
+    handlers.end('globex g 1');
+    await shop.settle();
+    expect(handlers.begun.slice(2)).toEqual(['acme a 1']);
+    handlers.end('acme a 1');
+    await shop.until(runner.whenCaughtUp());
+    expect(handlers.most).toBe(1);
   });
 
   it("with onError: 'park' puts its stream aside, until it is tried again in its order", async () => {

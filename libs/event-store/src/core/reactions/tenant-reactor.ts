@@ -27,7 +27,6 @@ export class TenantReactor extends TenantWriter {
   /** Handled here, where the checkpoint could not be stored: their handlers do not run again. */
   readonly #handled = new Set<FeedPosition>();
   #queue = new ReactionQueue();
-  #workers = 0;
 
   constructor(context: ReactorContext, database: string, partition: number) {
     super(context, database, partition);
@@ -75,19 +74,18 @@ export class TenantReactor extends TenantWriter {
 
   /** As many workers as may find an event. */
   #spawn(queue: ReactionQueue): void {
-    const free = this.#context.reaction.concurrency - this.#workers;
+    const free = this.#context.reaction.concurrency - queue.workers;
     for (let left = Math.min(free, queue.waiting); left > 0; left -= 1) void this.#work(queue);
   }
 
   async #work(queue: ReactionQueue): Promise<void> {
-    this.#workers += 1;
+    queue.workers += 1;
     const { slots } = this.#context;
     for (let hasWorked = true; hasWorked;)
       hasWorked = await slots.run(async () => await this.#handleNext(queue));
-    this.#workers -= 1;
   }
 
-  /** Returns whether there was an event. Never rejects. */
+  /** Returns whether there was an event; where there was none, the worker ends. Never rejects. */
   async #handleNext(queue: ReactionQueue): Promise<boolean> {
     const { signal, hold } = this.#context;
     try {
@@ -95,10 +93,13 @@ export class TenantReactor extends TenantWriter {
       throwIfAborted('A reaction', signal);
     } catch (error) {
       queue.interrupt(error);
-      return false;
     }
     const task = queue.take();
-    if (task === undefined) return false;
+    if (task === undefined) {
+      // with the look at the queue: what is added from now on needs another worker
+      queue.workers -= 1;
+      return false;
+    }
     try {
       await this.#handle(task);
       this.#handled.add(task.entry.position);
