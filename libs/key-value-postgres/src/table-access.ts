@@ -21,6 +21,7 @@ import {
 } from '@kvent/key-value-storage/provider';
 import { backgroundClock, PendingWork } from '@kvent/key-value-storage/internal';
 import { Committer, type CommitObserver } from './commit/committer.js';
+import { DatabasePermits } from './commit/database-permits.js';
 import { commitByDatabase, readByDatabase } from './connections/by-database.js';
 import type { Connections } from './connections/connections.js';
 import { errorOf, unavailable } from './connections/failure.js';
@@ -55,6 +56,10 @@ const groupMax = 32;
 const dropPageRows = 5000;
 /** How long a statement for several batches waits for a row. */
 const shortLockMs = 100;
+/** The part of the pool that reads of several statements use: a lone call finds a connection. */
+const severalShare = 0.8;
+/** As many as the load of a stream has. */
+const loneScans = 2;
 
 export class TableAccess {
   /** Its `feedBase` is known once the table is prepared. */
@@ -69,6 +74,8 @@ export class TableAccess {
   #committer: Committer;
   #feed: FeedReader;
   readonly #reader: Reader;
+  /** For the statements of reads and scans that need several. */
+  readonly #several: DatabasePermits;
   readonly #makeCommitter: () => Committer;
   readonly #warn: (message: string) => void;
   readonly #plans: PlanGeneration | undefined;
@@ -97,6 +104,8 @@ export class TableAccess {
       clock: clock ?? backgroundClock,
       readerTimeoutMs,
     });
+    const permits = Math.max(1, Math.floor(poolSize * severalShare));
+    this.#several = new DatabasePermits(permits, permits);
     if (notify) this.#notifications = new Notifications(connections, this.hints, table.quoted);
     const [dialect, time] = [this.dialect, this.clock.parameters];
     this.#reader = new Reader({
@@ -189,7 +198,7 @@ export class TableAccess {
       return this.#pending.track(this.#reader.read(addresses, options));
     return this.#pending.track(
       readByDatabase(addresses, (database, some) =>
-        inScope({ database }, () => this.#reader.read(some, options)),
+        this.#several.run(database, () => inScope({ database }, () => this.#reader.read(some, options))),
       ),
     );
   }
@@ -197,7 +206,13 @@ export class TableAccess {
   scan(ranges: readonly ScanRange[]): Promise<readonly ScanPage[]> {
     const scanOne = (range: ScanRange): Promise<ScanPage> =>
       this.#in({ database: range.database }, () => this.#reader.scan(range));
-    return this.#pending.track(Promise.all(ranges.map(scanOne)));
+    return this.#pending.track(
+      Promise.all(
+        ranges.length <= loneScans
+          ? ranges.map(scanOne)
+          : ranges.map((range) => this.#several.run(range.database, () => scanOne(range))),
+      ),
+    );
   }
 
   countRange(range: CountRange): Promise<number> {

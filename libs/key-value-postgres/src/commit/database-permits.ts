@@ -1,6 +1,6 @@
 /**
- * Permits to use connections of a pool: limited in all, and for each database to half of that, so
- * that the calls of one tenant do not take those of all.
+ * Permits to use connections of a pool: limited in all, and for each database, by default to half
+ * of that, so that the calls of one tenant do not take those of all.
  */
 export class DatabasePermits {
   readonly #mostOfDatabase: number;
@@ -10,9 +10,9 @@ export class DatabasePermits {
   readonly #waiting = new Map<string, (() => void)[]>();
   #free: number;
 
-  constructor(permits: number) {
+  constructor(permits: number, mostOfDatabase = Math.ceil(permits / 2)) {
     this.#free = permits;
-    this.#mostOfDatabase = Math.ceil(permits / 2);
+    this.#mostOfDatabase = mostOfDatabase;
   }
 
   /** Runs the work with a permit, once there is one: in turn over the databases that wait. */
