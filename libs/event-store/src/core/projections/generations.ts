@@ -50,6 +50,12 @@ export class GenerationsRow {
   readonly #store: KeyValueStore<Generations>;
   readonly #clock: Clock;
   #known: { readonly row: Generations; readonly until: number } | undefined;
+  /** What was observed last, by any read, watch or change of this process. */
+  #observed: Generations | undefined;
+  /** Reads are numbered from 1. */
+  #reads = 0;
+  /** Reads up to this one may have seen the row before its last change that is known here. */
+  #readsBefore = 0;
 
   constructor(storage: KeyValueStorage, subscription: Subscription, clock: Clock) {
     this.#subscription = subscription;
@@ -133,15 +139,33 @@ export class GenerationsRow {
 
   /** The row now, and after each change. */
   async *watch(options: WatchOptions): AsyncGenerator<Generations, undefined, undefined> {
-    for await (const entry of this.#store.watch('generations', options)) yield this.#rowOf(entry);
+    for await (const entry of this.#store.watch('generations', options)) {
+      const row = this.#rowOf(entry);
+      this.#observe(row);
+      yield row;
+    }
   }
 
   async #entry(signal?: AbortSignal) {
+    const read = (this.#reads += 1);
     const begun = this.#clock.monotonic();
     const entry: Entry<Generations> | undefined = await this.#store.get('generations', { signal });
     const row = this.#rowOf(entry);
-    this.#known = { row, until: begun + leaseMs };
+    const isNewest = read > this.#readsBefore;
+    this.#observe(row);
+    if (isNewest) this.#known = { row, until: begun + leaseMs };
     return { entry, row };
+  }
+
+  /**
+   * Answers may come in another order than that of their reads, so where the row has changed, only
+   * a read that begins from now on is relied on.
+   */
+  #observe(row: Generations): void {
+    if (this.#observed !== undefined && isEqual(row, this.#observed)) return;
+    this.#observed = row;
+    this.#known = undefined;
+    this.#readsBefore = this.#reads;
   }
 
   #rowOf(entry: Entry<Generations> | undefined): Generations {
@@ -161,7 +185,7 @@ export class GenerationsRow {
       try {
         if (entry === undefined) await this.#store.add('generations', next);
         else await this.#store.set('generations', next, { ifMatch: entry });
-        this.#known = undefined;
+        this.#observe(next);
         return next;
       } catch (error) {
         if (!isStorageError(error, 'STORAGE_CONFLICT') && !isStorageError(error, 'KEY_EXISTS')) throw error;

@@ -428,11 +428,9 @@ export class ProjectionRunner {
     const since = this.#oldSince.get(generation) ?? this.#clock.monotonic();
     this.#oldSince.set(generation, since);
     if (this.#clock.monotonic() - since < this.#keepOldMs) return;
-    if (build.isRemoving !== true) {
-      await this.#generations.setRemoving(build);
-      // readers rely on what they have read for a while
-      await this.#clock.wait(leaveMs, signal);
-    }
+    await this.#generations.setRemoving(build);
+    // readers rely on what they have read for a while; another process may have set it just now
+    await this.#clock.wait(leaveMs, signal);
     const states = new GenerationStates(this.#storage, { ...this.#projection, ...build });
     await removeGeneration(this.#storage, this.#checkpointsOf(build), states, signal);
     await this.#generations.removed(build);

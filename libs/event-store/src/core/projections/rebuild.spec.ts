@@ -1,10 +1,11 @@
 /** A projection is built again beside the states that are read, and takes over as a whole. */
 import { getEventListeners } from 'node:events';
+import { inspect } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
-import { defineState } from '@kvent/key-value-storage';
+import { defineState, type StorageProvider } from '@kvent/key-value-storage';
 import { defineProjection, type ResolvedProjection } from './projection-definition.js';
-import type { ProjectionRunner } from './projection-runner.js';
-import { faulty, openShop, Orders, type Fault, type Shop } from './spec-support.js';
+import { ProjectionRunner } from './projection-runner.js';
+import { beforeCommits, faulty, isOf, openShop, Orders, type Fault, type Shop } from './spec-support.js';
 
 interface Day {
   readonly orders: number;
@@ -326,6 +327,45 @@ describe('rebuild', () => {
     await shop.clock.advance(10_000);
     expect(await shop.storage.store(Days).forTenant(acme).count()).toBe(0);
     expect(total(await read(two))).toBe(24);
+  });
+
+  it('removes nothing that a reader relies on, whichever process announces the removal', async () => {
+    const announced: number[] = [];
+    const removed: number[] = [];
+    let page = async (): Promise<number> => await Promise.resolve(0);
+    const watched = (provider: StorageProvider): StorageProvider =>
+      beforeCommits(provider, async (batches) => {
+        const ms = provider.clock?.monotonic() ?? 0;
+        const isRemoval = batches.some(({ changes }) => changes.some(({ kind }) => kind === 'delete'));
+        if (isRemoval && isOf(batches, 'days')) removed.push(ms);
+        const isAnnouncement =
+          isOf(batches, 'by-day') && inspect(batches, { depth: 6 }).includes('isRemoving');
+        if (!isAnnouncement || announced.length > 0) return;
+        // what the reader has read now it relies on from now on
+        expect(await page()).toBe(1);
+        announced.push(ms);
+      });
+    await using shop = await openShop(watched);
+    await sellSome(shop);
+    const one = await shop.run(byDay(1), options);
+    // its rounds come later than those of the other one
+    await shop.clock.advance(50);
+    const two = await shop.run(byDay(1), options);
+    await shop.until(one.whenCaughtUp());
+    const reader = new ProjectionRunner(shop.storage, byDay(1)).store(Days).forTenant(acme);
+    const { next: cursor } = await reader.page({ limit: 3 });
+    page = async () => (await reader.page({ limit: 3, cursor })).items.length;
+    await shop.until(one.rebuild());
+    await shop.until(one.whenRebuilt());
+    const refused = new Set<unknown>();
+    await untilTrue(shop, async () => {
+      const items = await page().catch((error: unknown) => refused.add((error as { code: unknown }).code));
+      // never a page that lacks what was removed
+      if (refused.size === 0) expect(items).toBe(1);
+      return (await states(two)).length === 1;
+    });
+    expect([...refused]).toEqual(['INVALID_CURSOR']);
+    expect((removed[0] as number) - (announced[0] as number)).toBeGreaterThanOrEqual(1_000);
   });
 
   it('refuses a time that is too short for readers', async () => {
