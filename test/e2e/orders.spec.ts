@@ -350,6 +350,9 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
       status: 412,
       body: { code: 'STREAM_VERSION_MISMATCH', expected: 1, actual: 2, retryable: false },
     });
+    expect(await client.post(`/orders/${id}/shipment`, undefined, { 'If-None-Match': '*' })).toMatchObject({
+      status: 412,
+    });
     expect(await client.post(`/orders/${id}/shipment`, undefined, { 'If-Match': '2' })).toMatchObject({
       status: 400,
       body: { code: 'INVALID_ETAG' },

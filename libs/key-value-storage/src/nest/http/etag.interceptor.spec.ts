@@ -324,13 +324,27 @@ describe.each(httpAdapters)('on %s', (adapter) => {
       await http().get('/notes/refused').expect(404);
     });
 
-    it('is needed: other routes ignore If-None-Match of a write', async () => {
+    it('is needed: other routes do not create with If-None-Match', async () => {
+      const both = { 'If-None-Match': '*', 'If-Match': '*' };
       await http().put('/notes/plain').set('If-None-Match', '*').send({ text: 'one' }).expect(428);
-      await http()
-        .put('/notes/plain')
-        .set({ 'If-None-Match': '*', 'If-Match': '*' })
-        .send({ text: 'one' })
-        .expect(412);
+      await http().put('/notes/plain').set(both).send({ text: 'one' }).expect(412);
+      await http().post('/notes/plain').send({ text: 'one' }).expect(201);
+      await http().put('/notes/plain').set(both).send({ text: 'two' }).expect(412);
+      await http().get('/notes/plain').expect(200, { text: 'one' });
+    });
+  });
+
+  describe('If-None-Match of a write whose If-Match is optional', () => {
+    const perhaps = (headers: Record<string, string>, text: string) =>
+      http().put('/notes/perhaps/perhaps').set(headers).send({ text });
+
+    it('is a check too: * never overwrites', async () => {
+      await perhaps({ 'If-None-Match': '*' }, 'one').expect(200);
+      await perhaps({ 'If-None-Match': '*' }, 'two').expect(412);
+      await perhaps({ 'If-None-Match': '*', 'If-Match': '*' }, 'two').expect(412);
+      await perhaps({ 'If-None-Match': '"1"' }, 'two').expect(400);
+      await http().get('/notes/perhaps').expect(200, { text: 'one' });
+      await perhaps({}, 'two').expect(200);
     });
   });
 

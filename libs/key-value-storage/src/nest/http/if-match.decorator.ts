@@ -6,7 +6,10 @@ import { entityTagsIn } from './entity-tags.js';
 import { headerOf, type AnyRequest } from './http-exchange.js';
 
 export interface IfMatchOptions {
-  /** false: without the header there is no check. @default true */
+  /**
+   * false: without the header there is no check, except for `If-None-Match: *`, by which the row
+   * must not exist. @default true
+   */
   readonly required?: boolean;
   /** true: `If-None-Match: *` is accepted too; then the write only creates. @default false */
   readonly create?: boolean;
@@ -27,8 +30,9 @@ const ifMatch = createParamDecorator(ifMatchFactory);
  * `INVALID_ETAG`.
  *
  * With `{ create: true }`, a request with `If-None-Match: *` creates: it is a 412 if the row or the
- * stream exists, and `EtagInterceptor` sends 201. Other values of `If-None-Match` are 400
- * `INVALID_ETAG`. A request with both headers matches nothing.
+ * stream exists, and `EtagInterceptor` sends 201. With `{ required: false }` it is a 412 too, and
+ * otherwise a 428, as without a header. Other values of `If-None-Match` are 400 `INVALID_ETAG`. A
+ * request with both headers matches nothing.
  */
 export const IfMatch = (options?: IfMatchOptions): ParameterDecorator => ifMatch(options);
 
@@ -43,7 +47,9 @@ function preconditionOf(
   { required = true, create = false }: IfMatchOptions = {},
 ): Precondition {
   const header = headerOf(request, 'if-match');
-  const noneMatch = create ? headerOf(request, 'if-none-match') : undefined;
+  // RFC 9110, 13.1.2: where it is false, a write must not be performed; a read is a 304
+  const isRead = request.method === 'GET' || request.method === 'HEAD';
+  const noneMatch = isRead ? undefined : headerOf(request, 'if-none-match');
   if (noneMatch !== undefined) {
     assertWildcard(noneMatch);
     // RFC 9110, 13.2.2: both must hold, and no row both exists and is absent
@@ -51,8 +57,8 @@ function preconditionOf(
       parseIfMatch(header);
       return new Precondition([]);
     }
-    creatingRequests.add(request);
-    return new Precondition('absent');
+    if (create) creatingRequests.add(request);
+    if (create || !required) return new Precondition('absent');
   }
   // a blank header is an error of the client, not an omitted check
   if (header === undefined && !required) return new Precondition('none');

@@ -31,6 +31,9 @@ class Notes {
   put(@IfMatch({ create: true }) ifMatch: Precondition) {
     return ifMatch;
   }
+  @Put('two') putPerhaps(@IfMatch({ required: false }) ifMatch: Precondition) {
+    return ifMatch;
+  }
   @Delete('one') @HttpCode(204) remove(@IfMatch() ifMatch: Precondition) {
     return ifMatch;
   }
@@ -141,6 +144,11 @@ it('the parts for HTTP describe their headers, parameters and problems', async (
     `410 ${problem}`,
     `412 ${problem}`,
     `428 ${problem}`,
+  ]);
+  expect(of('put', '/notes/two').slice(0, 3)).toEqual([
+    'header If-Match?',
+    'header If-None-Match?',
+    '200 ETag',
   ]);
   expect(of('delete', '/notes/one')).toEqual([
     'header If-Match',

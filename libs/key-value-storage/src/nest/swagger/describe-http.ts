@@ -165,7 +165,8 @@ function describeIfMatch(
 ): void {
   const description = 'The ETag that was read, or * for any.';
   parameters.push(parameter('header', 'If-Match', required && !create, description));
-  if (create) parameters.push(parameter('header', 'If-None-Match', false, '* creates.'));
+  const ifAbsent = create ? '* creates.' : '* for none: it must not exist.';
+  if (create || !required) parameters.push(parameter('header', 'If-None-Match', false, ifAbsent));
   add(responses, 400, '`INVALID_ETAG`');
   add(responses, 412, '`STORAGE_CONFLICT`, `STREAM_VERSION_MISMATCH`: it was changed or deleted.');
   if (required) add(responses, 428, '`PRECONDITION_REQUIRED`: If-Match is missing.');
