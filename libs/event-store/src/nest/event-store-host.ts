@@ -7,6 +7,7 @@ import { ModulesContainer } from '@nestjs/core';
 import { KeyValueStorage, KeyValueStorageModule } from '@kvent/key-value-storage';
 import { onceForApplication, rejectUnopened } from '@kvent/key-value-storage/internal/nest';
 import { EventStore, type EventStoreOptions } from '../core/event-store.js';
+import { applicationRunners, applicationRunnersToken } from './application-runners.js';
 import { combineObservers } from './combine-observers.js';
 import { CommittedHub } from './committed-hub.js';
 import { PositionSeal } from './position-seal.js';
@@ -23,6 +24,7 @@ const eventStoreOverrideToken = Symbol.for('kvent.event-store-override');
 @Module({
   providers: [
     { provide: eventStoreOverrideToken, useValue: null },
+    { provide: applicationRunnersToken, inject: [ModulesContainer], useFactory: applicationRunners },
     { provide: CommittedHub, inject: [ModulesContainer], useFactory: hubOf },
     {
       provide: PositionSeal,

@@ -13,6 +13,7 @@ export {
   type GivenProjection,
   type ProjectionToTest,
 } from './given-projection.js';
+export { whenCaughtUp } from './when-caught-up.js';
 export { describeStreams, proveStream, type DescribeStreamsOptions } from './describe-streams.js';
 export { streamClauses } from './clauses/stream-clauses.js';
 export type { BrokenStream, StreamClause } from './kit/stream-clause.js';
