@@ -442,6 +442,111 @@ describe.each<[string, typeof DataSource, { readonly pipeline?: boolean; readonl
     );
   });
 
+  describe('the commit', () => {
+    const failed = { code: 'STORAGE_CONFLICT', effect: 'none', retryable: true };
+
+    /** Whether the server refuses it, and the caller ignores that. */
+    const isIgnored = async (call: Promise<unknown>): Promise<boolean> =>
+      await call.then(
+        () => false,
+        () => true,
+      );
+
+    it('of a transaction that a conflict has ended is refused, and publishes nothing', async () => {
+      await products.set('mug', mug);
+      const published: string[] = [];
+      const events = new EventStore(storage, { committed: ({ id }) => void published.push(id) });
+      const sales = events.stream(Sales);
+      const sell = async (manager: EntityManager): Promise<unknown> =>
+        await sales.within(manager).append('s', [{ type: 'sold' }], { expectedVersion: 'absent' });
+      const work = source.transaction('REPEATABLE READ', async (manager) => {
+        await inside(manager).get('mug');
+        await outside(async () => await products.set('mug', { stock: 1 }));
+        await insert(manager, 'own');
+        await inside(manager).set('first', mug);
+        await sell(manager);
+        expect(await isIgnored(inside(manager).set('mug', { stock: 2 }))).toBe(true);
+      });
+      await expect(work).rejects.toMatchObject(failed);
+      expect([await keys(), await orders(), await sales.version('s')]).toEqual([['mug'], [], 0]);
+      await source.transaction(sell);
+      await until('the events of the last transaction are published', () => published.length > 0);
+      expect(published).toEqual(['s']);
+      await sales.delete('s');
+    });
+
+    it('of one that a statement of the application has ended is refused', async () => {
+      const work = source.transaction(async (manager) => {
+        await inside(manager).set('cup', mug);
+        expect(await isIgnored(manager.query('select 1 / 0'))).toBe(true);
+      });
+      await expect(work).rejects.toMatchObject(failed);
+      expect(await keys()).toEqual([]);
+    });
+
+    it('by hand is refused, and the rollback is left to the caller', async () => {
+      const runner = source.createQueryRunner();
+      try {
+        await runner.startTransaction();
+        await inside(runner.manager).set('cup', mug);
+        await isIgnored(runner.query('select 1 / 0'));
+        await expect(runner.commitTransaction()).rejects.toMatchObject(failed);
+        expect(runner.isTransactionActive).toBe(true);
+        await runner.rollbackTransaction();
+        await runner.startTransaction();
+        await inside(runner.manager).set('plate', mug);
+        await runner.commitTransaction();
+      } finally {
+        await runner.release();
+      }
+      expect(await keys()).toEqual(['plate']);
+    });
+
+    it('of a nested one is refused, and the outer one goes on', async () => {
+      await source.transaction(async (manager) => {
+        await inside(manager).set('cup', mug);
+        const nested = manager.transaction(async (inner) => {
+          await inside(inner).set('plate', mug);
+          await isIgnored(inner.query('select 1 / 0'));
+        });
+        await expect(nested).rejects.toMatchObject(failed);
+      });
+      expect(await keys()).toEqual(['cup']);
+    });
+
+    it('behind a call of a subscriber that ends the transaction is refused', async () => {
+      await products.set('mug', mug);
+      const subscriber = {
+        beforeTransactionCommit: async ({ manager }: { readonly manager: EntityManager }) =>
+          void (await isIgnored(inside(manager).set('mug', { stock: 2 }))),
+      };
+      const work = source.transaction('REPEATABLE READ', async (manager) => {
+        await inside(manager).set('cup', mug);
+        await outside(async () => await products.set('mug', { stock: 1 }));
+        source.subscribers.push(subscriber);
+      });
+      await expect(
+        work.finally(() => source.subscribers.splice(source.subscribers.indexOf(subscriber), 1)),
+      ).rejects.toMatchObject(failed);
+      expect(await keys()).toEqual(['mug']);
+    });
+
+    it('behind a refused call that was undone is made', async () => {
+      await refusing(
+        async () =>
+          await source.transaction(async (manager) => {
+            await inside(manager).set('cup', mug);
+            expect(await isIgnored(inside(manager).set('refused', mug))).toBe(true);
+          }),
+      );
+      expect(await keys()).toEqual(['cup']);
+    });
+
+    it('of a failed transaction without calls is the application’s own', async () => {
+      await source.transaction(async (manager) => void (await isIgnored(manager.query('select 1 / 0'))));
+    });
+  });
+
   /** While a trigger refuses one key. */
   async function refusing(work: () => Promise<void>): Promise<void> {
     await source.query(`create function public.refuse() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$;

@@ -16,6 +16,10 @@ export interface Client {
   /** Queries that wait; in older releases of `pg` without the underscore. */
   readonly _queryQueue?: object[];
   readonly queryQueue?: object[];
+  /** Whether no query is in flight. */
+  readonly readyForQuery?: boolean;
+  /** 'T' in a transaction, 'E' in one that has failed; absent in older releases of `pg`. */
+  getTransactionStatus?(): string | null;
   query(query: object): unknown;
   release(destroy?: boolean | Error): void;
   on(event: ClientEvent, listener: (about: Notice) => void): unknown;

@@ -22,6 +22,7 @@ export class TransactionCalls {
   #own: object | undefined;
   /** The last call; never rejects. */
   #last: Promise<unknown> = Promise.resolve();
+  #isJoined = false;
 
   static of(runner: QueryRunner): TransactionCalls {
     const calls = known.get(runner) ?? new TransactionCalls();
@@ -44,6 +45,7 @@ export class TransactionCalls {
       throwIfAborted(what, signal);
       this.#own = own;
       this.assertPresent();
+      this.#isJoined = true;
       running = work();
       return await untilAborted(what, effect, signal, running);
     } finally {
@@ -58,18 +60,30 @@ export class TransactionCalls {
     if (this.#own !== this.#present) throw overtaken();
   }
 
-  /** Before a commit: resolves when the calls before it have ended. */
+  /** Whether a call was made in the transaction, nested ones included. */
+  get isJoined(): boolean {
+    return this.#isJoined;
+  }
+
+  /**
+   * Before a commit: resolves when the calls before it have ended, and those that subscribers of
+   * the application make before it.
+   */
   async commits(): Promise<void> {
-    await this.#last;
+    for (let last: unknown; last !== this.#last;) {
+      last = this.#last;
+      await last;
+    }
   }
 
   /**
    * Before a transaction begins, a nested one too: resolves when the calls before it have ended.
    */
-  async begins(): Promise<void> {
+  async begins(isNested: boolean): Promise<void> {
     const { begins, end } = this.#queue();
     await begins;
     this.#present = undefined;
+    if (!isNested) this.#isJoined = false;
     end();
   }
 

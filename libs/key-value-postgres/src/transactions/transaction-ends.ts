@@ -4,7 +4,10 @@
  * makes, to the subscribers of the data source: before it sends them, which it does once they have
  * resolved, and after. It reports no savepoint that the application made by SQL.
  */
+import { storageError } from '@kvent/key-value-storage/provider';
 import type { DataSource, EntitySubscriberInterface, QueryRunner } from 'typeorm';
+import type { Client } from '../connections/connection.js';
+import { hasFailed } from '../connections/failed-transaction.js';
 import { beginTransaction, trackTransactions } from './open-transactions.js';
 import { TransactionCalls } from './transaction-calls.js';
 
@@ -28,14 +31,20 @@ export class TransactionEnds {
     this.#source = source;
     this.#subscriber = {
       beforeTransactionStart: async ({ queryRunner }) => {
-        if (depthOf(queryRunner) === 0) {
+        const isNested = depthOf(queryRunner) > 0;
+        if (!isNested) {
           this.#waiting.delete(queryRunner);
           beginTransaction(queryRunner);
         }
-        await TransactionCalls.of(queryRunner).begins();
+        await TransactionCalls.of(queryRunner).begins(isNested);
       },
       afterTransactionStart: ({ queryRunner }) => TransactionCalls.of(queryRunner).changed(),
-      beforeTransactionCommit: async ({ queryRunner }) => await TransactionCalls.of(queryRunner).commits(),
+      beforeTransactionCommit: async ({ queryRunner }) => {
+        const calls = TransactionCalls.of(queryRunner);
+        await calls.commits();
+        if (calls.isJoined && (await hasFailed((await queryRunner.connect()) as Client)))
+          throw failedEarlier();
+      },
       afterTransactionCommit: ({ queryRunner }) => this.#committed(queryRunner),
       beforeTransactionRollback: ({ queryRunner }) => TransactionCalls.of(queryRunner).rollsBack(),
       afterTransactionRollback: ({ queryRunner }) => {
@@ -93,3 +102,11 @@ const depthOf = (runner: QueryRunner): number =>
   runner.isTransactionActive
     ? (runner as QueryRunner & { readonly transactionDepth: number }).transactionDepth
     : 0;
+
+/** TypeORM throws it on: its commit would have been a rollback without an error. */
+const failedEarlier = (): Error =>
+  storageError(
+    'STORAGE_CONFLICT',
+    'The transaction cannot be committed: one of its statements has failed, and ended it. Roll back, and run it again as a whole.',
+    { key: '', expected: 'unchanged', actual: undefined, check: 'own' },
+  );
