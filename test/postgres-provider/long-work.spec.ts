@@ -65,3 +65,50 @@ it('a drop deletes a bounded number of rows in a statement, and a repeated one e
     });
   });
 });
+
+it.each([3, 6_000])('a drop of %i rows, of which a trigger leaves some out, is refused', async (count) => {
+  const provider = new PostgresProvider({ url: database.url, schema: `kept_${count}` });
+  await opened(provider, async () => {
+    await asAdmin(database.url, async (admin) => {
+      const table = `kept_${count}.row`;
+      const left = async (): Promise<number> => (await admin.query(`select from ${table}`)).rowCount ?? 0;
+      await admin.query(`insert into ${table} (database, container, entity, key, version, updated_at, value)
+        select 'tenant:kept', 'state:state', 's', lpad(i::text, 5, '0'), i, now(), '1' from generate_series(1, ${count}) i;
+        create function kept_${count}.keep() returns trigger language plpgsql as $$ begin return null; end $$;
+        create trigger keep before delete on ${table} for each row execute function kept_${count}.keep()`);
+      await expect(provider.administration.drop('tenant:kept')).rejects.toMatchObject({
+        code: 'STORAGE_UNAVAILABLE',
+        retryable: false,
+        message: expect.stringContaining('left out'),
+      });
+      expect(await left()).toBe(count);
+      await admin.query(`drop trigger keep on ${table}`);
+      expect(await provider.administration.drop('tenant:kept')).toBe(true);
+      expect(await left()).toBe(0);
+    });
+  });
+});
+
+it('a drop beside another one is no refusal', async () => {
+  const provider = new PostgresProvider({ url: database.url, schema: 'twice' });
+  await opened(provider, async () => {
+    await asAdmin(database.url, async (admin) => {
+      await admin.query(`insert into twice.row (database, container, entity, key, version, updated_at, value)
+        select 'tenant:twice', 'state:state', 's', lpad(i::text, 5, '0'), i, now(), '1' from generate_series(1, 6000) i`);
+      const drops = await asAdmin(database.url, async (holder) => {
+        await holder.query(`begin; delete from twice.row where key < '03000'`);
+        const both = [1, 2].map(async () => await provider.administration.drop('tenant:twice'));
+        await until('both drops wait', async () => {
+          const { rowCount } = await admin.query(
+            `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+          );
+          return rowCount === 2;
+        });
+        await holder.query('commit');
+        return both;
+      });
+      expect(await Promise.all(drops)).toContain(true);
+      expect((await admin.query('select from twice.row')).rowCount).toBe(0);
+    });
+  });
+});

@@ -1,6 +1,7 @@
 /** The table of an open provider: each call of the port as statements, tracked until it ends. */
 import {
   HintSource,
+  storageError,
   systemClock,
   type Address,
   type Batch,
@@ -360,15 +361,20 @@ export class TableAccess {
     return count;
   }
 
-  /** Page by page: no statement of it takes longer, however many rows there are. */
+  /**
+   * Page by page: no statement of it takes longer, however many rows there are.
+   * `STORAGE_UNAVAILABLE` where the server leaves rows out.
+   */
   async drop(database: string): Promise<boolean> {
     const statement = dropPage(this.dialect);
     for (let existed = false; ;) {
       const [line] = await this.#in({ database }, () =>
         this.#run(statement, [database, dropPageRows, ...this.clock.parameters()], 'write'),
       );
+      const [rows, deleted] = [Number(line?.[1]), Number(line?.[2])];
+      if (deleted < rows) throw leftOut(this.#name, rows - deleted);
       existed ||= line?.[0] === 't';
-      if (Number(line?.[1]) < dropPageRows) return existed;
+      if (rows < dropPageRows) return existed;
     }
   }
 
@@ -437,3 +443,11 @@ export class TableAccess {
     this.#plans.found(Number(line?.[0]));
   }
 }
+
+const leftOut = (name: string, rows: number): Error =>
+  storageError(
+    'STORAGE_UNAVAILABLE',
+    `${name}: the server left out ${rows} rows of a drop, so they are still there. A trigger before the deletes of the table, or a policy, refuses them.`,
+    {},
+    { retryable: false },
+  );

@@ -143,8 +143,9 @@ where ve is not null or taken is not null`,
 }
 
 /**
- * Deletes the first $2 rows of the database $1; returns whether one of them was live, and how many
- * there were.
+ * Deletes the first $2 rows of the database $1; returns whether one of them was live, how many
+ * there were, and how many it has deleted: a trigger may leave some out. They are locked first, so
+ * that those that another session deletes do not count.
  */
 export function dropPage(dialect: Dialect): Statement {
   const table = dialect.table.quoted;
@@ -152,12 +153,12 @@ export function dropPage(dialect: Dialect): Statement {
   return statement(
     'drop',
     `with p as materialized (
-  select container, entity, key from ${table} where database ${eq} $1 order by container, entity, key limit $2::pg_catalog.int4
+  select container, entity, key from ${table} where database ${eq} $1 order by container, entity, key limit $2::pg_catalog.int4 for update
 ), d as (
   delete from ${table} where database ${eq} $1 and (container, entity, key) ${le}
     (select container, entity, key from p order by container desc, entity desc, key desc limit 1)
   returning ${unexpired('expires_at', now)} live
-) select coalesce(pg_catalog.bool_or(live), false), (select pg_catalog.count(*) from p) from d`,
+) select coalesce(pg_catalog.bool_or(live), false), (select pg_catalog.count(*) from p), pg_catalog.count(*) from d`,
   );
 }
 
