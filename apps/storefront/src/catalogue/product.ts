@@ -2,6 +2,9 @@
 import { State } from '@kvent/key-value-storage';
 import { z } from 'zod';
 
+/** A million euros. The largest cart (200 products, each 1,000 times) is a safe integer by far. */
+const priceCentsMax = 100_000_000;
+
 export const ProductSchema = z.object({
   sku: z.string().regex(
     // GET /products/export is the export
@@ -9,7 +12,7 @@ export const ProductSchema = z.object({
     'letters, digits, "_", "." and "-", at most 64, first a letter or digit; not "export"',
   ),
   title: z.string().trim().min(1).max(200),
-  priceCents: z.int().nonnegative(),
+  priceCents: z.int().nonnegative().max(priceCentsMax),
   tags: z.array(z.string().trim().min(1).max(50)).max(50).default([]),
 });
 

@@ -36,7 +36,7 @@ export class SalesByDay {
   @On(Orders, 'placed')
   placed({ data }: FeedEvent<typeof Orders, 'placed'>, { change }: ProjectionContext): void {
     const day = data.placedAt.slice(0, 10);
-    const all = data.items.reduce((sum, { quantity }) => sum + quantity, 0);
+    const all = data.items.reduce((total, { quantity }) => total + quantity, 0);
     change(this.days, day, (sales) => add(sales, all, data.totalCents), { initial: noSales(day) });
     for (const { sku, quantity, priceCents } of data.items)
       change(this.products, [day, sku], (sales) => add(sales, quantity, quantity * priceCents), {
@@ -48,6 +48,9 @@ export class SalesByDay {
 const add = <S extends DaySales>(sales: S, quantity: number, cents: number): S => ({
   ...sales,
   orders: sales.orders + 1,
-  quantity: sales.quantity + quantity,
-  cents: sales.cents + cents,
+  quantity: sum(sales.quantity, quantity),
+  cents: sum(sales.cents, cents),
 });
+
+/** At most the largest safe integer: a sum that the schema refuses would stop the whole report. */
+const sum = (a: number, b: number): number => Math.min(a + b, Number.MAX_SAFE_INTEGER);
