@@ -5,7 +5,7 @@ import type { ReactionRunner } from '../core/reactions/reaction-runner.js';
 import { projectionRunners } from './projections-health.indicator.js';
 import { reactionRunners } from './reactions-health.indicator.js';
 
-interface ApplicationRunners {
+export interface ApplicationRunners {
   readonly projections: ReadonlySet<ProjectionRunner>;
   readonly reactions: ReadonlySet<ReactionRunner>;
 }

@@ -2,14 +2,25 @@
  * The event store of an application, on its storage, with the options of `forRoot` if there is one.
  * It closes before the storage.
  */
-import { Inject, Module, type BeforeApplicationShutdown, type OnApplicationShutdown } from '@nestjs/common';
+import {
+  Inject,
+  Module,
+  type BeforeApplicationShutdown,
+  type OnApplicationBootstrap,
+  type OnApplicationShutdown,
+} from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
 import { KeyValueStorage, KeyValueStorageModule } from '@kvent/key-value-storage';
 import { onceForApplication, rejectUnopened } from '@kvent/key-value-storage/internal/nest';
 import { EventStore, type EventStoreOptions } from '../core/event-store.js';
-import { applicationRunners, applicationRunnersToken } from './application-runners.js';
+import {
+  applicationRunners,
+  applicationRunnersToken,
+  type ApplicationRunners,
+} from './application-runners.js';
 import { combineObservers } from './combine-observers.js';
 import { CommittedHub } from './committed-hub.js';
+import { lagTelemetry } from './lag-telemetry.js';
 import { PositionSeal } from './position-seal.js';
 import { requestPositionsObserver } from './request-positions.js';
 import { noStorageError } from './start-up-checks.js';
@@ -46,15 +57,29 @@ const eventStoreOverrideToken = Symbol.for('kvent.event-store-override');
   ],
   exports: [EventStore, CommittedHub, PositionSeal],
 })
-export class EventStoreHost implements BeforeApplicationShutdown, OnApplicationShutdown {
+export class EventStoreHost
+  implements OnApplicationBootstrap, BeforeApplicationShutdown, OnApplicationShutdown
+{
   readonly #store: EventStore;
+  readonly #runners: ApplicationRunners;
+  #endTelemetry: (() => void) | undefined;
 
-  constructor(@Inject(EventStore) store: EventStore) {
+  constructor(
+    @Inject(EventStore) store: EventStore,
+    @Inject(applicationRunnersToken) runners: ApplicationRunners,
+  ) {
     this.#store = store;
+    this.#runners = runners;
+  }
+
+  async onApplicationBootstrap(): Promise<void> {
+    this.#endTelemetry = await lagTelemetry(this.#runners);
   }
 
   /** Requests are still running: their open sessions continue. */
   beforeApplicationShutdown(): void {
+    this.#endTelemetry?.();
+
     this.#store.refuseSessions();
   }
 
