@@ -1,8 +1,10 @@
 import { setImmediate } from 'node:timers/promises';
-import { Injectable, Module } from '@nestjs/common';
+import { inspect } from 'node:util';
+import { Injectable, Logger, Module } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
-import { expect, test } from '@jest/globals';
+import { expect, jest, test } from '@jest/globals';
 import type { Subscription } from 'rxjs';
+import { storageError } from '../../core/base/errors.js';
 import type { Entry } from '../../core/store/entry.js';
 import { KeyValueStore } from '../../core/store/key-value-store.js';
 import { State } from '../../core/store/state-definition.js';
@@ -97,4 +99,29 @@ test('the error of a watch is the error of the observable', async () => {
   await settle();
   expect(errors).toMatchObject([{ code: 'ABORTED' }]);
   await application.close();
+});
+
+test('an error from 500 on has its code and title alone, for clients of @Sse(), and is logged', async () => {
+  const logged = jest.spyOn(Logger.prototype, 'error').mockReturnValue(undefined);
+  const place = '/var/data/acme.json';
+  const failing = async function* (error: Error) {
+    yield undefined;
+    throw error;
+  };
+  const damaged = storageError(
+    'STORAGE_CORRUPT',
+    `${place} is damaged`,
+    { place },
+    { cause: new Error(place) },
+  );
+  const missing = storageError('KEY_NOT_FOUND', 'There is no price "mug".', { key: 'mug' });
+  const own = new Error('of the application');
+  const received = [damaged, missing, own].map((error) => subscribe(failing(error)));
+  await settle();
+  const [first, ...others] = received.map(({ errors }) => errors);
+  expect(first).toMatchObject([{ code: 'STORAGE_CORRUPT', status: 500, message: 'Damaged data' }]);
+  expect(inspect(first, { showHidden: true, depth: null })).not.toContain(place);
+  expect(others).toEqual([[missing], [own]]);
+  expect(logged.mock.calls).toEqual([[expect.stringContaining(place), damaged.stack]]);
+  logged.mockRestore();
 });
