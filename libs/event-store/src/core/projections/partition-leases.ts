@@ -29,6 +29,7 @@ export class PartitionLeases {
   readonly #held = new Map<number, Entry<Lease>>();
   /** By the monotonic clock of this process: before, no other process can take the partition. */
   readonly #heldUntil = new Map<number, number>();
+  #hasBegun = false;
 
   constructor(storage: KeyValueStorage, subscription: Subscription, ttlMs: number, clock: Clock) {
     const { name } = subscription;
@@ -50,6 +51,7 @@ export class PartitionLeases {
    * has taken is no longer held.
    */
   async balance(): Promise<readonly number[]> {
+    this.#hasBegun = true;
     for (const [partition, lease] of this.#held) await this.#renew(partition, lease);
     const share = await this.#share();
     const { partitions } = this.#subscription;
@@ -85,6 +87,7 @@ export class PartitionLeases {
 
   /** This process takes no share from now on. What is `kept` expires. */
   async leave(kept: ReadonlySet<number>): Promise<void> {
+    if (!this.#hasBegun) return;
     for (const partition of this.held) if (!kept.has(partition)) await this.release(partition);
     await this.#store.delete(this.#key('worker', this.#holder));
   }

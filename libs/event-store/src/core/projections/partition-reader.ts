@@ -206,7 +206,7 @@ export class PartitionReader {
     this.#unsaved.entries += entries.length;
     this.#unsaved.pages += 1;
     if (this.#unsaved.entries >= savedAfter.entries || this.#unsaved.pages >= savedAfter.pages)
-      void this.#work.track(this.save().catch(() => undefined));
+      void this.#work.track(this.save().catch(() => this.#saveWhenIdle()));
     else if (upToDate) this.#saveWhenIdle();
   }
 
@@ -218,7 +218,8 @@ export class PartitionReader {
     const save = async (): Promise<void> => {
       await clock.wait(savedAfter.idleMs, signal);
       this.#isSaving = false;
-      await this.save();
+      // tried again until it is stored, because nothing else may come
+      await this.save().catch(() => this.#saveWhenIdle());
     };
     void this.#work.track(save().catch(() => (this.#isSaving = false)));
   }

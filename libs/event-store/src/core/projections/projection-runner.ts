@@ -108,13 +108,18 @@ export class ProjectionRunner {
    * Begins, outside the async context of the caller, and resolves once this process has its share
    * of the partitions. A version that is newer than the live one is built beside it.
    * `INVALID_STATE` when the same version was run with other streams or partitions, and after
-   * `stop`.
+   * `stop`. After a failure, it may be called again.
    */
   async start(): Promise<void> {
     if (this.#stopping.signal.aborted)
       throw invalidState(`The projection '${this.name}' was stopped; make another runner.`);
     this.#started ??= this.#source.access.detached(undefined, async () => {
-      await this.#follow(await this.#generations.join());
+      try {
+        await this.#follow(await this.#generations.join());
+      } catch (error) {
+        this.#started = undefined;
+        throw error;
+      }
       void this.#work.track(this.#keepFollowing());
     });
     await this.#started;

@@ -2,12 +2,14 @@
 import { getEventListeners } from 'node:events';
 import { describe, expect, it, jest } from '@jest/globals';
 import { defineState } from '@kvent/key-value-storage';
+import { storageError, type RowAddress } from '@kvent/key-value-storage/provider';
 import { Waiters } from '@kvent/key-value-storage/internal';
 import { defineStream, event } from '../definition/stream-definition.js';
 import { EventStore } from '../event-store.js';
 import { defineProjection, type ResolvedProjection } from './projection-definition.js';
 import { ProjectionRunner } from './projection-runner.js';
 import {
+  beforeCommits,
   DaySales,
   faulty,
   openShop,
@@ -38,6 +40,9 @@ async function sellMany(shop: Shop): Promise<Map<string, Sales>> {
 async function expectTotals(shop: Shop, totals: ReadonlyMap<string, Sales>): Promise<void> {
   for (const [tenant, sales] of totals) expect([tenant, await shop.sales(tenant)]).toEqual([tenant, sales]);
 }
+const held = (runner: ProjectionRunner): number =>
+  runner.health().partitions.filter(({ state }) => state === 'running').length;
+
 const refusal = async (work: Promise<unknown>) =>
   await work.then(
     () => 'nothing',
@@ -208,6 +213,43 @@ describe('a projection', () => {
     expect(await refusal(runner.whenCaughtUp({ at: 1 } as object))).toContain("'at'");
   });
 
+  it('stores its position for other processes, also where the first write of it is refused', async () => {
+    let isRefused = false;
+    await using shop = await openShop((provider) =>
+      beforeCommits(provider, (batches) => {
+        if (!isRefused || !batches.some(({ changes }) => changes.some(isOfReader))) return;
+        isRefused = false;
+        throw storageError('STORAGE_UNAVAILABLE', 'Refused by the test.', {});
+      }),
+    );
+    const one = await shop.run();
+    await shop.until(one.whenCaughtUp());
+    isRefused = true;
+    await shop.sell('acme', 'o-1', 'monday', 1);
+    await shop.until(new ProjectionRunner(shop.storage, SalesByDay).whenCaughtUp());
+    expect(isRefused).toBe(false);
+  });
+
+  it('starts again after a start that has failed, and leaves its partitions to others', async () => {
+    let failing = 0;
+    for (let isReached = true; isReached; failing += 1) {
+      const { shop, totals, commits } = await faultyShop((index) => (index === failing ? 'refuse' : 'none'));
+      const runner = new ProjectionRunner(shop.storage, SalesByDay);
+      const hasFailed = await shop.until(runner.start()).then(
+        () => false,
+        () => true,
+      );
+      if (hasFailed) await shop.until(runner.start());
+      isReached = commits() > failing && hasFailed;
+      await shop.until(runner.whenCaughtUp());
+      await expectTotals(shop, totals);
+      await shop.until(runner.stop());
+      expect(held(await shop.run())).toBe(2);
+      await shop[Symbol.asyncDispose]();
+    }
+    expect(failing).toBeGreaterThan(3);
+  });
+
   it('is behind after the timeout of a wait', async () => {
     await using shop = await openShop();
     await shop.sell('acme', 'o-1', 'monday', 5);
@@ -269,6 +311,8 @@ async function faultyShop(faultOf: (index: number) => Fault) {
   return { shop: wrapped, totals, commits: () => commits - first };
 }
 
+const isOfReader = ({ address }: { readonly address: RowAddress }): boolean => address.key.includes('reader');
+
 const byFunctions = () => SalesByDay;
 /** Three orders of each stream; none of those that the class does not count. */
 async function expectCounts(shop: Shop, projection: unknown): Promise<void> {
@@ -314,9 +358,6 @@ describe.each([
     }
   });
 });
-
-const held = (runner: ProjectionRunner): number =>
-  runner.health().partitions.filter(({ state }) => state === 'running').length;
 
 describe('two workers', () => {
   it('share the partitions, and one has all of them after the other has ended', async () => {

@@ -175,13 +175,19 @@ export abstract class SubscriptionRunner {
   /**
    * Begins, outside the async context of the caller, and resolves once this process has its share
    * of the partitions. `INVALID_STATE` when the same version was run with other streams or
-   * partitions (a reaction: with other partitions), and after `stop`.
+   * partitions (a reaction: with other partitions), and after `stop`. After a failure, it may be
+   * called again.
    */
   async start(): Promise<void> {
     if (this.#stopping.signal.aborted) throw invalidState(`${this.#what} was stopped; make another runner.`);
     this.#started ??= this.#source.access.detached(undefined, async () => {
-      await this.#checkpoints.assertLayout(async () => await this.#source.end(this.#stopping.signal));
-      await this.#balance();
+      try {
+        await this.#checkpoints.assertLayout(async () => await this.#source.end(this.#stopping.signal));
+        await this.#balance();
+      } catch (error) {
+        this.#started = undefined;
+        throw error;
+      }
       void this.#work.track(this.#keepBalanced());
     });
     await this.#started;
@@ -192,15 +198,14 @@ export abstract class SubscriptionRunner {
    * nothing.
    */
   async stop(): Promise<void> {
-    if (this.#stopping.signal.aborted) return await this.#work.settled();
+    if (this.#stopping.signal.aborted) return await this.#orStopTimeout(this.#work.settled());
     this.#stopping.abort();
     await this.#started?.catch(() => undefined);
     const ended = Promise.all([...this.#running.values()].map(({ done }) => done));
     await this.#orStopTimeout(ended.then(async () => await this.#work.settled()));
     // what is still running keeps its partition, and a storage that fails ends the leases by their
     // expiry
-    if (this.#started !== undefined)
-      await this.#leases.leave(new Set(this.#running.keys())).catch(() => undefined);
+    await this.#leases.leave(new Set(this.#running.keys())).catch(() => undefined);
     this.#waiters.notify();
   }
 
