@@ -392,6 +392,28 @@ describe('a storage on Postgres during faults', () => {
       expect(await read(things, 'a')).toBeDefined();
       await put(things, 'a', 'after');
     });
+
+    it('leaves no statement on the server that its caller has given up', async () => {
+      const dataSource = await sharedSource(5);
+      const things = await openWithShortTimeouts({ dataSource, ...shortTimeouts });
+      await put(things, 'a', 'before');
+      const client = await openTransaction();
+      await client.query('lock table kvent.row in access exclusive mode');
+      const outcomes = await Promise.all(
+        ['a', 'b', 'c'].map((key) => failureOf(things.set(key, { what: 'late' }))),
+      );
+      for (const outcome of outcomes) expect([unavailable, unknown]).toContainEqual(outcome);
+      const waiting = `select count(*)::int n from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+      await until('no session waits for the lock', async () => {
+        const { rows } = await client.query<{ n: number }>(waiting);
+        return rows[0]?.n === 0;
+      });
+      await client.query('commit');
+      expect(await Promise.all(['a', 'b', 'c'].map((key) => read(things, key)))).toEqual([
+        'before',
+        ...[undefined, undefined],
+      ]);
+    });
   });
 
   async function sharedSource(poolSize: number): Promise<DataSource> {

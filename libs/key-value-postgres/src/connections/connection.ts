@@ -3,6 +3,7 @@ import { storageError } from '@kvent/key-value-storage/provider';
 import type { PlanGeneration } from './plan-generation.js';
 import type { Columns } from '../sql/decode-row.js';
 import type { Statement } from '../sql/statement.js';
+import { NoResponse } from './failure.js';
 import { currentScope, frameOf, type Framing } from './scope.js';
 import type { Purpose, Session } from './session.js';
 import { TextQuery, type Protocol } from './text-query.js';
@@ -11,6 +12,8 @@ import { TextQuery, type Protocol } from './text-query.js';
 export interface Client {
   /** Absent in `pg-native`. */
   readonly connection?: Partial<Protocol>;
+  /** Of the session on the server; behind a pooler it is a number that no session has. */
+  readonly processID?: number | null;
   /** Whether `pg` sends a query before the one before it has its result. */
   readonly pipeline?: boolean;
   /** Queries that wait; in older releases of `pg` without the underscore. */
@@ -70,6 +73,11 @@ export class Connection implements Session {
   get isOpenToReaders(): boolean {
     const { encrypted, remoteAddress } = this.#client.connection?.stream ?? {};
     return encrypted !== true && remoteAddress !== undefined && !isLoopback(remoteAddress);
+  }
+
+  /** Of the session on the server, where the driver knows it. */
+  get processId(): number | undefined {
+    return this.#client.processID ?? undefined;
   }
 
   get takesOwnQueries(): boolean {
@@ -143,7 +151,7 @@ export class Connection implements Session {
         this.#giveUp = undefined;
         resolve(rows);
       };
-      const late = (): void => fail(new Error('The server did not respond in time.'));
+      const late = (): void => fail(new NoResponse());
       this.#giveUp = this.#isLimited ? late : undefined;
       send(this.#client, sent, done, fail);
     });

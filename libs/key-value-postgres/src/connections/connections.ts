@@ -5,7 +5,8 @@ import type { Columns } from '../sql/decode-row.js';
 import type { PlanGeneration } from './plan-generation.js';
 import type { Statement } from '../sql/statement.js';
 import { Connection, type Client } from './connection.js';
-import { isBroken, mayRunAgain, NotConnected, unreachable, wasLost } from './failure.js';
+import { eq } from '../sql/operators.js';
+import { isBroken, mayRunAgain, NoResponse, NotConnected, unreachable, wasLost } from './failure.js';
 import type { HeldSession, Purpose, Session } from './session.js';
 
 /** The part of a `pg` pool that is used. */
@@ -54,6 +55,10 @@ interface Waiting {
   readonly refuse: (error: Error) => void;
 }
 
+/** Only a session of the same user on the same database, and only while it runs a statement. */
+const cancelStatement = `select pg_catalog.pg_cancel_backend(pid) from pg_catalog.pg_stat_activity
+where pid ${eq} $1::pg_catalog.int4 and state ${eq} 'active' and usename ${eq} session_user and datname ${eq} pg_catalog.current_database()`;
+
 /** A held session is idle while its reader does something else. */
 const untilItEnds = 'set local idle_in_transaction_session_timeout = 0';
 
@@ -99,7 +104,7 @@ export class Connections {
       connection.release(false);
       return rows;
     } catch (error) {
-      connection.release(isBroken(error));
+      this.#failed(connection, pool, error);
       const run = (): Promise<readonly Columns[]> =>
         this.with((another) => another.run(statement, parameters, purpose), pool);
       return await runAgain(error, run, purpose);
@@ -213,8 +218,32 @@ export class Connections {
       connection.release(false);
       return result;
     } catch (error) {
-      connection.release(isBroken(error));
+      this.#failed(connection, pool, error);
       throw error;
+    }
+  }
+
+  /** Releases a connection whose statement has failed. */
+  #failed(connection: Connection, pool: Pool, error: unknown): void {
+    connection.release(isBroken(error));
+    const { processId } = connection;
+    if (error instanceof NoResponse && processId !== undefined) void this.#cancel(processId, pool);
+  }
+
+  /**
+   * A server that waits for a lock does not notice that its client is gone: it would keep the
+   * session, and might run the statement much later. In vain where it cannot be reached either.
+   */
+  async #cancel(processId: number, pool: Pool): Promise<void> {
+    try {
+      const connection = await this.#acquire(pool);
+      const isBroken = await connection.query(cancelStatement, [processId]).then(
+        () => false,
+        () => true,
+      );
+      connection.release(isBroken);
+    } catch {
+      // the pool has ended, or gives no connection
     }
   }
 

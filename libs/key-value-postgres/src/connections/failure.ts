@@ -88,6 +88,13 @@ export class NotConnected extends Error {
   }
 }
 
+/** A statement had no response within `requestTimeoutMs`: the server may still run it. */
+export class NoResponse extends Error {
+  constructor() {
+    super('The server did not respond in time.');
+  }
+}
+
 /** It was sent, and there was no response. */
 export const wasLost = (error: unknown): boolean =>
   refusalOf(error) === undefined && !(error instanceof NotConnected);
