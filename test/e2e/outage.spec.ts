@@ -20,6 +20,8 @@ import { sharedStorages } from './storages.js';
 
 class UnreliableProvider extends MemoryProvider {
   state: 'available' | 'unavailable' | 'losing answers' = 'available';
+  /** Loses the answers of commits that write to this state alone. @default all */
+  losesAnswersOf: string | undefined;
 
   override async read(addresses: readonly Address[]): Promise<ReadResult> {
     if (this.state === 'unavailable') throw unavailable();
@@ -28,6 +30,9 @@ class UnreliableProvider extends MemoryProvider {
   override async commit(batches: readonly Batch[]): Promise<readonly CommitResult[]> {
     if (this.state === 'unavailable') throw unavailable();
     const results = await super.commit(batches);
+    const isLost = (batch: Batch | undefined): boolean =>
+      this.losesAnswersOf === undefined ||
+      batch?.changes.some(({ address }) => address.entity === this.losesAnswersOf) === true;
     if (this.state === 'available') return results;
     const error = storageError(
       'STORAGE_OUTCOME_UNKNOWN',
@@ -35,7 +40,7 @@ class UnreliableProvider extends MemoryProvider {
       {},
       { effect: 'unknown' },
     );
-    return results.map(() => ({ outcome: 'failed', error }));
+    return results.map((result, index) => (isLost(batches[index]) ? { outcome: 'failed', error } : result));
   }
 }
 const unavailable = () =>
@@ -75,6 +80,24 @@ describe.each(['express', 'fastify'] as const)('While the storage is unavailable
     expect(answer.text).not.toContain('hunter2');
     provider.state = 'available';
     expect(await acme.get('/products/new')).toMatchObject({ status: 200 });
+  });
+
+  it('goods whose receipt is repeated with its key after a lost answer are counted once', async () => {
+    const provider = new UnreliableProvider();
+    await using shop = await openShop({ openProvider: () => provider }, { http });
+    const acme = shop.client.as('acme');
+    await acme.post('/stock/mug/receipts', { quantity: 1 });
+    const before = (await acme.get('/stock/mug')).body as { onHand: number; version: number };
+    const receive = async () =>
+      await acme.post('/stock/mug/receipts', { quantity: 5 }, { 'Idempotency-Key': 'r-1' });
+    provider.losesAnswersOf = 'last-movement';
+    provider.state = 'losing answers';
+    expect(await receive()).toMatchObject({ status: 504, body: { code: 'STORAGE_OUTCOME_UNKNOWN' } });
+    provider.state = 'available';
+    const counted = { onHand: before.onHand + 5, version: before.version + 1 };
+    expect(await receive()).toMatchObject({ status: 201, body: counted });
+    expect(await receive()).toMatchObject({ status: 201, body: counted });
+    expect((await acme.get('/stock/mug')).body).toMatchObject(counted);
   });
 });
 

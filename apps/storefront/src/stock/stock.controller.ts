@@ -1,7 +1,7 @@
 import { Controller, Delete, Get, HttpCode, Param, Post, Req, Res, UseInterceptors } from '@nestjs/common';
 import { ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { Loaded } from '@kvent/event-store';
-import { IdempotencyInterceptor } from '@kvent/key-value-storage';
+import { IdempotencyInterceptor, IdempotencyKey, IdempotentCall } from '@kvent/key-value-storage';
 import { z } from 'zod';
 import { CheckedBody, CheckedParam, CheckedQuery } from '../http/checked.js';
 import type { ShopRequest, ShopResponse } from '../http/exchange.js';
@@ -52,7 +52,8 @@ export class StockController {
     return answerEvents(this.stock.stocks, sku, query, request, response);
   }
 
-  // a scanner in the warehouse sends a receipt again when it got no answer
+  // A scanner in the warehouse sends a receipt again when it got no answer. After a 504 the key of
+  // the response is free, and the receipt may be stored: so the stream knows the key as well.
   @Post('receipts')
   @UseInterceptors(IdempotencyInterceptor.with({ required: false }))
   @ApiOperation({ summary: 'Goods arrive; repeats with a key change nothing' })
@@ -61,8 +62,9 @@ export class StockController {
   async receive(
     @Param('sku') sku: string,
     @CheckedBody(ReceiptBody) { quantity }: z.infer<typeof ReceiptBody>,
+    @IdempotencyKey({ required: false }) call: IdempotentCall | undefined,
   ) {
-    return show(await this.stock.receive(sku, quantity));
+    return show(await this.stock.receive(sku, quantity, call));
   }
 
   @Get('snapshots')

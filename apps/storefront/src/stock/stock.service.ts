@@ -1,9 +1,15 @@
 import { Injectable } from '@nestjs/common';
-import { InjectStream, type EventStream, type Loaded, type PointInTime } from '@kvent/event-store';
-import { InjectStore, KeyValueStore } from '@kvent/key-value-storage';
+import {
+  InjectStream,
+  type DecisionContext,
+  type EventStream,
+  type Loaded,
+  type PointInTime,
+} from '@kvent/event-store';
+import { InjectStore, KeyValueStore, type IdempotentCall } from '@kvent/key-value-storage';
 import { CatalogueService } from '../catalogue/catalogue.service.js';
 import { LastMovements, type LastMovement } from './last-movement.js';
-import { Stocks, type Stock } from './stock.js';
+import { Stocks, type Movement, type Stock } from './stock.js';
 
 @Injectable()
 export class StockService {
@@ -17,12 +23,17 @@ export class StockService {
     return this.stocks.loadOrThrow(sku, point);
   }
 
-  async receive(sku: string, quantity: number): Promise<Loaded<Stock>> {
+  async receive(
+    sku: string,
+    quantity: number,
+    idempotencyKey: IdempotentCall | undefined,
+  ): Promise<Loaded<Stock>> {
     await this.catalogue.assertSold(sku);
-    return await this.stocks.transact(sku, (_, { batch }) => {
+    const decide = (_: Stock, { batch }: DecisionContext): [Movement] => {
       batch.set(this.lastMovements, sku, { type: 'received' });
       return [{ type: 'received', data: { quantity } }];
-    });
+    };
+    return await this.stocks.transact(sku, decide, { idempotencyKey });
   }
 
   async snapshots(sku: string): Promise<readonly number[]> {
