@@ -81,8 +81,8 @@ export class StateCopy<T, K extends Key = Key> {
 
   /**
    * Compares copies with their entries: of one that was written since, a copy is written again; of
-   * one that was deleted, the copy is deleted, unless it was overwritten. `attempt` gets the work
-   * on each of these.
+   * one that was deleted, or that `change` now leaves out, the copy is deleted, unless it was
+   * overwritten. `attempt` gets the work on each of these.
    */
   async compare(
     copies: readonly CopyMark[],
@@ -110,9 +110,10 @@ export class StateCopy<T, K extends Key = Key> {
   async #repeat(copy: CopyMark): Promise<CopyMark | undefined> {
     const from = this.#entryAt(copy.key);
     const entry = await this.#read(from);
-    if (entry === undefined) await this.#remove(from, copy);
-    else if ((await this.copy(from, entry, copy.version)) === 'written')
-      return { key: copy.key, version: entry.row.version };
+    const outcome = entry === undefined ? 'skipped' : await this.copy(from, entry, copy.version);
+    if (entry !== undefined && outcome === 'written') return { key: copy.key, version: entry.row.version };
+    // the entry is gone, has expired, or `change` leaves it out now
+    if (outcome === 'skipped') await this.#remove(from, copy);
     await this.#marks.remove([copy]);
     return undefined;
   }

@@ -196,6 +196,37 @@ describe('a migration', () => {
     expect((await provider.administration.spaces('tenant:acme')).length).toBe(1);
   });
 
+  it('removes the copy of an entry that `change` now leaves out, or that has expired, but not what others wrote over it', async () => {
+    const clock = new ManualClock();
+    const provider = new MemoryProvider({ clock });
+    await using storage = await openStorage(provider);
+    const target = new MemoryProvider({ clock });
+    await using other = await openStorage(target);
+    const prices = await filled(storage, 4);
+    const to = other.store(Copies);
+    const rest = beforeComparing(provider, async (round) => {
+      if (round > 1) return;
+      await prices.set('p-0', { cents: -1 });
+      await prices.set('p-1', { cents: -1 });
+      await to.set('p-1', { cents: 8 });
+      await prices.set('p-2', { cents: 77 }, { ttlMs: 10 });
+    });
+    const change = async (price: { readonly cents: number }) => {
+      if (price.cents === 77) await clock.advance(10);
+      return price.cents < 0 ? undefined : price;
+    };
+    await new StateMigration(prices, { to, change, concurrency: 1 }).run();
+    rest();
+    expect((await to.getMany(['p-0', 'p-1', 'p-2', 'p-3'])).map((entry) => entry?.value.cents)).toEqual([
+      undefined,
+      8,
+      undefined,
+      3,
+    ]);
+    const spaces = await target.administration.spaces('shared');
+    expect(spaces.map(({ entity }) => entity)).toEqual(['copy']);
+  });
+
   it('ends while an entry is written all the time; the next run copies it, whatever the clocks say', async () => {
     const clock = new ManualClock();
     const provider = new MemoryProvider({ clock });
