@@ -37,6 +37,38 @@ it('an instance waits for one that migrates for longer than requestTimeoutMs', a
   });
 });
 
+it('a migration that waits for a long reader holds up no other call, and goes on after it', async () => {
+  const url = database.url;
+  const schema = 'read';
+  const earlier = new PostgresProvider({ url, schema });
+  await opened(earlier, async () => await write(earlier, 'key', '1'));
+  await asAdmin(url, async (reader) => {
+    await reader.query(`alter table read.row drop column feed_transaction, drop column feed_sequence;
+      drop sequence read.row_feed_seq, read.row_feed_base;
+      delete from read.kvent_migrations where name like 'KventFeed%'`);
+    await reader.query('begin');
+    await reader.query('select from read.row');
+    const warnings: string[] = [];
+    const late = new PostgresProvider({ url, schema, warn: (message) => void warnings.push(message) });
+    const opening = late.open();
+    opening.catch(() => undefined);
+    try {
+      await until('it has given up once', () => warnings.length > 0);
+      await asAdmin(url, async (other) => {
+        await other.query(`set lock_timeout = '60 s'`);
+        await other.query(`update read.row set version = version + 1`);
+      });
+    } finally {
+      await reader.query('commit');
+    }
+    await opening;
+    expect(warnings[0]).toContain('waits for transactions that use the table');
+    await write(late, 'other', '2');
+    expect([await textAt(late, 'key'), await textAt(late, 'other')]).toEqual(['1', '2']);
+    await late.close();
+  });
+});
+
 it('a drop deletes a bounded number of rows in a statement, and a repeated one ends what was cut short', async () => {
   const provider = new PostgresProvider({ url: database.url });
   await opened(provider, async () => {

@@ -64,7 +64,7 @@ export async function openDatabase(options: ResolvedPostgres, name: string): Pro
       await assertUnicode(connection, name);
       const secured = { ...table, rowLevelSecurity: options.rowLevelSecurity };
       if (options.rowLevelSecurity) await assertBound(connection, name);
-      if (when === 'on-open') await migrateOnOpen(connection, secured, name);
+      if (when === 'on-open') await migrateOnOpen(connection, secured, name, options.warn);
       const durability = await checkTable(connection, table, name);
       isSecured = await checkPolicies(connection, secured, name, options.warn);
       return durability;
@@ -106,9 +106,18 @@ async function endWithin(withinMs: number, ended: Promise<void>, cut: () => void
 const unencrypted = (name: string): string =>
   `${name} or a replica of it is on another machine, and the connection is not encrypted: others may read passwords and data in transit. Set ssl, or sslmode=verify-full in the url.`;
 
-async function migrateOnOpen(connection: Connection, table: SecuredTable, name: string): Promise<void> {
+async function migrateOnOpen(
+  connection: Connection,
+  table: SecuredTable,
+  name: string,
+  warn: (message: string) => void,
+): Promise<void> {
+  const blocked = (): void =>
+    warn(
+      `${name}: the migration of ${table.quoted} waits for transactions that use the table (a backup with pg_dump, for instance); it tries again every few seconds, and other calls go on.`,
+    );
   try {
-    if (!(await isMigrated(connection, table))) await migrate(connection, table);
+    if (!(await isMigrated(connection, table))) await migrate(connection, table, blocked);
   } catch (error) {
     throw refusalOf(error) === '42501' ? notAllowed(name) : error;
   }

@@ -1,7 +1,9 @@
 /**
  * Runs the migrations when a provider opens: exactly once, however many instances start together.
  */
+import { setTimeout } from 'node:timers/promises';
 import type { Connection } from '../connections/connection.js';
+import { refusalOf } from '../connections/failure.js';
 import { kventMigrations } from './migrations.js';
 import { journalTable, quoted, type TableName } from '../sql/table-name.js';
 
@@ -18,6 +20,14 @@ interface NamedMigration {
 /** The table, and whether its rows must be under row-level security. */
 export type SecuredTable = TableName & { readonly rowLevelSecurity: boolean };
 
+/**
+ * Milliseconds that a change of the table waits for its lock. While it waits, it holds up all later
+ * calls, also those that only read.
+ */
+const lockTimeoutMs = 1_000;
+/** Milliseconds until the next attempt, in which these calls go on. */
+const pauseMs = 5_000;
+
 /** Whether every migration has run. Then the role needs no right to change the schema. */
 export async function isMigrated(connection: Connection, table: SecuredTable): Promise<boolean> {
   return (
@@ -30,9 +40,28 @@ export async function isMigrated(connection: Connection, table: SecuredTable): P
  * works behind poolers too, and ends with the connection of a process that crashes. It is a lock of
  * the schema, because the tables of a schema share its journal. TypeORM does not run them: the
  * migrations and settings of the application's data source must not apply, and it would split a
- * schema named `a.b`.
+ * schema named `a.b`. While another transaction uses the table, such as that of `pg_dump`, it tries
+ * again, without a limit; `blocked` is called the first time.
  */
-export async function migrate(connection: Connection, table: SecuredTable): Promise<void> {
+export async function migrate(
+  connection: Connection,
+  table: SecuredTable,
+  blocked: () => void,
+): Promise<void> {
+  for (let attempt = 1; ; attempt += 1)
+    try {
+      await migrateOnce(connection, table);
+      return;
+    } catch (error) {
+      if (refusalOf(error) !== lockNotAvailable) throw error;
+      if (attempt === 1) blocked();
+      await setTimeout(pauseMs);
+    }
+}
+
+const lockNotAvailable = '55P03';
+
+async function migrateOnce(connection: Connection, table: SecuredTable): Promise<void> {
   // a snapshot of the whole transaction would miss what was committed during the wait for the lock
   await connection.query('begin isolation level read committed');
   try {
@@ -43,6 +72,7 @@ export async function migrate(connection: Connection, table: SecuredTable): Prom
       await connection.query('select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))', [
         `kvent:${table.schema}`,
       ]);
+      await connection.query(`set local lock_timeout = ${lockTimeoutMs}`);
       await runMissing(connection, table);
     });
     await connection.query('commit');
