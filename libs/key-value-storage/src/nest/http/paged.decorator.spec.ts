@@ -34,10 +34,34 @@ class Notes {
   }
 }
 
+/** Its result has more fields than a page. */
+@Controller('counted')
+class CountedNotes {
+  constructor(@InjectStore(Note) private readonly notes: KeyValueStore<Note>) {}
+  @Get() async list(@Paged() page: PagedRequest) {
+    return { ...(await this.notes.page(page)), total: await this.notes.count() };
+  }
+  @Get('mapped') async mapped(@Paged() page: PagedRequest) {
+    const { items, ...rest } = await this.notes.page(page);
+    return { ...rest, items: items.map(({ key, value }) => ({ key, ...value })), total: 5 };
+  }
+  @Get('serialized') async serialized(@Paged() page: PagedRequest) {
+    return Object.assign(new NotesPage(), await this.notes.page(page));
+  }
+}
+/** Its class chooses what is sent. */
+class NotesPage {
+  readonly secret = 'not sent';
+  toJSON(): object {
+    const { secret: _, ...sent } = { ...this, total: 5 };
+    return sent;
+  }
+}
+
 describe.each(httpAdapters)('@Paged() on %s', (adapter) => {
   let app: INestApplication<App>;
   beforeAll(async () => {
-    app = await startWith(adapter, Note, Notes);
+    app = await startWith(adapter, Note, Notes, CountedNotes);
     const notes = app.get(Notes)['notes'];
     await notes.setMany(['a', 'b', 'c', 'd', 'e'].map((text) => ({ key: text, value: { text } })));
   });
@@ -80,6 +104,13 @@ describe.each(httpAdapters)('@Paged() on %s', (adapter) => {
     expect(linkIn(answer)).toBe(`?tag=a%26b&limit=2&tag=%22%3E&cursor=${encodeURIComponent(next)}`);
     const again = linkIn(await get(`/notes?limit=2&cursor=${encodeURIComponent(next)}`));
     expect(new URL(again as string, 'http://shop').searchParams.getAll('cursor')).toHaveLength(1);
+  });
+
+  it.each(['', '/mapped', '/serialized'])('keeps the other fields of a result (%s)', async (path) => {
+    const answer = await get(`/counted${path}?limit=1`);
+    const item = path === '/mapped' ? { key: 'a', text: 'a' } : { text: 'a' };
+    expect(answer.body).toEqual({ items: [item], next: expect.any(String), total: 5 });
+    expect(linkIn(answer)).toMatch(/^\?limit=1&cursor=/);
   });
 
   it('adds to a Link of the handler', async () => {

@@ -36,8 +36,9 @@ const paged = createParamDecorator(pagedFactory);
  * `limit` above 1,000 is 413 `LIMIT_EXCEEDED`; a cursor of another list is 400 `INVALID_CURSOR`.
  *
  * A `Page` that the handler returns is sent as `{ items, next, previous }`, entries as their
- * values. While there is a next or a previous page, `Link` (RFC 8288) holds a relative reference to
- * it with the other parameters of the query, so it is right behind every proxy.
+ * values, with the other fields of the result (`{ ...page, total }`). While there is a next or a
+ * previous page, `Link` (RFC 8288) holds a relative reference to it with the other parameters of
+ * the query, so it is right behind every proxy.
  */
 export const Paged = (options: PagedOptions = {}): ParameterDecorator => {
   assertOptions('Paged', options, ['limitMax']);
@@ -72,11 +73,11 @@ function send(result: unknown, request: AnyRequest, response: AnyResponse): unkn
   ] as const)
     if (cursor !== undefined)
       addHeader(response, 'Link', `<${referenceTo(request, 'cursor', cursor)}>; rel="${relation}"`);
-  return {
-    items: result.items.map(bodyOf),
-    ...(next !== undefined && { next }),
-    ...(previous !== undefined && { previous }),
-  };
+  // with its other fields, and its class, by which a serializer may choose fields
+  const sent = Object.create(Object.getPrototypeOf(result) as object | null) as object;
+  const { items, ...others } = result;
+  Object.defineProperty(sent, 'items', { value: items.map(bodyOf), enumerable: true });
+  return Object.assign(sent, others);
 }
 
 /** A page, of streams too: those have no previous one. */

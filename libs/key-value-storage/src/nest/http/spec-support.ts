@@ -20,18 +20,18 @@ export interface Received {
   readonly body: unknown;
 }
 
-/** An application with one state in memory, a controller, and problem details for its errors. */
+/** An application with one state in memory, controllers, and problem details for its errors. */
 export async function startWith(
   adapter: HttpAdapter,
   state: AnyState,
-  controller: Type<unknown>,
+  ...controllers: readonly Type<unknown>[]
 ): Promise<INestApplication<App>> {
   const module = await Test.createTestingModule({
     imports: [
       KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }),
       KeyValueStorageModule.forFeature([state]),
     ],
-    controllers: [controller],
+    controllers: [...controllers],
   }).compile();
   return await startOn(adapter, module, (app) => app.useGlobalFilters(new StorageExceptionFilter()));
 }
