@@ -1,7 +1,10 @@
 /** Streams that are put aside because one of their events cannot be applied. */
+import { setImmediate } from 'node:timers/promises';
 import { describe, expect, it } from '@jest/globals';
 import { defineState } from '@kvent/key-value-storage';
+import { databaseOf } from '@kvent/key-value-storage/internal';
 import { defineProjection, type ResolvedProjection } from './projection-definition.js';
+import { ProjectionRunner } from './projection-runner.js';
 import {
   beforeCommits,
   DaySales,
@@ -9,6 +12,7 @@ import {
   isOf,
   openShop,
   Orders,
+  SalesByDay,
   type Fault,
   type Shop,
 } from './spec-support.js';
@@ -305,6 +309,41 @@ describe('a stream that is parked', () => {
     await shop.until(next.whenCaughtUp());
     await shop.until(next.retryParked({ tenant: 'globex' }));
     expect(await next.countParked()).toBe(0);
+  });
+
+  it.each([1, 400, 1_000])('is counted with few round trips where %i tenants have some', async (tenants) => {
+    const trips = new Set<number>();
+    let [turn, reading, readingMax] = [0, 0, 0];
+    await using shop = await openShop((provider) => {
+      const read = provider.read.bind(provider);
+      provider.read = async (...given) => {
+        trips.add(turn);
+        readingMax = Math.max(readingMax, (reading += 1));
+        await setImmediate();
+        turn += 1;
+        reading -= 1;
+        return await read(...given);
+      };
+      return provider;
+    });
+    const { position } = await shop.sell('acme', 'o-1', 'monday', 1);
+    const names = Array.from({ length: tenants }, (_, index) => `tenant-${index}`);
+    const container = 'kvent.projections';
+    const readers = shop.storage.store(defineState<object>('sales-by-day', { container, scope: 'shared' }));
+    const checkpoints = shop.storage.store(
+      defineState<object>('sales-by-day', { container, scope: 'tenant' }),
+    );
+    for (const partition of [0, 1])
+      await readers.set(['reader', 1, partition], { position, behind: [], parkedIn: names.map(databaseOf) });
+    for (const name of names)
+      for (const partition of [0, 1])
+        await checkpoints.forTenant(name).set(['checkpoint', 1, partition], { position, parked: 2 });
+    const runner = new ProjectionRunner(shop.storage, SalesByDay);
+    trips.clear();
+    expect(await runner.countParked()).toBe(tenants * 4);
+    // the generations, the readers, and checkpoints by the 500
+    expect(trips.size).toBeLessThanOrEqual(2 + Math.ceil((2 * tenants) / 500));
+    expect(readingMax).toBeLessThanOrEqual(500);
   });
 
   it('stops its tenant where 1,000 are parked already, until one is discarded', async () => {

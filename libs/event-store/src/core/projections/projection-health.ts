@@ -42,9 +42,15 @@ export interface ProjectionHealth {
 
 /** How far a projection is behind the feed. */
 export interface ProjectionLag {
-  /** Events of its streams that it has not read, counted up to 10,000. */
+  /**
+   * Events of its streams that it has not read, counted within 10,000 from the position of its
+   * slowest partition on; the others may have read some of these.
+   */
   readonly events: number;
-  /** Milliseconds since the first of them was committed; 0 where there is none. */
+  /**
+   * Milliseconds since the first of them was committed; 0 where all are read. Where there are more
+   * than these 10,000, and none of them is unread, since the first of these.
+   */
   readonly ms: number;
   /** Milliseconds since an open transaction has held back what stands behind it. */
   readonly heldBackMs?: number;

@@ -2,10 +2,11 @@
 import { getEventListeners } from 'node:events';
 import { describe, expect, it, jest } from '@jest/globals';
 import { defineState } from '@kvent/key-value-storage';
-import { storageError, type RowAddress } from '@kvent/key-value-storage/provider';
-import { Waiters } from '@kvent/key-value-storage/internal';
+import { storageError, type Address, type RowAddress } from '@kvent/key-value-storage/provider';
+import { Waiters, databaseOf } from '@kvent/key-value-storage/internal';
 import { defineStream, event } from '../definition/stream-definition.js';
 import { EventStore } from '../event-store.js';
+import { partitionOf } from './partition-of.js';
 import { defineProjection, type ResolvedProjection } from './projection-definition.js';
 import { ProjectionRunner } from './projection-runner.js';
 import {
@@ -88,6 +89,48 @@ describe('a projection', () => {
       if (count > 2_000) break;
     }
     expect(count).toBe(600);
+  });
+
+  it('says how far it is behind with few reads, also where one partition has read what follows', async () => {
+    let pages = 0;
+    await using shop = await openShop((provider) => {
+      const feed = provider.feed?.bind(provider);
+      provider.feed = async (request) => {
+        pages += 1;
+        return await (feed as NonNullable<typeof feed>)(request);
+      };
+      return provider;
+    });
+    const orders = shop.orders.forTenant('acme');
+    const inPartition = (partition: number): string => {
+      for (let index = 0; ; index += 1)
+        if (partitionOf({ database: databaseOf('acme'), entity: `o${index}` } as Address, 2) === partition)
+          return `o${index}`;
+    };
+    const begin = await shop.sell('acme', inPartition(0), 'monday', 1);
+    await shop.clock.advance(700);
+    const day = Array.from({ length: 500 }, () => placed('monday', 1)[0]);
+    let end = begin;
+    for (let batch = 0; batch < 24; batch += 1)
+      end = await orders.append(inPartition(0), day, { expectedVersion: 'any' });
+    await shop.clock.advance(300);
+    const readers = shop.storage.store(
+      defineState<object>('sales-by-day', { container: 'kvent.projections', scope: 'shared' }),
+    );
+    await readers.set(['reader', 1, 0], { position: end.position, behind: [] });
+    await readers.set(['reader', 1, 1], { position: begin.position, behind: [] });
+    const runner = new ProjectionRunner(shop.storage, SalesByDay);
+    pages = 0;
+    // of the next 10,000 events none is of the partition that has not moved since the first of them
+    expect(await runner.lag()).toEqual({ events: 0, ms: 300 });
+    expect(pages).toBe(10);
+    await readers.set(['reader', 1, 0], { position: begin.position, behind: [] });
+    expect(await runner.lag()).toEqual({ events: 10_000, ms: 300 });
+    await readers.set(['reader', 1, 0], { position: end.position, behind: [] });
+    await readers.set(['reader', 1, 1], { position: end.position, behind: [] });
+    await shop.sell('acme', inPartition(1), 'monday', 1);
+    await shop.clock.advance(50);
+    expect(await runner.lag()).toEqual({ events: 1, ms: 50 });
   });
 
   it('goes on where it was after a restart, and says until then how far it is behind', async () => {
