@@ -5,6 +5,7 @@ import { commands } from './commands/table.js';
 import { manifest } from './manifest.js';
 import { UsageError } from './input/usage-error.js';
 import type { Output } from './output/output.js';
+import { dataLine } from './output/report.js';
 
 /** The values of a call, by name. */
 type Values = Readonly<Record<string, unknown>>;
@@ -33,11 +34,12 @@ export async function parseCall(
   }
 }
 
-/** The messages of commander go to `output`, too, because they repeat arguments. */
+/** The messages of commander go to `output`, too, because its errors repeat arguments. */
 function createProgram(perform: Perform, output: Output): Command {
   const program = new Command('kvent')
     .configureOutput({
-      writeOut: (text) => void output.result(...linesOf(text)),
+      // the help and the version repeat no argument
+      writeOut: (text) => void output.result(...linesOf(text).map(dataLine)),
       writeErr: (text) => output.log(...linesOf(text)),
       // an error is one line; a suggestion of commander joins it
       outputError: (text) => output.log(text.trimEnd().replace(/\n(?=\(Did you mean [^\n]*$)/, ' ')),

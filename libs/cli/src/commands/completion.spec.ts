@@ -1,6 +1,9 @@
 import { execFileSync } from 'node:child_process';
 import { expect, it } from '@jest/globals';
-import { kvent } from '../spec-support.js';
+import { Output } from '../output/output.js';
+import { passwordHider } from '../output/secrets.js';
+import { run } from '../run.js';
+import { kvent, Stream } from '../spec-support.js';
 import { commands } from './table.js';
 
 /** What bash offers for the last of these words. */
@@ -34,4 +37,15 @@ it('names the shells that it knows', async () => {
     exitCode: 2,
     stderr: 'kvent: The shell must be bash or zsh; got fish.\n',
   });
+});
+
+it('is the same script where PGPASSWORD is a word of it', async () => {
+  const [plain, out] = [new Stream(), new Stream()];
+  for (const [stream, env] of [
+    [plain, {}],
+    [out, { PGPASSWORD: 'kvent' }],
+  ] as const)
+    await run(['completion', 'bash'], new Output(stream, new Stream(), passwordHider([], env)));
+  expect(out.written).toContain('_kvent()');
+  expect(out.written).toBe(plain.written);
 });

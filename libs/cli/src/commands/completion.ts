@@ -1,6 +1,6 @@
 /** `kvent completion`: prints the completion of a shell, made of the table of commands. */
 import { UsageError } from '../input/usage-error.js';
-import type { Report } from '../output/report.js';
+import { dataLine, type Report } from '../output/report.js';
 import type { CommandSpec, OptionSpec } from './declaration.js';
 
 interface Options {
@@ -11,7 +11,7 @@ export async function completion({ shell }: Options, commands: readonly CommandS
   const script = scripts[shell]?.(commands);
   if (script === undefined)
     throw new UsageError(`The shell must be ${Object.keys(scripts).join(' or ')}; got ${shell}.`);
-  return { json: { command: 'completion', shell, script: script.join('\n') }, text: script };
+  return { json: { command: 'completion', shell, script: script.join('\n') }, text: script.map(dataLine) };
 }
 
 const scripts: Readonly<Record<string, (commands: readonly CommandSpec[]) => readonly string[]>> = {

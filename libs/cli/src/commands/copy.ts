@@ -10,7 +10,7 @@ import {
   type StorageProvider,
 } from '@kvent/key-value-storage/core';
 import { hashOfDatabases, sharedDatabase } from '@kvent/key-value-storage/internal';
-import { counted, inSeconds, table, type Report } from '../output/report.js';
+import { counted, inSeconds, table, type Line, type Report } from '../output/report.js';
 import { parseLocation, type Location } from '../input/location.js';
 import type { TenantOptions } from '../input/database.js';
 import { UsageError } from '../input/usage-error.js';
@@ -121,7 +121,7 @@ function textOf({
   rows: number;
   sha256: string;
   seconds: number;
-}): readonly string[] {
+}): readonly Line[] {
   if (databases.length === 0) return [`${from} is empty: there was nothing to copy.`];
   const leases = databases.reduce((sum, each) => sum + each.leases, 0);
   const total = `${counted(rows, 'row', 'rows')} in ${counted(databases.length, 'database', 'databases')}`;

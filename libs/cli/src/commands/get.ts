@@ -1,5 +1,5 @@
 /** `kvent get`: prints one value. */
-import { table, timeText, type Report } from '../output/report.js';
+import { dataLine, table, timeText, type Report } from '../output/report.js';
 import { valueJson } from '../output/stored-value.js';
 import { keyText } from '../input/key.js';
 import { withStorage, type CommandContext } from './command.js';
@@ -27,7 +27,7 @@ export async function get(options: ValueOptions, context: CommandContext): Promi
           ['expires', timeText(row.expiresAt)],
           ['schema version', String(schemaVersion)],
         ]),
-        ...JSON.stringify(value, undefined, 2).split('\n'),
+        ...JSON.stringify(value, undefined, 2).split('\n').map(dataLine),
       ],
     };
   });

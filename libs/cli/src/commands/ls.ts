@@ -8,7 +8,7 @@ import {
 import { chosenDatabase, chosenDatabases, type TenantOptions } from '../input/database.js';
 import { keyJson, keyText, rangeFrom } from '../input/key.js';
 import { fromArgument, UsageError } from '../input/usage-error.js';
-import { headedTable, timeText, type Report } from '../output/report.js';
+import { dataLine, headedTable, timeText, type Report } from '../output/report.js';
 import { valueJson } from '../output/stored-value.js';
 import { withStorage, type CommandContext, type StorageOptions } from './command.js';
 import { describeSpace, spaceOf } from './space-names.js';
@@ -108,7 +108,7 @@ async function keysOf(
             `There is no such key in ${options.counter === true ? 'counter' : 'state'} '${state}' of '${database}'.`,
           ]
         : []),
-      ...(next === null ? [] : [`More keys follow: --cursor ${next}`]),
+      ...(next === null ? [] : [dataLine(`More keys follow: --cursor ${next}`)]),
     ],
   };
 }

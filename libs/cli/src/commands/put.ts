@@ -9,7 +9,7 @@ import {
   type TimeToLive,
 } from '@kvent/key-value-storage/internal/rows';
 import { fromArgument, UsageError } from '../input/usage-error.js';
-import type { Report } from '../output/report.js';
+import { dataLine, type Report } from '../output/report.js';
 import { assertWrite, withStorage, type CommandContext } from './command.js';
 import { commitOne } from './commit-one.js';
 import { placeJson, valueAddress, type ValueOptions } from './one-value.js';
@@ -49,7 +49,9 @@ export async function put(options: Options, context: CommandContext): Promise<Re
     return {
       json: { ...placeJson('put', provider, address, options), etag, created: before === undefined },
       text: [
-        `${before === undefined ? 'Added' : 'Replaced'} ${options.state} ${options.key} in '${address.database}': etag ${etag}`,
+        dataLine(
+          `${before === undefined ? 'Added' : 'Replaced'} ${options.state} ${options.key} in '${address.database}': etag ${etag}`,
+        ),
       ],
     };
   });

@@ -4,7 +4,7 @@ import { tenantIn } from '@kvent/key-value-storage/internal/rows';
 import { chosenDatabases, type TenantOptions } from '../input/database.js';
 import { exportedStates, statesWithRows } from '../input/exported-states.js';
 import { UsageError } from '../input/usage-error.js';
-import { counted, type Report } from '../output/report.js';
+import { counted, dataLine, type Report } from '../output/report.js';
 import { assertWrite, withStorage, type CommandContext, type StorageOptions } from './command.js';
 
 interface Options extends StorageOptions, TenantOptions {
@@ -32,7 +32,9 @@ export async function reindex(options: Options, context: CommandContext): Promis
     return {
       json: { command: 'reindex', storage: name, items },
       text: [
-        ...items.map(({ database, state, index }) => `${tenantIn(database) ?? database}: ${state}.${index}`),
+        ...items.map(({ database, state, index }) =>
+          dataLine(`${tenantIn(database) ?? database}: ${state}.${index}`),
+        ),
         `${name}: ${counted(items.length, 'index is', 'indexes are')} built again.`,
       ],
     };

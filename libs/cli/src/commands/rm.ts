@@ -1,5 +1,5 @@
 /** `kvent rm`: removes one value. */
-import type { Report } from '../output/report.js';
+import { dataLine, type Report } from '../output/report.js';
 import { assertWrite, withStorage, type CommandContext } from './command.js';
 import { commitOne } from './commit-one.js';
 import { existingRow, placeJson, valueAddress, type ValueOptions } from './one-value.js';
@@ -19,7 +19,9 @@ export async function rm(options: Options, context: CommandContext): Promise<Rep
     return {
       json: { ...placeJson('rm', provider, address, options), etag: before.version },
       text: [
-        `Removed ${options.state} ${options.key} from '${address.database}': it had the etag ${before.version}`,
+        dataLine(
+          `Removed ${options.state} ${options.key} from '${address.database}': it had the etag ${before.version}`,
+        ),
       ],
     };
   });

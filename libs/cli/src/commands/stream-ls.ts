@@ -10,7 +10,7 @@ import {
 import { chosenDatabase, chosenDatabases, type TenantOptions } from '../input/database.js';
 import { keyText, rangeFrom } from '../input/key.js';
 import { fromArgument, UsageError } from '../input/usage-error.js';
-import { headedTable, timeText, type Report } from '../output/report.js';
+import { dataLine, headedTable, timeText, type Report } from '../output/report.js';
 import { withStorage, type CommandContext, type StorageOptions } from './command.js';
 import { describeSpace } from './space-names.js';
 
@@ -75,7 +75,7 @@ async function streamsOf(
         items.map(({ id, version, state, updatedAt }) => [id, version, state, updatedAt]),
       ),
       ...(items.length === 0 ? [`There is no such stream ${type} in '${database}'.`] : []),
-      ...(next === null ? [] : [`More streams follow: --cursor ${next}`]),
+      ...(next === null ? [] : [dataLine(`More streams follow: --cursor ${next}`)]),
     ],
   };
 }

@@ -1,5 +1,5 @@
 /** `kvent stream show`: prints the events of a stream. */
-import { headedTable, timeText, type Report } from '../output/report.js';
+import { dataLine, headedTable, timeText, type Report } from '../output/report.js';
 import { withStorage, type CommandContext } from './command.js';
 import {
   eventCells,
@@ -44,10 +44,12 @@ export async function streamShow(options: Options, context: CommandContext): Pro
       },
       text: [
         ...headedTable(['version', 'type', 'recorded', 'data', 'metadata'], events.map(eventCells)),
-        state === 'deleted'
-          ? `The stream ${options.type} ${options.id} was deleted at version ${version}.`
-          : `The stream ${options.type} ${options.id} is at version ${version}.${session}`,
-        ...(next === null ? [] : [`More events follow: --from ${next}`]),
+        dataLine(
+          state === 'deleted'
+            ? `The stream ${options.type} ${options.id} was deleted at version ${version}.`
+            : `The stream ${options.type} ${options.id} is at version ${version}.${session}`,
+        ),
+        ...(next === null ? [] : [dataLine(`More events follow: --from ${next}`)]),
       ],
     };
   });

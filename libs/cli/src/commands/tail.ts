@@ -6,7 +6,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { StorageProvider } from '@kvent/key-value-storage/internal/rows';
 import type { DatabaseList } from '../input/database.js';
 import { parseLocation, type Location } from '../input/location.js';
-import type { Report } from '../output/report.js';
+import { dataLine, type Report } from '../output/report.js';
 import { assertTables, withAdvice, withStorage, type CommandContext } from './command.js';
 import { eventCells, readEvents, readStream, streamAddresses, type StreamOptions } from './one-stream.js';
 
@@ -56,7 +56,7 @@ async function follow(source: Source, options: Options, { signal, print }: Comma
     for (let next = options.from ?? head.version + 1; ;) {
       const events = await readEvents(source, addresses, { from: next, limit: pageEvents }, signal);
       for (const event of events) {
-        if (!(await print({ json: event, text: [eventCells(event).join('  ').trimEnd()] }))) return;
+        if (!(await print({ json: event, text: [dataLine(eventCells(event).join('  ').trimEnd())] }))) return;
         next = event.version + 1;
       }
       if (events.length > 0) continue;

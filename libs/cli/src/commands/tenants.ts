@@ -1,6 +1,6 @@
 /** `kvent tenants`: lists the tenants that hold data. */
 import { sharedDatabase, tenantIn } from '@kvent/key-value-storage/internal/rows';
-import { counted, type Report } from '../output/report.js';
+import { counted, dataLine, type Report } from '../output/report.js';
 import { withStorage, type CommandContext, type StorageOptions } from './command.js';
 
 type Options = StorageOptions & { readonly storage: string };
@@ -13,7 +13,10 @@ export async function tenants(options: Options, context: CommandContext): Promis
     const sharedData = shared ? 'and shared data' : 'and no shared data';
     return {
       json: { command: 'tenants', storage: name, tenants: names, shared },
-      text: [...names, `${name} has ${counted(names.length, 'tenant', 'tenants')} ${sharedData}.`],
+      text: [
+        ...names.map(dataLine),
+        `${name} has ${counted(names.length, 'tenant', 'tenants')} ${sharedData}.`,
+      ],
     };
   });
 }

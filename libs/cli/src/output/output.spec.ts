@@ -36,11 +36,31 @@ describe('the output', () => {
     ]);
   });
 
-  it('as JSON is the same JSON for programs, without passwords', async () => {
+  it('as JSON is the same JSON for programs', async () => {
     const { out, output } = begin();
-    await output.json({ name: 'a\u202e\u0085\u2028"', rows: 1, in: ['s3cret'] });
+    const json = { name: 'a\u202e\u0085\u2028"', rows: 1, value: { message: 's3cret', file: ['s3cret'] } };
+    await output.json(json);
     expect(out.written).not.toMatch(/[\u0080-\uffff]/);
-    expect(JSON.parse(out.written)).toEqual({ name: 'a\u202e\u0085\u2028"', rows: 1, in: ['***'] });
+    expect(JSON.parse(out.written)).toEqual(json);
+  });
+
+  it('as JSON holds no password in messages and in names of places', async () => {
+    const { out, output } = begin();
+    const report = (text: string): object => ({
+      ...{ storage: text, from: text, to: text, file: text, notes: [text] },
+      error: { code: 's3cret', message: text },
+      failures: [{ line: 1, message: text }],
+      databases: [{ database: 's3cret', damage: [{ place: text, what: text }] }],
+      damage: undefined,
+    });
+    await output.json(report('at s3cret'));
+    expect(JSON.parse(out.written)).toEqual(report('at ***'));
+  });
+
+  it('holds stored data as it is, without control characters', async () => {
+    const { out, output } = begin();
+    await output.result({ text: 's3cret\u001b', isData: true });
+    expect(out.written).toBe('s3cret\\u001b\n');
   });
 
   it('to a closed pipe is no failure, and aborts the signal', async () => {

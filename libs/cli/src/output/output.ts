@@ -1,8 +1,10 @@
 /**
- * All output of a command: the result to stdout, everything else to stderr. It hides passwords, and
- * escapes characters that would end a line or move the cursor. A closed pipe (`kvent … | head`) is
- * not an error of the process: the command is cancelled.
+ * All output of a command: the result to stdout, everything else to stderr. It hides passwords in
+ * messages, prints stored data as it is, and escapes characters that would end a line or move the
+ * cursor. A closed pipe (`kvent … | head`) is not an error of the process: the command is
+ * cancelled.
  */
+import { hideInReport } from './hide-in-report.js';
 import type { Line } from './report.js';
 import { printable } from '@kvent/key-value-storage/internal/rows';
 
@@ -64,9 +66,7 @@ export class Output {
   /** Prints a part of the result as one line of JSON. */
   async json(value: object | undefined): Promise<boolean> {
     if (value === undefined) return true;
-    return await this.#write(
-      `${printable(JSON.stringify(value, (_name, each: unknown) => (typeof each === 'string' ? this.#hide(each) : each)))}\n`,
-    );
+    return await this.#write(`${printable(JSON.stringify(hideInReport(value, this.#hide)))}\n`);
   }
 
   /** Writes lines of data to stdout, unchanged; on a terminal without control characters. */
@@ -77,8 +77,8 @@ export class Output {
 
   #styled(line: Line): string {
     if (typeof line === 'string') return this.clean(line);
-    const text = this.clean(line.text);
-    return this.#colors ? `\u001b[${styles[line.style]}m${text}\u001b[0m` : text;
+    const text = line.isData === true ? printable(line.text) : this.clean(line.text);
+    return this.#colors && line.style !== undefined ? `\u001b[${styles[line.style]}m${text}\u001b[0m` : text;
   }
 
   #write(text: string): Promise<boolean> {
