@@ -41,14 +41,19 @@ export interface ParkedRow {
 }
 
 /**
- * The same for every tenant except those `behind`, which stopped at their checkpoints. It is a
- * statement about rows that only move forward: once true, it stays true, so it may be written
- * without a check, by any process, in any order.
+ * The same for every tenant except those `behind`, which have stopped before. It is a statement
+ * about rows that only move forward: once true, it stays true, so it may be written without a
+ * check, by any process, in any order.
  */
 interface ReaderPosition {
   readonly position: FeedPosition;
   /** Databases. */
   readonly behind: readonly string[];
+  /**
+   * Of each of `behind`: up to where its events are done, those without an effect too, which no
+   * checkpoint says. Absent for none, and in rows of former releases: then, its checkpoint counts.
+   */
+  readonly doneTo?: readonly FeedPosition[];
   /** Databases with parked streams, for their number; it may have more. Absent for none. */
   readonly parkedIn?: readonly string[];
 }

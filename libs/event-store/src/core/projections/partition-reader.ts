@@ -1,9 +1,14 @@
 /**
  * Reads the feed for one partition, all tenants together, and passes the events of each tenant to
  * its writer. A tenant whose events cannot be applied is left behind: it is read by itself, from
- * its checkpoint, and holds up no other tenant.
+ * where it is, and holds up no other tenant.
  */
-import type { FeedEntry, FeedPage, FeedPosition } from '@kvent/key-value-storage/provider';
+import {
+  feedStart,
+  type FeedEntry,
+  type FeedPage,
+  type FeedPosition,
+} from '@kvent/key-value-storage/provider';
 import { backoffMs, FeedWatcher, PendingWork, tenantIn, withAbort } from '@kvent/key-value-storage/internal';
 import { PagesAhead } from './pages-ahead.js';
 import { PagesInFlight } from './pages-in-flight.js';
@@ -54,6 +59,11 @@ interface LeftBehind {
   readonly writer: TenantWriter;
   state: BehindTenant['state'];
   error: unknown;
+  /**
+   * Its events up to here are done. Its checkpoint may be far before: events that had no effect
+   * move none. They are not read again, because another release may have an effect for them.
+   */
+  doneTo: FeedPosition;
 }
 
 export class PartitionReader {
@@ -115,19 +125,21 @@ export class PartitionReader {
     const behind = [...this.#behind.keys()];
     if (position === undefined || behind.length > namesMax) return;
     const { parkedIn } = this;
-    const state = [position, ...behind, '', ...parkedIn].join('\0');
+    const doneTo = Array.from(this.#behind.values(), (left) => left.doneTo);
+    const state = [position, ...behind, ...doneTo, '', ...parkedIn].join('\0');
     if (state === this.#saved) return;
     this.#unsaved = { entries: 0, pages: 0 };
     const { checkpoints } = this.#context;
     await checkpoints.readers.set(checkpoints.key('reader', this.partition), {
       position,
       behind,
+      ...(behind.length > 0 && { doneTo }),
       ...(parkedIn.length > 0 && { parkedIn }),
     });
     this.#saved = state;
   }
 
-  /** Tries tenants that are stopped again, from their checkpoints. */
+  /** Tries tenants that are stopped again, from where they are. */
   retry(database?: string): void {
     for (const [each, left] of this.#behind)
       if (left.state === 'stopped' && (database === undefined || each === database)) {
@@ -148,7 +160,9 @@ export class PartitionReader {
     this.#position = this.#dispatched = stored?.value.position ?? (await checkpoints.begin());
     if (stored === undefined) return;
     for (const database of stored.value.parkedIn ?? []) this.#parkedIn.add(database);
-    for (const database of stored.value.behind) this.#leaveBehind(database, undefined);
+    const { behind, doneTo = [] } = stored.value;
+    for (const [index, database] of behind.entries())
+      this.#leaveBehind(database, undefined, doneTo[index] ?? feedStart);
   }
 
   async #apply(page: FeedPage): Promise<void> {
@@ -247,7 +261,8 @@ export class PartitionReader {
         return this.#noteParked(database, writer);
       } catch (error) {
         if (signal.aborted) return;
-        if (!isTransient(error) || attempt >= attempts) return this.#leaveBehind(database, error);
+        if (!isTransient(error) || attempt >= attempts)
+          return this.#leaveBehind(database, error, doneBefore(error, entries));
         await this.#wait(attempt);
       }
   }
@@ -270,9 +285,10 @@ export class PartitionReader {
     return writer;
   }
 
-  #leaveBehind(database: string, error: unknown): void {
+  /** `doneTo`: what all tenants are read to, where the position of this one is not known better. */
+  #leaveBehind(database: string, error: unknown, doneTo = this.#position ?? feedStart): void {
     if (this.#behind.has(database)) return;
-    const left: LeftBehind = { writer: this.#writerOf(database), state: 'retrying', error };
+    const left: LeftBehind = { writer: this.#writerOf(database), state: 'retrying', error, doneTo };
     this.#behind.set(database, left);
     this.#inFlight.leave(database);
     this.#context.moved();
@@ -291,13 +307,13 @@ export class PartitionReader {
           if (!(await this.#park(left))) {
             this.#noteParked(database, left.writer);
             left.state = 'stopped';
+            this.#saveWhenIdle();
             return moved();
           }
           [attempt, left.error] = [0, undefined];
         }
         if (attempt > 0) await this.#wait(attempt);
-        await this.#readTenant(database, left.writer);
-        this.#saveWhenIdle();
+        await this.#readTenant(database, left);
         return moved();
       } catch (error) {
         left.error = error;
@@ -319,17 +335,24 @@ export class PartitionReader {
     }
   }
 
-  /** Reads one tenant from its checkpoint until it is where the reader of all tenants is. */
-  async #readTenant(database: string, writer: TenantWriter): Promise<void> {
+  /** Reads one tenant from where it is until it is where the reader of all tenants is. */
+  async #readTenant(database: string, left: LeftBehind): Promise<void> {
     const { source, signal, pageEvents, subscription } = this.#context;
     const { partitions } = subscription;
+    const { writer } = left;
     writer.forget();
-    for (let after = await writer.position(); ;) {
-      const { entries, next } = await source.page(after, pageEvents, signal, [database]);
-      await writer.apply(
-        entries.filter(({ address }) => partitionOf(address, partitions) === this.partition),
-      );
-      after = next;
+    left.doneTo = later(left.doneTo, await writer.position());
+    for (;;) {
+      const { entries, next } = await source.page(left.doneTo, pageEvents, signal, [database]);
+      const own = entries.filter(({ address }) => partitionOf(address, partitions) === this.partition);
+      try {
+        await writer.apply(own);
+      } catch (error) {
+        left.doneTo = later(left.doneTo, doneBefore(error, own));
+        throw error;
+      }
+      left.doneTo = next;
+      this.#saveWhenIdle();
       if (this.#dispatched !== undefined && next < this.#dispatched) continue;
       // without an await after the comparison: a page in between would leave its events out
       this.#noteParked(database, writer);
@@ -346,6 +369,15 @@ export class PartitionReader {
 
 const positionOf = (error: unknown): FeedPosition | undefined =>
   error instanceof EventFailure ? error.entry.position : undefined;
+
+const later = (position: FeedPosition, other: FeedPosition | undefined): FeedPosition =>
+  other !== undefined && other > position ? other : position;
+
+/** A writer rejects with the failure of an event once all before it are done. */
+function doneBefore(error: unknown, entries: readonly FeedEntry[]): FeedPosition | undefined {
+  const failed = positionOf(error);
+  return failed && entries.findLast(({ position }) => position < failed)?.position;
+}
 
 /** `error`: undefined where it is not known. */
 export function behindTenant(database: string, state: BehindTenant['state'], error: unknown): BehindTenant {

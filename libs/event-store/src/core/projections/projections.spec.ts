@@ -402,6 +402,41 @@ describe.each([
   });
 });
 
+it('does not fold what had no effect before, where a handler is added and a tenant fails', async () => {
+  await using shop = await openShop();
+  let fails = 0;
+  const release = (countsNotes: boolean) =>
+    defineProjection('sales-by-day', {
+      streams: [Orders],
+      into: DaySales,
+      key: ({ type }) => (type === 'placed' || countsNotes ? type : undefined),
+      initial: () => ({ orders: 0, cents: 0 }),
+      evolve: ({ orders, cents }) => {
+        fails -= 1;
+        if (fails >= 0) throw new Error('Refused by the test.');
+        return { orders: orders + 1, cents };
+      },
+    });
+  const notes = Array.from({ length: 20 }, () => ({ type: 'noted', data: { text: 'former' } }) as const);
+  await shop.sell('acme', 'o-1', 'monday', 1);
+  const former = await shop.run(release(false));
+  await shop.until(former.whenCaughtUp());
+  await shop.orders.forTenant('acme').append('notes', notes, { expectedVersion: 0 });
+  await shop.until(former.whenCaughtUp());
+  await shop.until(former.stop());
+  const runner = await shop.run(release(true));
+  await shop.until(runner.whenCaughtUp());
+  fails = 2;
+  await shop.sell('acme', 'o-1', 'monday', 1);
+  await shop.orders.forTenant('acme').append('notes', notes.slice(0, 1), { expectedVersion: 20 });
+  await shop.until(runner.whenCaughtUp());
+  expect(fails).toBeLessThan(0);
+  expect(await shop.sales('acme')).toEqual({
+    placed: { orders: 2, cents: 0 },
+    noted: { orders: 1, cents: 0 },
+  });
+});
+
 describe('two workers', () => {
   it('share the partitions, and one has all of them after the other has ended', async () => {
     await using shop = await openShop();

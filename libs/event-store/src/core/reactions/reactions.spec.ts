@@ -6,7 +6,14 @@ import { EventStore } from '../event-store.js';
 import { faulty, Orders, placed, type Fault } from '../projections/spec-support.js';
 import { defineReaction } from './reaction-definition.js';
 import { ReactionRunner } from './reaction-runner.js';
-import { Handlers, nameOf, openReactionShop, reactionTo } from './spec-support.js';
+import {
+  Handlers,
+  nameOf,
+  openReactionShop,
+  reactionTo,
+  type Placed,
+  type ReactionShop,
+} from './spec-support.js';
 
 const refusal = async (work: Promise<unknown>) =>
   await work.then(
@@ -302,6 +309,131 @@ describe('a handler that fails', () => {
     await shop.until(runner.whenCaughtUp({ tenant: 'globex' }));
     expect(await refusal(shop.until(runner.whenCaughtUp()))).toContain('REACTION_STOPPED');
     expect(handled).toEqual(['globex o-1 1']);
+  });
+});
+
+describe('an event type that has a handler from now on', () => {
+  const broken = new Error('The mail server is away.');
+  /** What a release handles that has a handler for both event types. */
+  const both = (onPlaced: (event: Placed) => unknown) => {
+    const notes: string[] = [];
+    const reaction = defineReaction('mails', {
+      streams: [Orders],
+      from: 'beginning',
+      on: { placed: onPlaced, noted: ({ tenant, data }) => notes.push(`${tenant} ${data.text}`) },
+    });
+    return { reaction, notes };
+  };
+  const note = async (shop: ReactionShop, tenant: string, text: string, count = 1): Promise<void> => {
+    const events = Array.from({ length: count }, () => ({ type: 'noted', data: { text } }) as const);
+    await shop.orders.forTenant(tenant).append('notes', events, { expectedVersion: 'any' });
+  };
+  /** A release without it, which has passed notes of two tenants over; one has no checkpoint. */
+  const formerRelease = async (shop: ReactionShop): Promise<void> => {
+    await shop.sell('acme', 'a', 'monday', 1);
+    await note(shop, 'acme', 'former', 250);
+    await note(shop, 'globex', 'former', 250);
+    const runner = await shop.react(reactionTo(() => undefined));
+    await shop.until(runner.whenCaughtUp());
+    await shop.until(runner.stop());
+  };
+
+  it('is not handled for what was passed over, where a tenant fails', async () => {
+    await using shop = await openReactionShop();
+    await formerRelease(shop);
+    const placedOrders: string[] = [];
+    const { reaction, notes } = both((given) => {
+      placedOrders.push(nameOf(given));
+      if (placedOrders.filter((each) => each === nameOf(given)).length === 1) throw broken;
+    });
+    const runner = await shop.react(reaction, { retry: { attempts: 3, delayMs: 10 } });
+    await shop.until(runner.whenCaughtUp());
+    expect([placedOrders, notes]).toEqual([[], []]);
+    for (const tenant of ['acme', 'globex']) {
+      await shop.sell(tenant, 'a', 'monday', 1);
+      await note(shop, tenant, 'new');
+    }
+    await shop.until(runner.whenCaughtUp());
+    expect(placedOrders.sort()).toEqual(['acme a 2', 'acme a 2', 'globex a 1', 'globex a 1']);
+    expect(notes.sort()).toEqual(['acme new', 'globex new']);
+  });
+
+  it('is not handled for what was passed over, where a tenant is slow until a restart', async () => {
+    await using shop = await openReactionShop();
+    await formerRelease(shop);
+    const handlers = new Handlers();
+    const { reaction, notes } = both(async (given) => {
+      if (given.tenant === 'acme') await handlers.placed(given);
+    });
+    const runner = await shop.react(reaction);
+    await shop.sell('acme', 'a', 'monday', 1);
+    const many = Array.from({ length: 250 }, () => placed('monday', 1)[0]);
+    await shop.orders.forTenant('initech').append('a', many, { expectedVersion: 0 });
+    await shop.settle();
+    await shop.clock.advance(1_000);
+    await shop.settle();
+    expect(runner.health().partitions[0]?.behind).toMatchObject([{ tenant: 'acme' }]);
+    await note(shop, 'acme', 'new');
+    const stopped = runner.stop();
+    handlers.end('acme a 2', broken);
+    await shop.until(stopped);
+    const next = await shop.react(reaction);
+    await shop.settle();
+    handlers.end('acme a 2');
+    await shop.until(next.whenCaughtUp());
+    expect([handlers.begun, notes]).toEqual([['acme a 2', 'acme a 2'], ['acme new']]);
+  });
+
+  it('is handled from the event on at which a tenant has stopped, also after a restart', async () => {
+    await using shop = await openReactionShop();
+    await formerRelease(shop);
+    const stopped = await shop.react(
+      reactionTo(({ stream }) => {
+        if (stream === 'bad') throw broken;
+      }),
+      { retry: { attempts: 2, delayMs: 10 } },
+    );
+    for (const tenant of ['acme', 'globex']) {
+      await note(shop, tenant, 'before');
+      await shop.sell(tenant, 'bad', 'monday', 1);
+      await note(shop, tenant, 'after');
+    }
+    await shop.until(stopped.whenCaughtUp().catch(() => undefined));
+    await shop.clock.advance(1_000);
+    await shop.settle();
+    expect(stopped.health().partitions[0]?.behind).toMatchObject([
+      { tenant: 'acme', state: 'stopped' },
+      { tenant: 'globex', state: 'stopped' },
+    ]);
+    await shop.until(stopped.stop());
+    const [placedOrders, allNotes]: [string[], string[]] = [[], []];
+    for (const isFixed of [false, true]) {
+      const { reaction, notes } = both((given) => {
+        if (!isFixed) throw broken;
+        placedOrders.push(nameOf(given));
+      });
+      const runner = await shop.react(reaction, { retry: { attempts: 2, delayMs: 10 } });
+      await shop.until(runner.whenCaughtUp().catch(() => undefined));
+      await shop.until(runner.stop());
+      allNotes.push(...notes);
+    }
+    expect(placedOrders.sort()).toEqual(['acme bad 1', 'globex bad 1']);
+    expect(allNotes.sort()).toEqual(['acme after', 'globex after']);
+  });
+
+  it('is handled from the checkpoint on of a tenant that a release before this one has left behind', async () => {
+    await using shop = await openReactionShop();
+    await formerRelease(shop);
+    const rows = { container: 'kvent.reactions', scope: 'shared' } as const;
+    const readers = shop.storage.store(
+      defineState<{ position: string; behind: readonly string[] }>('mails', rows),
+    );
+    const { key, value } = await readers.getOrThrow(['reader', 1, 0]);
+    expect(value).toEqual({ position: value.position, behind: [] });
+    await readers.set(key, { ...value, behind: ['tenant:acme'] });
+    const { reaction, notes } = both(() => undefined);
+    await shop.until((await shop.react(reaction)).whenCaughtUp());
+    expect(notes).toEqual(Array(250).fill('acme former'));
   });
 });
 
