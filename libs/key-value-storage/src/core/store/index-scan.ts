@@ -66,7 +66,7 @@ export class IndexScan {
     options: ScanOptions | undefined,
   ): Promise<ScanPage | undefined> {
     const { state, statuses } = this.#indexed;
-    if (await statuses.isClaimed(this.#index, database)) return undefined;
+    if (await statuses.isClaimed(this.#index, database, options?.signal)) return undefined;
     const { container, entity } = state;
     const entries = { database, container, entity, limit: 1, values: 'omit' } as const;
     const [page] = await this.#access.scan([{ ...entries, ...(consistency && { consistency }) }], options);

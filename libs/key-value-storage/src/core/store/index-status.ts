@@ -12,7 +12,7 @@
  *   writes, and leaves a row with a time to live. While that row is there, the index stays unready.
  *   So does who writes without index rows (`UnindexedWriter`).
  */
-import { throwIfAborted } from '../base/abort.js';
+import { throwIfAborted, untilAborted } from '../base/abort.js';
 import type { Clock } from '../base/clock.js';
 import { isStorageError, storageError } from '../base/errors.js';
 import { RecentMap } from '../base/recent-map.js';
@@ -87,7 +87,8 @@ export class IndexStatuses<T> {
     const known = this.#known.get(database);
     if (known !== undefined && known.until > this.#clock.monotonic() && this.#mayWrite(known))
       return undefined;
-    return this.#prepareWrite(database, signal);
+    // what other calls wait for too continues: the status that is read, and the wait to leave
+    return untilAborted('A write', 'none', signal, this.#prepareWrite(database, signal));
   }
 
   /**
@@ -101,8 +102,9 @@ export class IndexStatuses<T> {
   }
 
   /** Whether the index has a status. Without one, it is known only of a state without entries. */
-  async isClaimed(index: ResolvedIndex, database: string): Promise<boolean> {
-    return (await this.#current(database, 'any')).statuses.has(index);
+  async isClaimed(index: ResolvedIndex, database: string, signal: AbortSignal | undefined): Promise<boolean> {
+    const known = await untilAborted('A read', 'none', signal, this.#current(database, 'any'));
+    return known.statuses.has(index);
   }
 
   /** Forgets what is known of a database that was dropped. */
@@ -120,16 +122,16 @@ export class IndexStatuses<T> {
     database: string,
     signal: AbortSignal | undefined,
   ): Promise<{ readonly isStillReady: () => boolean | Promise<boolean> }> {
-    let { status, until } = await this.#statusOf(index, database);
+    const current = async () => await untilAborted('A read', 'none', signal, this.#statusOf(index, database));
+    let { status, until } = await current();
     if (isMine(index, status) && status.status === 'building') {
       await this.#waitForBuild(index, database, signal);
       this.#known.delete(database);
-      ({ status, until } = await this.#statusOf(index, database));
+      ({ status, until } = await current());
     }
     if (!isMine(index, status) || status.status !== 'ready') throw this.#notReady(index, status);
     const { rowVersion } = status;
-    const isStillReady = async (): Promise<boolean> =>
-      (await this.#statusOf(index, database)).status.rowVersion === rowVersion;
+    const isStillReady = async (): Promise<boolean> => (await current()).status.rowVersion === rowVersion;
     return { isStillReady: () => (this.#clock.monotonic() < until ? true : isStillReady()) };
   }
 

@@ -1,6 +1,7 @@
 /** Indexes of stores, on the memory provider. */
 import assert from 'node:assert/strict';
 import { getEventListeners } from 'node:events';
+import { setImmediate } from 'node:timers/promises';
 import { describe, jest, test } from '@jest/globals';
 import {
   defineState,
@@ -226,6 +227,54 @@ describe('Processes with different definitions', () => {
     await assert.rejects(current.index('byKey').count(), { code: 'INDEX_NOT_READY' });
     await current.set('c', { doctor: 'cleo', day: 3 });
     await assert.rejects(current.index('byKey').count(), { code: 'INDEX_NOT_READY' });
+  });
+
+  test.each<
+    [string, (slots: IndexedStore<Slot, typeof byName, string>, signal: AbortSignal) => Promise<unknown>]
+  >([
+    ['a write', (slots, signal) => slots.add('a', { doctor: 'x', day: 1 }, { signal })],
+    ['a read of an index', (slots, signal) => slots.index('byKey').count({}, { signal })],
+  ])('%s that waits for a status ends at once when it is aborted', async (_, call) => {
+    const provider = new MemoryProvider();
+    let [begin, go] = [(): void => undefined, (): void => undefined];
+    const begun = new Promise<void>((resolve) => (begin = resolve));
+    const gate = new Promise<void>((resolve) => (go = resolve));
+    const read = provider.read.bind(provider);
+    provider.read = async (addresses, options) => {
+      begin();
+      await gate;
+      return await read(addresses, options);
+    };
+    await using storage = await openStorage(provider);
+    const slots = storage.store(ByName);
+    const stop = new AbortController();
+    const ended = assert.rejects(call(slots, stop.signal), { code: 'ABORTED', effect: 'none' });
+    await begun;
+    stop.abort();
+    await ended;
+    assert.equal(getEventListeners(stop.signal, 'abort').length, 0);
+    go();
+    assert.equal(await slots.index('byKey').count(), 0);
+  });
+
+  test('a write that waits until no process relies on a status ends at once when it is aborted', async () => {
+    const shared = new SharedProvider();
+    await shared.open();
+    await using one = await openStorage(shared.process());
+    await using two = await openStorage(shared.process());
+    const [old, current] = [one.store(ByDay), two.store(ByName)];
+    await old.set('a', { doctor: 'ada', day: 1 });
+    assert.equal(await shared.passing(current.index('byKey').count()), 1);
+    const stop = new AbortController();
+    const ended = assert.rejects(old.add('b', { doctor: 'bo', day: 2 }, { signal: stop.signal }), {
+      code: 'ABORTED',
+      effect: 'none',
+    });
+    while (shared.clock.waiting === 0) await setImmediate();
+    stop.abort();
+    await ended;
+    assert.equal(await current.has('b'), false);
+    assert.equal(await shared.passing(old.has('b')), false);
   });
 
   test.each([['applied'], ['dropped']] as const)(
