@@ -17,6 +17,7 @@ interface Thing {
   readonly n: number;
 }
 const Things = defineState<Thing>('thing');
+const SlidingThings = defineState<Thing>('sliding', { ttlMs: 60_000, expiry: 'sliding' });
 /** What a write has read, and the value that it makes of it. */
 interface Reading {
   readonly storage: KeyValueStorage;
@@ -49,6 +50,39 @@ describe('a write of an entry with an idempotency key', () => {
     ).toEqual(['read', 'commit']);
     expect(await callsOf(() => things.set('b', { n: 1 }, key))).toEqual(['commit', 'read']);
   });
+
+  it.each([
+    [
+      'was touched',
+      Things,
+      async (things: KeyValueStore<Thing>) => {
+        await things.touch('a', { ttlMs: 3_600_000 });
+      },
+    ],
+    [
+      'was renewed by a read',
+      SlidingThings,
+      async (things: KeyValueStore<Thing>, clock: ManualClock) => {
+        await clock.advance(30_000);
+        await things.get('a');
+      },
+    ],
+  ] as const)(
+    'returns the expiry of the first save of an entry that %s since it was read',
+    async (_, State, renew) => {
+      const clock = new ManualClock();
+      await using storage = await openStorage(new MemoryProvider({ clock }));
+      const things = storage.store(State);
+      const read = await things.add('a', { n: 1 }, { ttlMs: 60_000 });
+      await renew(things, clock);
+      const save = async () => await things.save(read.with({ n: 2 }), key);
+      const first = await save();
+      expect(first.expiresAt?.getTime()).toBeGreaterThan(read.expiresAt?.getTime() ?? 0);
+      await clock.advance(1);
+      const again = await save();
+      expect([again.etag, again.expiresAt]).toEqual([first.etag, first.expiresAt]);
+    },
+  );
 
   it('is done once by a repeat whose first answer was lost', async () => {
     await using storage = await openStorage(providerWithLostAnswer());

@@ -302,9 +302,12 @@ export class EntryWrites<T, K extends Key, I> {
       });
     // made before anything is awaited: it compares the value of the call
     let encoded: Encoded<T>;
-    const record = recordOfWrite(rows, write, () => kept(encoded, read)) as IdempotencyRecord;
+    let current = read;
+    const record = recordOfWrite(rows, write, () => kept(encoded, current)) as IdempotencyRecord;
     try {
       encoded = isPromise(encoding) ? await untilAborted(verb, 'none', options.signal, encoding) : encoding;
+      if (typeof ttl === 'object' && read?.expiresAt !== undefined)
+        current = await this.#expiryNow(address, condition, read, options);
     } catch (error) {
       return await replayOrThrow(rows, write, record, error);
     }
@@ -314,6 +317,17 @@ export class EntryWrites<T, K extends Key, I> {
       onConflict,
       result: (batch) => rows.written(address, key, encoded, batch),
     });
+  }
+
+  /** Of an entry that was read: it may have been renewed since, which keeps its version. */
+  async #expiryNow(
+    address: Address,
+    condition: Expected | undefined,
+    read: ReadExpiry,
+    { signal }: CallOptions,
+  ): Promise<ReadExpiry> {
+    const { row } = await this.#rows.access.readOne(address, { signal, values: 'omit' });
+    return row !== undefined && condition !== undefined && isMet({ expected: condition }, row) ? row : read;
   }
 
   async #deleteOnce(
