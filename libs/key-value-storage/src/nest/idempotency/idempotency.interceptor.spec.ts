@@ -43,6 +43,10 @@ import { httpAdapters, startOn } from '../http/spec-support.js';
 import { StorageExceptionFilter } from '../http/storage-exception.filter.js';
 import { RetryOnConflictInterceptor } from '../retry/retry-on-conflict.interceptor.js';
 
+async function until(isSo: () => Promise<boolean>): Promise<void> {
+  while (!(await isSo())) await new Promise(setImmediate);
+}
+
 const conflictOf = (check: 'caller' | 'own') => ({ key: 'k', expected: '1', actual: '2', check });
 
 interface Reply {
@@ -63,6 +67,21 @@ function endless(run: number): StreamableFile {
   const source = new Readable({ read: () => undefined });
   source.push(`run ${run}`);
   return new StreamableFile(source);
+}
+
+/** Refuses commits that put a response, as a storage that cannot be reached would. */
+class RefusingProvider extends MemoryProvider {
+  refuses = false;
+
+  override async commit(...given: Parameters<MemoryProvider['commit']>) {
+    const isResponse = given[0].some(({ changes }) =>
+      changes.some(
+        (change) => change.kind === 'put' && 'text' in change.value && change.value.text.includes('"status"'),
+      ),
+    );
+    if (this.refuses && isResponse) throw storageError('STORAGE_UNAVAILABLE', 'not now', {});
+    return await super.commit(...given);
+  }
 }
 
 /** As authentication would. */
@@ -128,6 +147,13 @@ class Payments {
   }
   @Post(':id/failed-check') failedCheck(@Param('id') id: string): never {
     throw storageError('STORAGE_CONFLICT', `run ${count(id)}`, conflictOf('caller'), { retryable: false });
+  }
+  @Post(':id/accepted') @HttpCode(202) accepted(
+    @Param('id') id: string,
+    @Res({ passthrough: true }) response: Reply,
+  ) {
+    response.header('Retry-After', '1');
+    return { run: count(id) };
   }
   @Post(':id/later') later(@Param('id') id: string, @Res({ passthrough: true }) response: Reply): never {
     response.header('Retry-After', '1');
@@ -208,6 +234,10 @@ class OwnResponses {
   @Post(':id/raw') raw(@Param('id') id: string, @Req() _: unknown, @Res() response: AnyResponse): void {
     rawOf(response).end(`run ${count(id)}`);
   }
+  @Post(':id/wrong') wrong(@Param('id') id: string, @Res() response: AnyResponse): void {
+    count(id);
+    rawOf(response).end({ id } as unknown as string);
+  }
   @Post(':id/redirect') @Redirect('/there', 303) redirect(@Param('id') id: string, @Res() _: unknown): void {
     count(id);
   }
@@ -243,12 +273,13 @@ const day = 24 * 60 * 60 * 1_000;
 
 describe.each(httpAdapters)('IdempotencyInterceptor on %s', (adapter) => {
   const clock = new ManualClock();
+  const provider = new RefusingProvider({ clock });
   let app: INestApplication<App>;
   beforeAll(async () => {
     const module = await Test.createTestingModule({
       imports: [
         KeyValueStorageModule.forRoot({
-          provider: () => new MemoryProvider({ clock }),
+          provider: () => provider,
           tenancy: { isKnown: () => true },
           sweepEveryMs: 'never',
         }),
@@ -381,6 +412,43 @@ describe.each(httpAdapters)('IdempotencyInterceptor on %s', (adapter) => {
         expect(runs.get(id(name))).toBe(run);
       }
     }
+  });
+
+  it('keeps a 202 with Retry-After', async () => {
+    const send = () => post(`/payments/${id('accepted')}/accepted`, 'k-accepted');
+    expect([(await send()).body, (await send()).body]).toEqual([{ run: 1 }, { run: 1 }]);
+  });
+
+  it('keeps a response that the storage has refused, once it does not', async () => {
+    const send = () => post(`/payments/${id('refused')}`, 'k-refused');
+    provider.refuses = true;
+    expect((await send()).body).toEqual({ run: 1 });
+    expect((await send()).body).toMatchObject({ code: 'IDEMPOTENCY_IN_PROGRESS' });
+    await clock.advance(1_000);
+    expect((await send()).body).toMatchObject({ code: 'IDEMPOTENCY_IN_PROGRESS' });
+    provider.refuses = false;
+    await clock.advance(10_000);
+    await until(async () => (await send()).headers['idempotency-replayed'] === 'true');
+    expect(runs.get(id('refused'))).toBe(1);
+  });
+
+  it('keeps the response of a request whose lease has ended, where nobody else has its key', async () => {
+    let open = (): void => undefined;
+    const reached = new Promise<void>((resolve) => {
+      gates.set(id('stood-still'), { reached: resolve, open: new Promise((end) => (open = end)) });
+    });
+    const send = () => post(`/payments/${id('stood-still')}/slow`, 'k-stood-still');
+    const first = send().then((response) => response);
+    await reached;
+    await clock.advance(60_000);
+    open();
+    expect([(await first).body, (await send()).body]).toEqual([{ run: 1 }, { run: 1 }]);
+  });
+
+  it('leaves the error of a chunk that Node does not take to the framework', async () => {
+    const failed = post(`/own/${id('wrong')}/wrong`, 'k-wrong');
+    expect((await failed).status).toBe(500);
+    expect((await post(`/own/${id('wrong')}/raw`, 'k-after')).text).toBe('run 2');
   });
 
   it('runs a request again after a conflict that may succeed later, and not after a failed check', async () => {

@@ -84,7 +84,16 @@ const defaults = {
 } as const;
 /** Milliseconds after which no end of a response is awaited any longer whose client is gone. */
 const endOverdueMs = 5_000;
+/** Milliseconds before a response that was not kept is tried again; each wait is twice as long. */
+const keepDelayMs = 250;
 const replayedHeader = 'Idempotency-Replayed';
+
+type KeepArguments = readonly [
+  store: ResponseStore,
+  claim: Entry<KeptResponse, RequestKey>,
+  captured: CapturedResponse,
+  problem: ProblemDetails | undefined,
+];
 
 /** What the kept response of a key says. */
 type Found =
@@ -98,11 +107,11 @@ type Found =
  * While the first request runs, a repeat is 409 `IDEMPOTENCY_IN_PROGRESS` with `Retry-After`.
  * Another request with the same key is 422 `IDEMPOTENCY_CONFLICT`, a missing header 400
  * `IDEMPOTENCY_KEY_REQUIRED`. Keys belong to the tenant and the principal. Responses from 500 on,
- * those with `Retry-After`, and those of an error that is `retryable`, are not kept: the same
- * request runs again. Of a response that the client did not receive to its end, only the status is
- * kept: a repeat is 409 `IDEMPOTENCY_RESPONSE_TOO_LARGE`. Streams and stores do single work once
- * with `@IdempotencyKey()`, which needs no stored response. Of several, the one nearest to the
- * handler handles the request: that of the method, else that of the controller.
+ * and from 400 on those with `Retry-After` and those of an error that is `retryable`, are not kept:
+ * the same request runs again. Of a response that the client did not receive to its end, only the
+ * status is kept: a repeat is 409 `IDEMPOTENCY_RESPONSE_TOO_LARGE`. Streams and stores do single
+ * work once with `@IdempotencyKey()`, which needs no stored response. Of several, the one nearest
+ * to the handler handles the request: that of the method, else that of the controller.
  */
 @Injectable()
 export class IdempotencyInterceptor implements NestInterceptor, BeforeApplicationShutdown {
@@ -175,8 +184,9 @@ export class IdempotencyInterceptor implements NestInterceptor, BeforeApplicatio
       bodyBytesMax,
       endOverdue: () => this.#endOverdue(),
       onEnd: async (captured) => {
-        stop();
-        await this.#keep(store, claim, captured, problem);
+        if (await this.#keep(store, claim, captured, problem)) stop();
+        // the response is sent now; the lease is renewed until it is kept
+        else void this.#keepLater(store, claim, captured, problem).finally(stop);
       },
     });
     return next.handle().pipe(
@@ -194,12 +204,17 @@ export class IdempotencyInterceptor implements NestInterceptor, BeforeApplicatio
   }
 
   async #endOverdue(): Promise<void> {
+    await this.#wait(endOverdueMs);
+  }
+
+  /** Ends earlier at shutdown. */
+  async #wait(ms: number): Promise<void> {
     const { access } = locate(this.#storage, {
       what: 'idempotency keys',
       scope: undefined,
       provider: undefined,
     });
-    await access.watches.clock.wait(endOverdueMs, this.#shutdown.signal).catch(() => undefined);
+    await access.watches.clock.wait(ms, this.#shutdown.signal).catch(() => undefined);
   }
 
   async #claim(store: ResponseStore, call: IdempotentCall): Promise<Found> {
@@ -240,31 +255,43 @@ export class IdempotencyInterceptor implements NestInterceptor, BeforeApplicatio
     return () => clearInterval(timer);
   }
 
-  /** The response is sent also where it cannot be kept. */
-  async #keep(
-    store: ResponseStore,
-    claim: Entry<KeptResponse, RequestKey>,
-    { status, headers, body }: CapturedResponse,
-    problem: ProblemDetails | undefined,
-  ): Promise<void> {
-    const { retentionMs = defaults.retentionMs, headers: names = defaults.headers } = this.options;
+  /** Tries again while the storage does not respond, for as long as a lease without renewals. */
+  async #keepLater(...of: KeepArguments): Promise<void> {
+    const { leaseMs = defaults.leaseMs } = this.options;
+    let waited = 0;
+    for (let delay = keepDelayMs; waited < leaseMs && !this.#shutdown.signal.aborted; delay *= 2) {
+      await this.#wait(delay);
+      waited += delay;
+      if (await this.#keep(...of)) return;
+    }
+  }
+
+  /** Whether nothing is left to be done; the response is sent also where it cannot be kept. */
+  async #keep(...[store, claim, { status, headers, body }, problem]: KeepArguments): Promise<boolean> {
+    const { retentionMs: ttlMs = defaults.retentionMs, headers: names = defaults.headers } = this.options;
     try {
-      const isRetryable = status >= 400 && problem?.retryable === true;
-      if (status >= 500 || headers['retry-after'] !== undefined || isRetryable) {
+      const mayRunAgain = headers['retry-after'] !== undefined || problem?.retryable === true;
+      if (status >= 500 || (status >= 400 && mayRunAgain)) {
         await store.delete(claim.key, { ifMatch: claim });
-        return;
+        return true;
       }
       const kept: Record<string, string> = {};
       for (const name of [...headersOfBytes, 'Vary', ...names]) {
         const value = headers[name.toLowerCase()];
         if (value !== undefined) kept[name] = String(value);
       }
-      const response = { status, headers: kept, ...(body && { body }) };
-      await store.save(claim.with(response), { ttlMs: retentionMs });
+      const response = claim.with({ status, headers: kept, ...(body && { body }) });
+      await store.save(response, { ttlMs }).catch(async (error: unknown) => {
+        // the lease of a request that stood still has ended, and nobody else has its key
+        if (!isStorageError(error, 'STORAGE_CONFLICT') || error.actual !== undefined) throw error;
+        await store.add(claim.key, response.value, { ttlMs });
+      });
+      return true;
     } catch (error) {
-      // the lease of a request that stood still may have ended; another one has its claim
-      if (isStorageError(error, 'STORAGE_CONFLICT')) return;
+      // another request has its key by now, or it is kept: the answer to that was lost
+      if (isStorageError(error, 'STORAGE_CONFLICT') || isStorageError(error, 'KEY_EXISTS')) return true;
       this.#logger.error('A response could not be kept.', isError(error) ? error.stack : String(error));
+      return false;
     }
   }
 }

@@ -3,6 +3,7 @@
  * interceptors and the serialization have made of the result of a handler.
  */
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import { isError } from '../../core/base/kinds.js';
 import { isDestroyed } from '../http/http-exchange.js';
 
 /** A response as it was sent. */
@@ -95,6 +96,8 @@ export function captureResponse(
   }) as typeof write;
   response.end = ((...given: readonly unknown[]): ServerResponse => {
     if (ending) return response;
+    // Node throws
+    if (!isChunk(given[0])) return Reflect.apply(end, response, given) as ServerResponse;
     ending = true;
     add(given[0], given[1]);
     const { statusCode } = response;
@@ -106,7 +109,12 @@ export function captureResponse(
         : { status: statusCode, headers: written.headers, body };
     void onEnd(captured).finally(() => {
       Object.assign(response, { write, end });
-      Reflect.apply(end, response, given);
+      try {
+        Reflect.apply(end, response, given);
+      } catch (error) {
+        // nobody waits for it any more: the client must not either
+        response.destroy(isError(error) ? error : undefined);
+      }
     });
     return response;
   }) as typeof end;
@@ -195,6 +203,14 @@ function pairsIn(list: readonly unknown[]): readonly (readonly [string, unknown]
   if (Array.isArray(list[0])) return list as readonly (readonly [string, unknown])[];
   return list.flatMap((name, index) => (index % 2 === 0 ? [[name as string, list[index + 1]] as const] : []));
 }
+
+/** Whether the end of a response takes it; a function is its callback. */
+const isChunk = (given: unknown): boolean =>
+  given === undefined ||
+  given === null ||
+  typeof given === 'string' ||
+  typeof given === 'function' ||
+  given instanceof Uint8Array;
 
 function bytesOf(chunk: unknown, encoding: unknown): Uint8Array | undefined {
   if (typeof chunk === 'string')
