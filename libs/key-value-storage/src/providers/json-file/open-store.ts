@@ -48,6 +48,9 @@ interface OpenOptions {
   readonly expectedId: string | undefined;
 }
 
+/** Events whose positions are reported at once, in a store that is older than the feed. */
+const progressEach = 10_000;
+
 /** How many databases are read at the same time. */
 const concurrency = 4;
 
@@ -201,10 +204,37 @@ class Opening {
       if (Number.isFinite(recovered.time.time)) this.context.time.found(recovered.time);
     this.#warnOfClock();
     const tables = found.map(({ name, recovered: { table } }) => ({ name, table }));
-    const changed = joinFeed(tables, feed, !hasFeed);
+    const { changed, placed } = await joinFeed(tables, feed, !hasFeed);
     // a new position is not given again, also where its row is deleted before the next opening
     if (!this.context.readOnly && (!hasFeed || changed.size > 0)) await feed.reserve();
-    await eachOf(found, (each) => this.#add(each, changed.has(each.name)));
+    const written = this.#reportOf(placed);
+    await eachOf(found, async (each) => {
+      await this.#add(each, changed.has(each.name));
+      written(each.name);
+    });
+  }
+
+  /** What is called when a database is on the disk: it reports the events that have positions. */
+  #reportOf(placed: ReadonlyMap<string, number>): (name: string) => void {
+    const { root, readOnly, warn } = this.context;
+    const total = [...placed.values()].reduce((sum, events) => sum + events, 0);
+    if (readOnly || total === 0) return () => undefined;
+    if (total >= progressEach)
+      warn(
+        `The store in ${root} is older than the feed: ${total} stored events get positions in it, and ${placed.size} databases are written.`,
+      );
+    let done = 0;
+    return (name) => {
+      const before = done;
+      done += placed.get(name) ?? 0;
+      if (done === before) return;
+      if (done === total)
+        warn(`The store in ${root}: ${total} stored events have got their positions in the feed.`);
+      else if (Math.floor(done / progressEach) > Math.floor(before / progressEach))
+        warn(
+          `The store in ${root}: ${done} of ${total} stored events have got their positions in the feed so far.`,
+        );
+    };
   }
 
   /** Rows expire by the stored time, never by a clock that was set back. */

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { ManualClock } from '../../testing/kit/manual-clock.js';
 import type { Change, CommitResult, FeedEntry, FeedPosition, Row } from '../../core/port/storage-provider.js';
+import { encodeKey } from '../../core/encoding/key-encoding.js';
 import { HintSource } from '../../core/providers/hint-source.js';
 import type { FileSystem, OpenFile } from './disk/file-system.js';
 import { nodeFileSystem } from './disk/node-file-system.js';
@@ -303,9 +304,9 @@ describe('a position', () => {
 });
 
 describe('a store that is older than the feed', () => {
-  async function oldStore(): Promise<JsonFileProvider> {
+  async function oldStore(warnings: string[] = []): Promise<JsonFileProvider> {
     const clock = new ManualClock();
-    const store = await open({ clock });
+    const store = await open({ clock, warn: (message) => void warnings.push(message) });
     for (const [key, of] of [
       ['z', database],
       ['y', other],
@@ -332,6 +333,33 @@ describe('a store that is older than the feed', () => {
     expect((await entriesOf(store)).slice(0, 3)).toEqual(entries);
   });
 
+  it('reports it once it is done, and in a large store also before', async () => {
+    const warnings: string[] = [];
+    const store = await oldStore(warnings);
+    await store.open();
+    const done = `The store in ${bench.root}: 3 stored events have got their positions in the feed.`;
+    expect(warnings.splice(0)).toEqual([done]);
+    for (const tenant of [database, other]) {
+      const row: Row = { version: '1', value: { kind: 'json', text: '1' }, updatedAt: 1 };
+      const keys = Array.from({ length: 10_000 }, (_, n) => encodeKey([n]));
+      const rows = keys.map((key) => ({ container: 'event:large', entity: 'e', key, row }));
+      await store.administration.import(tenant, rows);
+    }
+    await store.close();
+    makeOld();
+    await store.open();
+    expect(warnings.splice(0)).toEqual([
+      expect.stringContaining(
+        'older than the feed: 20000 stored events get positions in it, and 2 databases',
+      ),
+      expect.stringContaining('10000 of 20000 stored events have got their positions in the feed so far.'),
+      expect.stringContaining('20000 stored events have got their positions in the feed.'),
+    ]);
+    await store.close();
+    await store.open();
+    expect(warnings).toEqual([]);
+  });
+
   it.each([/^rename snapshot/, /^create \.feed/, /^rename \.kvent/])(
     'goes on with it if the first opening fails: %s',
     async (call) => {
@@ -346,7 +374,9 @@ describe('a store that is older than the feed', () => {
 
   it('has them also where it is only read', async () => {
     const store = await oldStore();
-    const reader = await open({ readOnly: true, warn: () => undefined });
+    const warnings: string[] = [];
+    const reader = await open({ readOnly: true, warn: (message) => void warnings.push(message) });
+    expect(warnings.filter((each) => !each.includes('clock'))).toEqual([]);
     const entries = await entriesOf(reader);
     expect(entries.map(({ address: { key } }) => key)).toEqual(['z', 'y', 'x']);
     await reader.close();
