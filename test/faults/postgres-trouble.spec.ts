@@ -19,7 +19,7 @@ import { until } from '../postgres/until.js';
 
 const Thing = defineState<{ what: string }>('thing');
 /** For tests without a timeout: longer than any delay of a busy machine. */
-const longTimeouts = { acquireTimeoutMs: 240_000, requestTimeoutMs: 240_000, lockTimeoutMs: 240_000 };
+const longTimeouts = { acquireTimeoutMs: 240_000, requestTimeoutMs: 300_000, lockTimeoutMs: 240_000 };
 /**
  * For tests of timeouts: short, because the test waits for them. On a busy machine they may also
  * expire without a fault, so other calls are repeated.

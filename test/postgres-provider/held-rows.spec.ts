@@ -5,10 +5,17 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import type { StorageProvider } from '@kvent/key-value-storage/core';
-import { CoalescingProvider, type Batch, type CommitResult } from '@kvent/key-value-storage/provider';
+import {
+  CoalescingProvider,
+  type Batch,
+  type Change,
+  type CommitResult,
+} from '@kvent/key-value-storage/provider';
 import { Client, type Pool } from 'pg';
 import { DataSource } from 'typeorm';
 import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
+import { Proxy } from '../postgres/proxy.js';
+import { statementsOf } from '../postgres/statements-of.js';
 import { until } from '../postgres/until.js';
 import { addressOf, batchOf, commitOne, opened, putBatch, textAt, write } from './rows.js';
 
@@ -329,6 +336,64 @@ describe.each(['a pool of its own', 'a data source'])(
       await opened(after, async () => {
         expect((await commitOne(after, putBatch('row-1', '1', 'present', tenant))).outcome).toBe('committed');
       });
+    });
+  },
+);
+
+it('a row that could expire during a long wait is decided after it', async () => {
+  const tenant = 'tenant:expiring';
+  const target = new PostgresProvider({ dataSource: source, lockTimeoutMs: 600_000 });
+  await opened(target, async () => {
+    const { container, entity } = addressOf('row');
+    const put = (text: string, ttl: number | 'never'): Batch =>
+      batchOf(
+        [{ kind: 'put', address: { container, entity, key: 'row' }, value: { kind: 'json', text }, ttl }],
+        [],
+        tenant,
+      );
+    await target.commit([put('0', 3_600_000)]);
+    await target.commit([put('1', 300_000)]);
+    const { release } = await lockRows(tenant, 'row');
+    const statements = statementsOf(async () => await target.commit([put('2', 'never')]));
+    try {
+      await until('the write waits for the row', async () => await waitsAlone(tenant));
+    } finally {
+      await release();
+    }
+    // the short wait, the long one, and the general statement
+    expect(await statements).toBe(3);
+    expect(await textAt(target, 'row', tenant)).toBe('2');
+  });
+});
+
+it.each(['find_held', 'wait_for_row'])(
+  'a batch that waits is STORAGE_UNAVAILABLE where the answer to %s is lost: nothing of it was in flight',
+  async (statement) => {
+    const tenant = `tenant:${statement.length}`;
+    await using proxy = await Proxy.before({ port: Number(new URL(database.url).port) });
+    const target = new PostgresProvider({ url: proxy.url(database.url), lockTimeoutMs: 600_000 });
+    await opened(target, async () => {
+      for (const key of ['row-1', 'row-2']) await write(target, key, '0', tenant);
+      const { release } = await lockRows(tenant, 'row-1');
+      try {
+        // a read is sent twice
+        const lost = [1, 2].map(async () => await proxy.loseRequest(`kvent_${statement}`));
+        const { container, entity } = addressOf('');
+        const put = (key: string): Change => ({
+          kind: 'put',
+          address: { container, entity, key },
+          value: { kind: 'json', text: '1' },
+          ttl: 'never',
+        });
+        const [result] = await target.commit([batchOf([put('row-1'), put('row-2')], [], tenant)]);
+        await Promise.all(lost);
+        expect(result).toMatchObject({
+          outcome: 'failed',
+          error: { code: 'STORAGE_UNAVAILABLE', effect: 'none' },
+        });
+      } finally {
+        await release();
+      }
     });
   },
 );

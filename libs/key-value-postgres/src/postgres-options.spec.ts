@@ -21,6 +21,8 @@ describe('options of the Postgres provider', () => {
   it.each<[string, object]>([
     ['a url', { url }],
     ['a url in the longer spelling, over a socket', { url: 'postgresql:///shop?host=/var/run/postgresql' }],
+    ['a long lockTimeoutMs alone', { url, lockTimeoutMs: 600_000 }],
+    ['a short requestTimeoutMs alone', { url, requestTimeoutMs: 1_000 }],
     ['a url of a socket, with a user', { url: 'postgres://shopkeeper@/shop?host=/var/run/postgresql' }],
     [
       'a url of a socket, with a password',
@@ -159,6 +161,11 @@ describe('options of the Postgres provider', () => {
         `got ${typeof given === 'string' ? `"${given}"` : String(given)}`,
       ]),
     ),
+    [
+      { url, lockTimeoutMs: 500, requestTimeoutMs: 500 },
+      'lockTimeoutMs must be below requestTimeoutMs',
+      'got 500 and 500',
+    ],
     [{ url, clock: {} }, 'clock must be a Clock', 'got object'],
     [{ url, clock: Date }, 'clock must be a Clock', 'got function'],
     [{ url, schema: '' }, 'schema must be a name of 1 to 63 bytes', 'got ""'],

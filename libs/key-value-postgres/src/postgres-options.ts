@@ -85,7 +85,7 @@ export interface PostgresProviderOptions extends PostgresConnection, TableOption
   readonly requestTimeoutMs?: number | undefined;
   /**
    * Milliseconds to wait for a row that an open transaction holds; then `STORAGE_UNAVAILABLE`,
-   * nothing done. @default 5_000
+   * nothing done. With `requestTimeoutMs`, it must be below it. @default 5_000
    */
   readonly lockTimeoutMs?: number | undefined;
   /**
@@ -210,6 +210,14 @@ export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostg
   assertOneSource(options.dataSource, given);
   if (all.dataSource !== undefined) assertPostgres(all.dataSource);
   for (const [name, rule] of Object.entries(rules)) assertRule(name, rule, all[name as keyof typeof all]);
+  if (
+    options.lockTimeoutMs !== undefined &&
+    options.requestTimeoutMs !== undefined &&
+    all.lockTimeoutMs >= all.requestTimeoutMs
+  )
+    throw invalidOption(
+      `PostgresProvider: lockTimeoutMs must be below requestTimeoutMs, after which the outcome of a write that waits is unknown; got ${all.lockTimeoutMs} and ${all.requestTimeoutMs}.`,
+    );
   if (all.transactions !== undefined && all.dataSource === undefined)
     throw invalidOption(
       'PostgresProvider: transactions needs the dataSource option; a provider with connections of its own joins none.',

@@ -18,7 +18,6 @@ import { renewPlan } from './renew-plan.js';
 import { rowPlan } from './row-plan.js';
 
 interface CommitterOptions extends LockWaitOptions {
-  readonly name: string;
   /** The time of a given clock, as the last parameter of a statement. */
   readonly time: () => readonly number[];
   /** Batches of one statement at most. */

@@ -91,7 +91,7 @@ function requestForMany<T extends RowItem>(
   };
 }
 
-/** The statements leave alone what expires within a minute. */
+/** The statements leave alone what expires within a minute, and within a long lock wait. */
 function metRow(result: CommitResult | undefined): boolean {
   if (result?.outcome !== 'committed') return false;
   const { existed = false, expiresAt = Number.POSITIVE_INFINITY } = result.rows[0] ?? {};

@@ -7,14 +7,16 @@
  */
 import { rowNameOf } from '@kvent/key-value-storage/internal';
 import { systemClock, type Address, type Batch, type RowAddress } from '@kvent/key-value-storage/provider';
-import { isLockTimeout } from '../connections/failure.js';
+import { errorOf, isLockTimeout, refusalOf } from '../connections/failure.js';
 import type { Session } from '../connections/session.js';
 import { addressColumns } from '../sql/array-parameters.js';
+import type { Columns } from '../sql/decode-row.js';
 import { findHeldRows, waitForRow } from '../sql/lock-wait-statements.js';
 import type { Dialect, Statement } from '../sql/statement.js';
 import { DatabasePermits } from './database-permits.js';
 
 export interface LockWaitOptions {
+  readonly name: string;
   readonly session: Session;
   readonly dialect: Dialect;
   /** How long a statement waits for a row, before its batches wait alone. */
@@ -133,13 +135,22 @@ export class LockWait {
   async #find(
     addresses: readonly Address[],
   ): Promise<readonly { readonly index: number; readonly isAbsent: boolean }[]> {
-    const { session } = this.#options;
-    const lines = await session.run(this.#findHeldRows, addressColumns(addresses), 'read');
+    const lines = await this.#read(this.#findHeldRows, addressColumns(addresses));
     return lines.map(([number, absent]) => ({ index: Number(number) - 1, isAbsent: absent === 't' }));
   }
 
   async #waitFor(database: string, { container, entity, key }: RowAddress, ms: number): Promise<void> {
-    await this.#options.session.run(this.#wait, [database, container, entity, key, String(ms)], 'read');
+    await this.#read(this.#wait, [database, container, entity, key, String(ms)]);
+  }
+
+  /** While nothing of a batch is in flight: without an answer, nothing has taken effect either. */
+  async #read(statement: Statement, parameters: readonly unknown[]): Promise<readonly Columns[]> {
+    const { name, session } = this.#options;
+    try {
+      return await session.run(statement, parameters, 'read');
+    } catch (error) {
+      throw refusalOf(error) === undefined ? errorOf(error, name, 'read') : error;
+    }
   }
 }
 

@@ -48,7 +48,7 @@ export function appendRows(dialect: Dialect): Statement {
     'append',
     `with l as materialized (
   select o.*, r.* from ${lockTimeoutSet}, ${heads} o(db, co, en, ke, exp, num, ver, b, i)
-  ${held(quoted, 'ctid place', `and number ${eq} exp and ${lasting(now)}`)}
+  ${held(quoted, 'ctid place', `and number ${eq} exp and ${lasting(now, '$1')}`)}
 ), c as materialized (
   select case when pg_catalog.count(*) ${ge} 0 then ${now} end t from l
 ), u as (

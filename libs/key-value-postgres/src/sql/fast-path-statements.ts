@@ -24,9 +24,9 @@ import {
   type Statement,
 } from './statement.js';
 
-/** Whether a row outlasts any lock wait. */
-export const lasting = (now: string): string =>
-  `(expires_at is null or expires_at ${gt} (${now} ${plus} interval '1 minute'))`;
+/** Whether a row outlasts the wait for its lock. `lock`: the parameter of the lock timeout. */
+export const lasting = (now: string, lock: string): string =>
+  `(expires_at is null or expires_at ${gt} (${now} ${plus} interval '1 minute' ${plus} ${span(`${lock}::pg_catalog.text::pg_catalog.int8`)}))`;
 
 /** Whether a sum stays within 64 bits, and within the bound in its direction. */
 const fits = (operand: string, floor: string, ceiling: string): string =>
@@ -38,7 +38,7 @@ const fits = (operand: string, floor: string, ceiling: string): string =>
 
 /** The row at $1 to $4; `lock`: the parameter of its lock timeout. */
 export const one = (now: string, lock: string): string =>
-  `${isRow('$1', '$2', '$3', '$4')} and ${lasting(now)} and ${lockTimeout(lock)} is not null`;
+  `${isRow('$1', '$2', '$3', '$4')} and ${lasting(now, lock)} and ${lockTimeout(lock)} is not null`;
 
 /** A JSON value over one row at version $5 (null: any), which keeps its expiry ($6) or loses it. */
 export function overwriteRow(dialect: Dialect): Statement {
@@ -61,7 +61,7 @@ export function overwriteRows(dialect: Dialect): Statement {
     `with l as materialized (
   select o.*, r.* from ${lockTimeoutSet}, ${arrays('2 text', '3 text', '4 text', '5 text', '6 int8', '7 int8', '8 text', '9 int8', '10 bool')}
     o(db, co, en, ke, exp, ver, val, ttl, keep, i)
-  ${held(quoted, 'ctid place', `and (exp is null or version ${eq} exp) and ${lasting(now)}`)}
+  ${held(quoted, 'ctid place', `and (exp is null or version ${eq} exp) and ${lasting(now, '$1')}`)}
 )
 update ${quoted} r set version = ver, value = val::pg_catalog.json, number = null, bytes = null, feed_transaction = null, feed_sequence = null, updated_at = greatest(t, updated_at),
   expires_at = case when keep then expires_at else t ${plus} ${span('ttl')} end, ttl_ms = case when keep then ttl_ms else ttl end
@@ -90,7 +90,7 @@ export function addToRows(dialect: Dialect): Statement {
     `with l as materialized (
   select o.*, r.* from ${lockTimeoutSet}, ${arrays('2 text', '3 text', '4 text', '5 text', '6 int8', '7 int8', '8 int8', '9 int8')}
     o(db, co, en, ke, num, lo, hi, ver, i)
-  ${held(quoted, 'ctid place', `and ${lasting(now)} and ${fits('num', 'lo', 'hi')}`)}
+  ${held(quoted, 'ctid place', `and ${lasting(now, '$1')} and ${fits('num', 'lo', 'hi')}`)}
 )
 update ${quoted} r set version = ver, number = number ${plus} num, feed_transaction = null, feed_sequence = null, updated_at = greatest(${now}, updated_at)
 from l where r.ctid ${eq} l.place
