@@ -1,11 +1,10 @@
 /**
- * Writes a backup to a temporary file, syncs it, reads it back, and only then renames it. So a file
- * with the name of a backup is complete.
+ * Writes a backup to a temporary file, syncs it, reads it back, and only then gives it its name.
+ * So a file with the name of a backup is complete.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { open, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { rm } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
@@ -20,13 +19,17 @@ import {
   rowLine,
   unfinishedCopy,
 } from '@kvent/key-value-storage/internal';
+import { UsageError } from '../input/usage-error.js';
 import { BackupFile } from './backup-file.js';
 import { format, isCompressed, type BackupSummary, type Header, type Section } from './format.js';
+import { putInPlace } from './put-in-place.js';
 
 interface BackupOptions {
   /** In the order of the source. */
   readonly databases: readonly string[];
   readonly signal: AbortSignal;
+  /** Whether an existing file is overwritten. @default false */
+  readonly replace?: boolean;
   /** Called every 1,000 rows. */
   readonly onRows: (step: 'writing' | 'reading back', rows: number, database: string | undefined) => void;
 }
@@ -52,11 +55,11 @@ export async function writeBackup(
       throw storageError('STORAGE_CORRUPT', `What was read back from ${temporary} is not what was written.`, {
         place: temporary,
       });
-    await putInPlace(temporary, path);
+    await putInPlace(temporary, path, options);
     return written;
   } catch (error) {
     await rm(temporary, { force: true });
-    throw isStorageError(error) ? error : notWritten(path, error);
+    throw isStorageError(error) || error instanceof UsageError ? error : notWritten(path, error);
   }
 }
 
@@ -78,17 +81,6 @@ async function write(source: CopySource, path: string, options: BackupOptions): 
     await pipeline(text, createGzip(), file, { signal: options.signal });
   else await pipeline(text, file, { signal: options.signal });
   return lines.summary;
-}
-
-/** Renames a file. Resolves when the new name is on disk. */
-export async function putInPlace(temporary: string, path: string): Promise<void> {
-  await rename(temporary, path);
-  const directory = await open(dirname(path));
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
 }
 
 const chunkLength = 64 * 1_024;

@@ -26,6 +26,7 @@ export async function backup(options: BackupCommandOptions, context: CommandCont
   const written = await writeBackup(opened.provider, path, {
     databases: await chosenDatabases(opened.provider, options),
     signal: context.signal,
+    replace: options.replace === true,
     onRows: (step, count, database) =>
       context.progress.show({
         what: database === undefined ? step : `${step} ${database}`,

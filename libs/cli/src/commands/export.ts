@@ -9,18 +9,19 @@ import {
   isStorageError,
   storageError,
   type ExportPart,
+  type Space,
   type StorageProvider,
 } from '@kvent/key-value-storage/internal/rows';
-import { putInPlace } from '../backup/write-backup.js';
+import { putInPlace } from '../backup/put-in-place.js';
 import { assertTargetFile } from '../input/assert-target-file.js';
 import { assertCsvOptions } from '../input/record-options.js';
-import { chosenDatabase, type TenantOptions } from '../input/database.js';
+import { chosenDatabase, listOf, type TenantOptions } from '../input/database.js';
 import { rangeFrom } from '../input/key.js';
 import { UsageError } from '../input/usage-error.js';
 import { counted, type Report } from '../output/report.js';
 import { CsvWriter, jsonLine, type CsvWriterOptions } from '../records/record-writer.js';
 import { withStorage, type CommandContext, type StorageOptions } from './command.js';
-import { spaceOf } from './space-names.js';
+import { describeSpace, spaceOf } from './space-names.js';
 
 interface Options extends StorageOptions, TenantOptions, CsvWriterOptions {
   readonly storage: string;
@@ -45,10 +46,12 @@ export async function exportEntries(options: Options, context: CommandContext): 
   return await withStorage('source', options, context, async (provider) => {
     const { state } = options;
     const database = await chosenDatabase(provider, options);
-    const part = { ...spaceOf(state, options), ...bounds };
+    const space = spaceOf(state, options);
+    await assertSpace(provider, database, space);
+    const part = { ...space, ...bounds };
     const entries = new ExportedEntries(provider, database, part, options, context);
     if (file === undefined) await print(entries, context);
-    else await writeFile(file, entries);
+    else await writeFile(file, entries, options);
     const { count } = entries;
     const text = `Exported ${counted(count, 'entry', 'entries')} of ${state} from '${database}'${file === undefined ? '' : ` to ${file}`}.`;
     if (file !== undefined)
@@ -59,6 +62,24 @@ export async function exportEntries(options: Options, context: CommandContext): 
     if (context.progress.isTerminal) context.progress.note(text);
     return { json: undefined, text: [] };
   });
+}
+
+/**
+ * `UsageError` for a state without entries: with a wrong name, or without its `--container`, an
+ * empty export would replace a good one.
+ */
+async function assertSpace(
+  { name, administration }: StorageProvider,
+  database: string,
+  space: Omit<Space, 'database'>,
+): Promise<void> {
+  const spaces = await administration.spaces(database);
+  if (spaces.some(({ container, entity }) => container === space.container && entity === space.entity))
+    return;
+  const states = spaces.map(describeSpace).flatMap((each) => (each.kind === 'state' ? [each.name] : []));
+  throw new UsageError(
+    `'${database}' of ${name} has no entry of state '${describeSpace(space).name}'; it has ${listOf(states)}.`,
+  );
 }
 
 class ExportedEntries {
@@ -112,11 +133,15 @@ async function print(entries: ExportedEntries, { data, progress }: CommandContex
 }
 
 /** A file with this name is complete; a failure leaves none. */
-async function writeFile(file: string, entries: ExportedEntries): Promise<void> {
+async function writeFile(
+  file: string,
+  entries: ExportedEntries,
+  options: { readonly replace?: boolean },
+): Promise<void> {
   const temporary = `${file}.${randomBytes(8).toString('hex')}.tmp`;
   try {
     await pipeline(entries.chunks(), createWriteStream(temporary, { flags: 'wx', flush: true, mode: 0o600 }));
-    await putInPlace(temporary, file);
+    await putInPlace(temporary, file, options);
   } catch (error) {
     await rm(temporary, { force: true });
     throw isStorageError(error) || error instanceof UsageError ? error : notWritten(file, error);

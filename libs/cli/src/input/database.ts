@@ -44,8 +44,9 @@ function chosenIn({ tenant, shared }: TenantOptions): string | undefined {
 
 const namedMax = 5;
 
-function listOf(databases: readonly string[]): string {
-  const named = databases.slice(0, namedMax).map((database) => `'${database}'`);
-  if (databases.length > namedMax) named.push(`${databases.length - namedMax} more`);
+/** The first of these names, and how many more there are. */
+export function listOf(names: readonly string[]): string {
+  const named = names.slice(0, namedMax).map((name) => `'${name}'`);
+  if (names.length > namedMax) named.push(`${names.length - namedMax} more`);
   return named.length === 0 ? 'no data' : named.join(', ');
 }
