@@ -432,7 +432,7 @@ describe.each(httpAdapters)('IdempotencyInterceptor on %s', (adapter) => {
     expect(runs.get(id('refused'))).toBe(1);
   });
 
-  it('keeps the response of a request whose lease has ended, where nobody else has its key', async () => {
+  it('keeps the response of a request whose lease has ended, where no other request has its key', async () => {
     let open = (): void => undefined;
     const reached = new Promise<void>((resolve) => {
       gates.set(id('stood-still'), { reached: resolve, open: new Promise((end) => (open = end)) });

@@ -282,7 +282,7 @@ export class IdempotencyInterceptor implements NestInterceptor, BeforeApplicatio
       }
       const response = claim.with({ status, headers: kept, ...(body && { body }) });
       await store.save(response, { ttlMs }).catch(async (error: unknown) => {
-        // the lease of a request that stood still has ended, and nobody else has its key
+        // the lease of a request that stood still has ended, and no other request has its key
         if (!isStorageError(error, 'STORAGE_CONFLICT') || error.actual !== undefined) throw error;
         await store.add(claim.key, response.value, { ttlMs });
       });

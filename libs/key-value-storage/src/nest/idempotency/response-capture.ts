@@ -112,7 +112,7 @@ export function captureResponse(
       try {
         Reflect.apply(end, response, given);
       } catch (error) {
-        // nobody waits for it any more: the client must not either
+        // nothing waits for it any more: the client must not either
         response.destroy(isError(error) ? error : undefined);
       }
     });
