@@ -92,10 +92,13 @@ export const placed = (day: string, cents: number) => [{ type: 'placed', data: {
 export type Fault = 'none' | 'refuse' | 'lose the answer';
 
 /** A memory provider whose commits fail as `faultOf` says; it counts them from 0. */
-export function faulty(provider: StorageProvider, faultOf: (index: number) => Fault): StorageProvider {
+export function faulty(
+  provider: StorageProvider,
+  faultOf: (index: number, batches: Batches) => Fault,
+): StorageProvider {
   let commits = 0;
   const commit: StorageProvider['commit'] = async (batches, options) => {
-    const fault = faultOf(commits);
+    const fault = faultOf(commits, batches);
     commits += 1;
     if (fault === 'refuse') throw storageError('STORAGE_UNAVAILABLE', 'Refused by the test.', {});
     const results = await provider.commit(batches, options);

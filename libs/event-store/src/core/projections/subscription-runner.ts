@@ -334,8 +334,8 @@ export abstract class SubscriptionRunner {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       await this.#clock.wait(this.#leaseTtlMs / 3, signal).catch(() => undefined);
-      // what cannot be renewed is not held any more; the next round takes it again
-      if (!signal.aborted) await this.#balance().catch(() => this.#endLost());
+      // what cannot be renewed is held until its time is over; the next round tries it again
+      if (!signal.aborted) await this.#balance().catch(() => this.#endExpiring());
     }
   }
 
@@ -359,6 +359,18 @@ export abstract class SubscriptionRunner {
       this.#leaving.delete(partition);
     };
     void this.#work.track(release());
+  }
+
+  #endExpiring(): void {
+    this.#endLost();
+    const { signal } = this.#stopping;
+    for (const partition of this.#leases.held) {
+      const end = async (): Promise<void> => {
+        await this.#clock.wait(Math.ceil(this.#leases.leftMs(partition)) + 1, signal);
+        this.#endLost();
+      };
+      void this.#work.track(end().catch(() => undefined));
+    }
   }
 
   #endLost(): void {
