@@ -41,19 +41,32 @@ export const feedKeptEnd: FeedPosition = feedPositionOf(2n ** 61n, 0);
 /** No provider gives a position from here on, and an import refuses it. */
 export const feedEnd: FeedPosition = feedPositionOf(2n ** 62n, 0);
 
-/** The positions of a provider that counts. */
+/** The last two digits of a position. */
+const endings = Array.from({ length: 256 }, (_, number) => number.toString(16).padStart(2, '0'));
+
+/**
+ * The positions of a provider that counts. 256 of them in a row begin alike, and that part is made
+ * once: making each as a whole takes twice as long, 100 ns.
+ */
 export class PositionCounter {
   #last: FeedPosition = feedStart;
   #first = feedStart.slice(digits);
   #second = 0;
+  /** All but the last two digits of the next positions; undefined until it is made. */
+  #beginning: string | undefined;
 
   /** The largest position so far. */
   get last(): FeedPosition {
     return this.#last;
   }
 
-  readonly next = (): FeedPosition =>
-    (this.#last = this.#first + (this.#second += 1).toString(16).padStart(digits, '0'));
+  readonly next = (): FeedPosition => {
+    const second = (this.#second += 1);
+    const ending = second % 256;
+    if (ending === 0) this.#beginning = undefined;
+    this.#beginning ??= (this.#first + partOfPosition(second)).slice(0, -2);
+    return (this.#last = this.#beginning + (endings[ending] as string));
+  };
 
   /** Later positions stand behind this one. */
   advanceTo(position: FeedPosition): void {
@@ -61,9 +74,10 @@ export class PositionCounter {
     this.#last = position;
     this.#first = position.slice(0, digits);
     this.#second = Number.parseInt(position.slice(digits), 16);
+    this.#beginning = undefined;
     if (this.#second < secondMax) return;
     // an imported row may have a number that cannot be counted on from
-    this.#first = (BigInt(`0x${this.#first}`) + 1n).toString(16).padStart(digits, '0');
+    this.#first = partOfPosition(BigInt(`0x${this.#first}`) + 1n);
     this.#second = 0;
   }
 }

@@ -48,12 +48,12 @@ export function rowText(address: string, row: Row, encodeBytes = toBase64): stri
 }
 
 export const spaceText = ({ container, entity }: Omit<RowAddress, 'key'>): string =>
-  `"container":${JSON.stringify(container)},"entity":${JSON.stringify(entity)},"key":`;
+  `"container":${quoted(container)},"entity":${quoted(entity)},"key":`;
 
 /** Printable ASCII without a quote or a backslash. */
 const plain = /^[ !#-[\]-~]*$/;
 
-/** The text as JSON. Fast path: nearly every key is plain, and the test takes half of the time. */
+/** The text as JSON. Fast path: nearly every name is plain, and the test takes half of the time. */
 export const quoted = (text: string): string => (plain.test(text) ? `"${text}"` : JSON.stringify(text));
 
 function valueText(value: Value, encodeBytes: (bytes: Uint8Array) => string): string {

@@ -34,33 +34,33 @@ interface Source {
 }
 
 /**
- * Chunks of a sorted map, with the places beside them. A map of them by position was about a tenth
- * of the CPU of an append.
+ * Chunks of a sorted map, with the addresses beside them. A map of them by position was about a
+ * tenth of the CPU of an append.
  */
 export class FeedIndex {
   readonly #chunks: FeedPosition[][] = [];
   /** Those of the positions, in the same order. */
-  readonly #places: Place[][] = [];
+  readonly #addresses: Address[][] = [];
 
   set(position: FeedPosition, database: string, address: RowAddress): void {
-    const place = { database, address };
+    const whole = addressIn(database, address);
     const tail = this.#chunks.at(-1);
     if (tail !== undefined && tail.length < chunkMax && (tail.at(-1) as FeedPosition) < position) {
       tail.push(position);
-      (this.#places.at(-1) as Place[]).push(place);
-    } else this.#insert(position, place);
+      (this.#addresses.at(-1) as Address[]).push(whole);
+    } else this.#insert(position, whole);
   }
 
   delete(position: FeedPosition): void {
     const index = chunkOf(this.#chunks, position);
-    const [chunk, places] = [this.#chunks[index], this.#places[index]];
+    const [chunk, addresses] = [this.#chunks[index], this.#addresses[index]];
     const at = chunk === undefined ? 0 : lowerBound(chunk, position);
-    if (places === undefined || chunk?.[at] !== position) return;
+    if (addresses === undefined || chunk?.[at] !== position) return;
     chunk.splice(at, 1);
-    places.splice(at, 1);
+    addresses.splice(at, 1);
     if (chunk.length > 0) return;
     this.#chunks.splice(index, 1);
-    this.#places.splice(index, 1);
+    this.#addresses.splice(index, 1);
   }
 
   has(position: FeedPosition): boolean {
@@ -78,18 +78,18 @@ export class FeedIndex {
     let upToDate = true;
     let bytes = 0;
     let visited = 0;
-    this.#visit(after, (position, place) => {
+    this.#visit(after, (position, address) => {
       if (position === after) return true;
       if (position > horizon) return false;
       upToDate = entries.length < limit && visited < visitedMax;
       if (!upToDate) return false;
       visited += 1;
-      const row = isWanted(place) ? rowAt(place) : undefined;
+      const row = isWanted(address) ? rowAt({ database: address.database, address }) : undefined;
       if (isLive(row, time)) {
         bytes += sizeOfValue(row.value);
         upToDate = entries.length === 0 || bytes <= limits.feedPageBytesMax;
         if (!upToDate) return false;
-        entries.push({ address: addressAt(place), row, position });
+        entries.push({ address: copyOf(address), row, position });
       }
       next = position;
       return true;
@@ -98,40 +98,45 @@ export class FeedIndex {
   }
 
   /** From the first position that is not below `from`, until `visit` returns false. */
-  #visit(from: FeedPosition, visit: (position: FeedPosition, place: Place) => boolean): void {
+  #visit(from: FeedPosition, visit: (position: FeedPosition, address: Address) => boolean): void {
     for (let index = chunkOf(this.#chunks, from); index < this.#chunks.length; index += 1) {
-      const [chunk, places] = [this.#chunks[index] as FeedPosition[], this.#places[index] as Place[]];
+      const chunk = this.#chunks[index] as FeedPosition[];
+      const addresses = this.#addresses[index] as Address[];
       for (let at = lowerBound(chunk, from); at < chunk.length; at += 1)
-        if (!visit(chunk[at] as FeedPosition, places[at] as Place)) return;
+        if (!visit(chunk[at] as FeedPosition, addresses[at] as Address)) return;
     }
   }
 
-  #insert(position: FeedPosition, place: Place): void {
+  #insert(position: FeedPosition, address: Address): void {
     const index = Math.min(chunkOf(this.#chunks, position), Math.max(0, this.#chunks.length - 1));
     const chunk = (this.#chunks[index] ??= []);
-    const places = (this.#places[index] ??= []);
+    const addresses = (this.#addresses[index] ??= []);
     const at = lowerBound(chunk, position);
     const replaced = chunk[at] === position ? 1 : 0;
     chunk.splice(at, replaced, position);
-    places.splice(at, replaced, place);
+    addresses.splice(at, replaced, address);
     if (chunk.length <= chunkMax) return;
     // a full last chunk is left full, as in the sorted map
     const kept = index === this.#chunks.length - 1 ? chunkMax : chunkMax / 2;
     this.#chunks.splice(index + 1, 0, chunk.splice(kept));
-    this.#places.splice(index + 1, 0, places.splice(kept));
+    this.#addresses.splice(index + 1, 0, addresses.splice(kept));
   }
 }
 
-const addressAt = ({ database, address: { container, entity, key } }: Place): Address => ({
+/** Addresses of streams name their database already: nothing is kept beside them. */
+const addressIn = (database: string, address: RowAddress): Address =>
+  (address as Partial<Address>).database === database ? (address as Address) : { ...address, database };
+
+const copyOf = ({ database, container, entity, key }: Address): Address => ({
   database,
   container,
   entity,
   key,
 });
 
-function filterOf({ databases, containers }: FeedRequest): (place: Place) => boolean {
+function filterOf({ databases, containers }: FeedRequest): (address: Address) => boolean {
   const inDatabases = databases && new Set(databases);
   const inContainers = containers && new Set(containers);
-  return ({ database, address: { container } }) =>
+  return ({ database, container }) =>
     inDatabases?.has(database) !== false && inContainers?.has(container) !== false;
 }

@@ -233,8 +233,7 @@ describe('a position', () => {
       });
       const store = async (positions: ReturnType<StoreFeed['begin']>): Promise<void> => {
         if (!feed.isReserved(positions.last)) await feed.reserve(positions.last);
-        for (const position of positions.taken ?? [])
-          feed.index.set(position, database, address(`${position}`));
+        for (const position of positions.taken) feed.index.set(position, database, address(`${position}`));
         positions.end('stored');
       };
       const groups = Array.from({ length: 3 }, () => feed.begin());

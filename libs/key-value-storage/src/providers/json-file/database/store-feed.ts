@@ -73,7 +73,7 @@ export class StoreFeed {
   readonly #numbering: Numbering = {
     counter: this.#counter,
     isTaken: (position) =>
-      this.index.has(position) || [...this.#groups].some(({ taken }) => taken?.has(position) === true),
+      this.index.has(position) || [...this.#groups].some((group) => group.hasTaken(position)),
     began: (group) => this.#groups.add(group),
     ended: (group, last) => {
       this.#groups.delete(group);
@@ -199,7 +199,9 @@ interface Numbering {
 /** The positions of one group of commits. */
 export class GroupPositions {
   readonly #numbering: Numbering;
-  taken: Set<FeedPosition> | undefined;
+  /** In the order in which they were taken; a set of them is made where one is looked up. */
+  readonly taken: FeedPosition[] = [];
+  #takenSet: Set<FeedPosition> | undefined;
   /** The last position before those of the group. */
   before = feedStart;
   /** The largest position of the group. */
@@ -221,13 +223,16 @@ export class GroupPositions {
     return position;
   };
 
+  hasTaken(position: FeedPosition): boolean {
+    return (this.#takenSet ??= new Set(this.taken)).has(position);
+  }
+
   /** An imported row, where it stands by the rules of `ImportedPositions`. */
   place(raw: RawRow, stored: Row | undefined, imported: ImportedPositions): Row {
     const { row } = raw;
     if (!isPlaced(raw)) return row;
     const isTaken = (position: FeedPosition): boolean =>
-      position !== stored?.position &&
-      (this.#numbering.isTaken(position) || this.taken?.has(position) === true);
+      position !== stored?.position && (this.#numbering.isTaken(position) || this.hasTaken(position));
     const position = imported.positionOf(raw, stored, isTaken);
     if (position === undefined) return { ...row, position: this.next() };
     if (position !== stored?.position) {
@@ -264,7 +269,8 @@ export class GroupPositions {
       this.before = before;
       this.#numbering.began(this);
     }
-    (this.taken ??= new Set()).add(position);
+    this.taken.push(position);
+    this.#takenSet?.add(position);
     if (this.last === undefined || position > this.last) this.last = position;
   }
 }
