@@ -22,6 +22,7 @@ const oneLine = (text: string): object => ({ code: 1, stdout: '', stderr: `${tex
 export function describeStartUp(): void {
   describe('npm start', inTemporaryFolder(starts));
   describe('The shop does not start, and prints one line,', inTemporaryFolder(refusals));
+  describe('The shop stops, and', inTemporaryFolder(stops));
   describe('From one start to the next', inTemporaryFolder(restarts));
 }
 
@@ -74,6 +75,30 @@ function starts(): void {
     expect(shop.printed).toContain('Mapped {/products/:sku, GET} route');
     expect(await shop.client.as('acme').get('/products/mug')).toMatchObject({ status: 200 });
     expect(existsSync(join(cwd, 'data'))).toBe(false);
+  });
+}
+
+function stops(): void {
+  it.each([
+    ['express', 'SIGTERM'],
+    ['fastify', 'SIGTERM'],
+    ['express', 'SIGINT'],
+  ] as const)('ends its live streams, on %s at a %s, and waits for no client', async (http, signal) => {
+    await using shop = await ShopProcess.open({ cwd, storage: 'memory', env: { STOREFRONT_HTTP: http } });
+    const client = shop.client.as('acme');
+    const live = ['/products/mug/live', '/reports/sales/live'].map(async (path) => {
+      const { body } = await client.open(path, {});
+      const reader = (body as ReadableStream<Uint8Array>).getReader();
+      // it is being sent; the client does not leave
+      expect((await reader.read()).done).toBe(false);
+      return reader;
+    });
+    const readers = await Promise.all(live);
+    expect(await shop.kill(signal)).toMatchObject({ code: 0, signal: null, stderr: '' });
+    for (const reader of readers) {
+      let isDone = false;
+      while (!isDone) ({ done: isDone } = await reader.read());
+    }
   });
 }
 
