@@ -198,7 +198,7 @@ function startUp(): void {
         ),
       ),
     ).toEqual([]);
-    expect(bundle.length).toBeLessThan(8);
+    expect(bundle.length).toBeLessThan(9);
     const kilobytes = bundle.reduce((sum, module) => sum + statSync(module).size, 0) / 1_000;
     expect(kilobytes).toBeLessThan(185);
     const heavy =

@@ -295,7 +295,11 @@ describe('a storage on Postgres during faults', () => {
     });
 
     it('closes in bounded time', async () => {
-      const { things, storage } = await openBoth({ ...longTimeouts, requestTimeoutMs: 1_000 });
+      const { things, storage } = await openBoth({
+        ...longTimeouts,
+        lockTimeoutMs: 600,
+        requestTimeoutMs: 1_000,
+      });
       await put(things, 'a', 'before');
       proxy.hold();
       await within(storage[Symbol.asyncDispose]());
