@@ -88,13 +88,6 @@ const endOverdueMs = 5_000;
 const keepDelayMs = 250;
 const replayedHeader = 'Idempotency-Replayed';
 
-type KeepArguments = readonly [
-  store: ResponseStore,
-  claim: Entry<KeptResponse, RequestKey>,
-  captured: CapturedResponse,
-  problem: ProblemDetails | undefined,
-];
-
 /** What the kept response of a key says. */
 type Found =
   | { readonly outcome: 'claimed'; readonly claim: Entry<KeptResponse, RequestKey> }
@@ -184,9 +177,10 @@ export class IdempotencyInterceptor implements NestInterceptor, BeforeApplicatio
       bodyBytesMax,
       endOverdue: () => this.#endOverdue(),
       onEnd: async (captured) => {
-        if (await this.#keep(store, claim, captured, problem)) stop();
+        const keep = (): Promise<boolean> => this.#keep(store, claim, captured, problem);
+        if (await keep()) stop();
         // the response is sent now; the lease is renewed until it is kept
-        else void this.#keepLater(store, claim, captured, problem).finally(stop);
+        else void this.#keepLater(keep).finally(stop);
       },
     });
     return next.handle().pipe(
@@ -256,18 +250,23 @@ export class IdempotencyInterceptor implements NestInterceptor, BeforeApplicatio
   }
 
   /** Tries again while the storage does not respond, for as long as a lease without renewals. */
-  async #keepLater(...of: KeepArguments): Promise<void> {
+  async #keepLater(keep: () => Promise<boolean>): Promise<void> {
     const { leaseMs = defaults.leaseMs } = this.options;
     let waited = 0;
     for (let delay = keepDelayMs; waited < leaseMs && !this.#shutdown.signal.aborted; delay *= 2) {
       await this.#wait(delay);
       waited += delay;
-      if (await this.#keep(...of)) return;
+      if (await keep()) return;
     }
   }
 
   /** Whether nothing is left to be done; the response is sent also where it cannot be kept. */
-  async #keep(...[store, claim, { status, headers, body }, problem]: KeepArguments): Promise<boolean> {
+  async #keep(
+    store: ResponseStore,
+    claim: Entry<KeptResponse, RequestKey>,
+    { status, headers, body }: CapturedResponse,
+    problem: ProblemDetails | undefined,
+  ): Promise<boolean> {
     const { retentionMs: ttlMs = defaults.retentionMs, headers: names = defaults.headers } = this.options;
     try {
       const mayRunAgain = headers['retry-after'] !== undefined || problem?.retryable === true;
