@@ -22,7 +22,7 @@ import {
 } from '@kvent/key-value-storage/provider';
 import { backgroundClock, PendingWork } from '@kvent/key-value-storage/internal';
 import { Committer, type CommitObserver } from './commit/committer.js';
-import { DatabasePermits } from './commit/database-permits.js';
+import { DatabasePermits } from './connections/database-permits.js';
 import { commitByDatabase, readByDatabase } from './connections/by-database.js';
 import type { Connections } from './connections/connections.js';
 import { errorOf, unavailable } from './connections/failure.js';

@@ -9,7 +9,7 @@ import type { Batch, CommitResult, RowAddress } from '@kvent/key-value-storage/p
 import { commitErrorOf, isAboutStatement, isFastPathFailure, isLockTimeout } from '../connections/failure.js';
 import type { Columns } from '../sql/decode-row.js';
 import { appendPlan } from './append-plan.js';
-import { DatabasePermits } from './database-permits.js';
+import { DatabasePermits } from '../connections/database-permits.js';
 import { generalPlan } from './general-plan.js';
 import { LockWait, type LockWaitOptions } from './lock-wait.js';
 import { numberRuns, NumberRuns } from './number-run.js';

@@ -13,7 +13,7 @@ import { addressColumns } from '../sql/array-parameters.js';
 import type { Columns } from '../sql/decode-row.js';
 import { findHeldRows, waitForRow } from '../sql/lock-wait-statements.js';
 import type { Dialect, Statement } from '../sql/statement.js';
-import { DatabasePermits } from './database-permits.js';
+import { DatabasePermits } from '../connections/database-permits.js';
 
 export interface LockWaitOptions {
   readonly name: string;
