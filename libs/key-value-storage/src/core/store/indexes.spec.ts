@@ -212,6 +212,22 @@ describe('Processes with different definitions', () => {
   const ByDay = defineState<Slot, string, typeof byDay>('slot', { indexes: byDay });
   const ByName = defineState<Slot, string, typeof byName>('slot', { indexes: byName });
 
+  /** Two processes with one entry, whose index is that of the current definition. */
+  async function withOldAndCurrent() {
+    const shared = new SharedProvider();
+    await shared.open();
+    const one = await openStorage(shared.process());
+    const two = await openStorage(shared.process());
+    const [old, current] = [one.store(ByDay), two.store(ByName)];
+    await old.set('a', { doctor: 'ada', day: 1 });
+    assert.equal(await shared.passing(current.index('byKey').count()), 1);
+    const close = async (): Promise<void> => {
+      await two[Symbol.asyncDispose]();
+      await one[Symbol.asyncDispose]();
+    };
+    return { shared, old, current, [Symbol.asyncDispose]: close };
+  }
+
   test('the last that started has the index; a write of the other makes it unready, and nothing is missed', async () => {
     const shared = new SharedProvider();
     await shared.open();
@@ -258,13 +274,8 @@ describe('Processes with different definitions', () => {
   });
 
   test('a write that waits until no process relies on a status ends at once when it is aborted', async () => {
-    const shared = new SharedProvider();
-    await shared.open();
-    await using one = await openStorage(shared.process());
-    await using two = await openStorage(shared.process());
-    const [old, current] = [one.store(ByDay), two.store(ByName)];
-    await old.set('a', { doctor: 'ada', day: 1 });
-    assert.equal(await shared.passing(current.index('byKey').count()), 1);
+    await using processes = await withOldAndCurrent();
+    const { shared, old, current } = processes;
     const stop = new AbortController();
     const ended = assert.rejects(old.add('b', { doctor: 'bo', day: 2 }, { signal: stop.signal }), {
       code: 'ABORTED',
@@ -280,13 +291,8 @@ describe('Processes with different definitions', () => {
   test.each([['applied'], ['dropped']] as const)(
     'a write goes on, as the only one, after the answer to a status was lost that was %s',
     async (loss) => {
-      const shared = new SharedProvider();
-      await shared.open();
-      await using one = await openStorage(shared.process());
-      await using two = await openStorage(shared.process());
-      const [old, current] = [one.store(ByDay), two.store(ByName)];
-      await old.set('a', { doctor: 'ada', day: 1 });
-      assert.equal(await shared.passing(current.index('byKey').count()), 1);
+      await using processes = await withOldAndCurrent();
+      const { shared, old, current } = processes;
       shared.lost.push(loss);
       const before = shared.clock.monotonic();
       await shared.passing(old.add('b', { doctor: 'bo', day: 2 }));
@@ -298,13 +304,8 @@ describe('Processes with different definitions', () => {
   );
 
   test('a write whose status cannot be written is reported as not tried', async () => {
-    const shared = new SharedProvider();
-    await shared.open();
-    await using one = await openStorage(shared.process());
-    await using two = await openStorage(shared.process());
-    const [old, current] = [one.store(ByDay), two.store(ByName)];
-    await old.set('a', { doctor: 'ada', day: 1 });
-    assert.equal(await shared.passing(current.index('byKey').count()), 1);
+    await using processes = await withOldAndCurrent();
+    const { shared, old, current } = processes;
     shared.lost.push(...Array.from({ length: 20 }, () => 'dropped' as const));
     await assert.rejects(shared.passing(old.add('b', { doctor: 'bo', day: 2 })), {
       code: 'STORAGE_UNAVAILABLE',
