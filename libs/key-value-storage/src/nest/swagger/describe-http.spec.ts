@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import { Controller, Delete, Get, HttpCode, Post, Put, UseGuards, UseInterceptors } from '@nestjs/common';
-import { ApiResponse, DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
+import { ApiBody, ApiProperty, ApiQuery, ApiResponse, DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { Test } from '@nestjs/testing';
 import { expect, it } from '@jest/globals';
 import type { IdempotentCall } from '../../core/commit/idempotency-record.js';
@@ -71,6 +71,21 @@ class BehindMiddleware {
   }
 }
 
+class Filter {
+  @ApiProperty() word!: string;
+}
+
+/** The application describes them by itself. */
+@Controller('described')
+class Described {
+  @Post() @ApiBody({ schema: { type: 'string' } }) upload(@IdempotencyKey() call: IdempotentCall) {
+    return call;
+  }
+  @Get() @ApiQuery({ type: Filter }) find(@Paged() page: PagedRequest) {
+    return page;
+  }
+}
+
 @Controller('plain')
 class Plain {
   @Get() get() {
@@ -95,7 +110,7 @@ async function documentOf(): Promise<(method: string, path: string) => string[]>
         tenancy: { isKnown: () => true, mayEnter: () => true },
       }),
     ],
-    controllers: [Notes, NestedKeys, Guarded, BehindMiddleware, Plain],
+    controllers: [Notes, NestedKeys, Guarded, BehindMiddleware, Described, Plain],
   }).compile();
   const app = module.createNestApplication();
   await app.init();
@@ -178,6 +193,13 @@ it('the parts for HTTP describe their headers, parameters and problems', async (
   expect(of('get', '/middleware')).toEqual(tenant);
   expect(of('get', '/guarded')).toEqual([...tenant, `423 Retry-After ${problem}`]);
   expect(of('get', '/plain')).toEqual(['200']);
+  expect(of('post', '/described')[0]).toBe('header Idempotency-Key');
+  expect(of('get', '/described').slice(0, 4)).toEqual([
+    'query word',
+    'query limit?',
+    'query cursor?',
+    'query order?',
+  ]);
 });
 
 it('the descriptions of the application are kept, and unknown options are refused', async () => {

@@ -290,7 +290,9 @@ function write(route: Route, { parameters, responses }: Description): void {
 const classHeadersOf = ({ controller }: Route): readonly Parameter[] =>
   (Reflect.getMetadata('swagger/apiHeaders', controller) ?? []) as readonly Parameter[];
 
-const identityOf = ({ in: where, name }: Parameter): string => `${where} ${name.toLowerCase()}`;
+/** Bodies, and queries that a class describes, have no name. */
+const identityOf = ({ in: where, name }: Pick<Parameter, 'in'> & Partial<Parameter>): string =>
+  `${where} ${name?.toLowerCase() ?? ''}`;
 
 function mergeResponses(
   own: Readonly<Record<string, ResponseObject>>,
