@@ -3,6 +3,7 @@
  * engine ends at once, with an unknown effect.
  */
 import { storageError, type StorageError } from './errors.js';
+import { onAbort } from './on-abort.js';
 
 export function aborted(
   what: string,
@@ -39,16 +40,14 @@ async function endedBy<R>(
   signal: AbortSignal,
   work: Promise<R>,
 ): Promise<R> {
-  let stop: (() => void) | undefined;
+  let leave: (() => void) | undefined;
   const end = new Promise<never>((_, reject) => {
-    stop = () => reject(aborted(what, effect, signal));
-    if (signal.aborted) stop();
-    else signal.addEventListener('abort', stop, { once: true });
+    leave = onAbort(signal, () => reject(aborted(what, effect, signal)));
   });
   try {
     return await Promise.race([work, end]);
   } finally {
-    if (stop !== undefined) signal.removeEventListener('abort', stop);
+    leave?.();
     work.catch(() => undefined);
   }
 }

@@ -1,5 +1,7 @@
 /** Time as a parameter: the library reads the time and waits only through a `Clock`. */
 
+import { onAbort } from './on-abort.js';
+
 /**
  * `now`: milliseconds since 1970; may jump. `monotonic`: milliseconds since any moment; never steps
  * back. `wait` rejects with the signal's reason.
@@ -33,11 +35,11 @@ const wait = (ms: number, signal: AbortSignal | undefined, keepsAlive: boolean):
       reject(signal?.reason as Error);
     };
     const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', stop);
+      leave?.();
       resolve();
     }, ms);
     if (!keepsAlive) (timer as { unref?: () => void }).unref?.();
-    signal?.addEventListener('abort', stop, { once: true });
+    const leave = signal && onAbort(signal, stop);
   });
 
 /** A time that was stored, and the wall clock at that moment, which may have been behind it. */

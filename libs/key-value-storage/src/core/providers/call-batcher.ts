@@ -4,6 +4,7 @@
  */
 import { aborted, throwIfAborted } from '../base/abort.js';
 import { isStorageError, storageError } from '../base/errors.js';
+import { onAbort } from '../base/on-abort.js';
 
 /** Groups in flight at most. */
 const groupsMax = 4;
@@ -83,22 +84,21 @@ export class CallBatcher<Input, Output> {
         input,
         number: (this.#calls += 1),
         resolve: (output) => {
-          signal.removeEventListener('abort', stop);
+          leave();
           resolve(output);
         },
         reject: (error) => {
-          signal.removeEventListener('abort', stop);
+          leave();
           // oxlint-disable-next-line typescript/prefer-promise-reject-errors -- the engine's own error
           reject(error);
         },
       };
-      const stop = (): void => {
+      const leave = onAbort(signal, () => {
         const queued = this.#waiting.includes(call);
         if (queued) this.#waiting = this.#waiting.filter((other) => other !== call);
         call.reject(aborted(what, queued ? 'none' : effect, signal));
         this.#scheduleFlush();
-      };
-      signal.addEventListener('abort', stop, { once: true });
+      });
       this.#waiting.push(call);
       this.#scheduleFlush();
     });

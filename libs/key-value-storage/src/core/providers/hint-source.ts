@@ -1,4 +1,5 @@
 /** Hints of providers whose rows change in this process: commits report what they changed. */
+import { onAbort } from '../base/on-abort.js';
 import type { Hint, HintTarget, RowAddress, Space } from '../port/storage-provider.js';
 
 const nameOf = (space: Space | undefined): string =>
@@ -62,13 +63,10 @@ export class HintSource {
       this.#remove(listener);
       listener.end();
     };
-    if (signal.aborted) listener.end();
-    else {
-      this.#add(listener);
-      signal.addEventListener('abort', leave, { once: true });
-    }
+    if (!signal.aborted) this.#add(listener);
+    const unfollow = onAbort(signal, leave);
     return listener.read(() => {
-      signal.removeEventListener('abort', leave);
+      unfollow();
       leave();
     });
   }

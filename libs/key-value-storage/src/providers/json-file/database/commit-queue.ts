@@ -5,6 +5,7 @@
  */
 import { aborted } from '../../../core/base/abort.js';
 import type { StorageError } from '../../../core/base/errors.js';
+import { onAbort } from '../../../core/base/on-abort.js';
 import type { RowEffect } from '../../../core/port/evaluate-batch.js';
 import type { Row, RowAddress } from '../../../core/port/storage-provider.js';
 import type { GroupPositions } from './store-feed.js';
@@ -58,25 +59,23 @@ export class CommitQueue {
 
   #enqueueAbortable({ evaluate, resolve, reject }: QueuedCommit, signal: AbortSignal): void {
     if (signal.aborted) return reject(aborted('A commit', 'none', signal));
-    const stopListening = (): void => signal.removeEventListener('abort', abort);
     const commit: QueuedCommit = {
       evaluate,
       resolve: (result) => {
-        stopListening();
+        leave();
         resolve(result);
       },
       reject: (error) => {
-        stopListening();
+        leave();
         reject(error);
       },
     };
-    const abort = (): void => {
+    const leave = onAbort(signal, () => {
       const index = this.#queued.indexOf(commit, this.#first);
       if (index >= 0) this.#queued.splice(index, 1);
       commit.reject(aborted('A commit', index >= 0 ? 'none' : 'unknown', signal));
-    };
+    });
     this.#queued.push(commit);
-    signal.addEventListener('abort', abort, { once: true });
   }
 
   dequeue(): QueuedCommit | undefined {
