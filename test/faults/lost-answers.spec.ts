@@ -7,11 +7,9 @@ import 'reflect-metadata';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Controller, Module, Param, Post, UseInterceptors, type INestApplication } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { defineStream, event, EventStore, type EventStream } from '@kvent/event-store/core';
+import { EventStore } from '@kvent/event-store/core';
 import {
   CounterStore,
-  defineCounter,
-  defineState,
   IdempotencyInterceptor,
   IdempotencyKey,
   IdempotentCall,
@@ -21,58 +19,31 @@ import {
   KeyValueStorageModule,
   RetryOnConflictInterceptor,
   StorageExceptionFilter,
-  type KeyValueStore,
 } from '@kvent/key-value-storage';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import { listen } from '../e2e/listen.js';
-import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
+import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { Proxy } from '../postgres/proxy.js';
 import { until } from '../postgres/until.js';
-
-interface Thing {
-  readonly n: number;
-  readonly mark: string;
-}
-const Things = defineState<Thing>('thing');
-const Counts = defineCounter('count');
-const Notes = defineStream('note', {
-  events: { noted: event<{ mark: string }>() },
-  initial: () => 0,
-  evolve: (count: number) => count + 1,
-});
+import {
+  Counts,
+  everyWriteVerb,
+  markOf,
+  prepareIndexes,
+  type Call,
+  type IdempotencyOptions,
+  type Verb,
+} from './write-verbs.js';
 
 type Loss = 'answer' | 'request';
-interface Options {
-  readonly idempotencyKey?: string | { readonly key: string; readonly content: unknown };
-}
-/** What a verb is called with: `mark` is a text in its value or event. */
-interface Call {
-  readonly key: string;
-  readonly mark: string;
-  readonly options: Options;
-  /** What `prepare` has returned. */
-  readonly etag: string;
-}
-interface Verb {
-  readonly call: (call: Call) => Promise<unknown>;
-  /** The effect: it differs after each commit. */
-  readonly state: (key: string) => Promise<unknown>;
-  readonly prepare?: (key: string) => Promise<string>;
-  /** A text that only the request of the commit has. @default the mark */
-  readonly marker?: (call: Call) => string;
-  /** Whether it takes a key. @default true */
-  readonly keyed?: boolean;
-}
 
 let database: FreshDatabase;
 let proxy: Proxy;
 let app: INestApplication;
 let url: string;
 let storage: KeyValueStorage;
-let things: KeyValueStore<Thing>;
 let counts: CounterStore;
 let events: EventStore;
-let notes: EventStream<typeof Notes>;
 
 @Controller('counts')
 class CountsController {
@@ -111,10 +82,9 @@ beforeAll(async () => {
   app.useGlobalFilters(new StorageExceptionFilter());
   url = `http://127.0.0.1:${await listen(app)}`;
   storage = app.get(KeyValueStorage);
-  things = storage.store(Things);
   counts = storage.store(Counts);
   events = new EventStore(storage);
-  notes = events.stream(Notes);
+  await prepareIndexes(storage);
 });
 afterAll(async () => {
   await events.close();
@@ -123,83 +93,15 @@ afterAll(async () => {
   await database[Symbol.asyncDispose]();
 });
 
-const entryOf = async (key: string): Promise<unknown> => {
-  const entry = await things.get(key);
-  return entry && { etag: entry.etag, value: entry.value, expiresAt: entry.expiresAt };
-};
-const eventsOf = async (key: string): Promise<unknown> => await notes.version(key);
-const addThing = async (key: string): Promise<string> =>
-  (await things.add(key, { n: 1, mark: '' }, { ttlMs: 3_600_000 })).etag;
-const addCount = async (key: string): Promise<string> => String(await counts.increment(key, 5));
-
-const ofThing = { state: entryOf, prepare: addThing };
-/** Only the commit has the version that was read; with a key, only it has a digest. */
-const byEtag = ({ etag, options }: Call): string => (options.idempotencyKey === undefined ? etag : 'sha256-');
-const byKey = ({ key, options }: Call): string => (options.idempotencyKey === undefined ? key : 'sha256-');
-const ofCount = { state: (key: string) => counts.get(key), prepare: addCount, marker: byKey };
-
-const verbs: Readonly<Record<string, Verb>> = {
-  add: { state: entryOf, call: ({ key, mark, options }) => things.add(key, { n: 1, mark }, options) },
-  getOrAdd: {
-    state: entryOf,
-    call: ({ key, mark, options }) => things.getOrAdd(key, () => ({ n: 1, mark }), options),
-  },
-  set: { ...ofThing, call: ({ key, mark, options }) => things.set(key, { n: 1, mark }, options) },
-  replace: { ...ofThing, call: ({ key, mark, options }) => things.replace(key, { n: 1, mark }, options) },
-  save: {
-    ...ofThing,
-    call: async ({ key, mark, options }) =>
-      await things.save((await things.getOrThrow(key)).with({ mark }), options),
-  },
-  update: {
-    ...ofThing,
-    call: ({ key, mark, options }) => things.update(key, ({ n }) => ({ n: n + 1, mark }), options),
-  },
-  touch: {
-    ...ofThing,
-    marker: byEtag,
-    call: ({ key, options }) => things.touch(key, { ttlMs: 7_200_000, ...options }),
-  },
-  delete: { ...ofThing, marker: byKey, call: ({ key, options }) => things.delete(key, options) },
-  take: { ...ofThing, marker: byEtag, call: ({ key, options }) => things.take(key, options) },
-  setMany: {
-    ...ofThing,
-    keyed: false,
-    call: ({ key, mark }) => things.setMany([{ key, value: { n: 1, mark } }]),
-  },
-  'increment of a counter': { ...ofCount, call: ({ key, options }) => counts.increment(key, 2, options) },
-  'decrement of a counter': { ...ofCount, call: ({ key, options }) => counts.decrement(key, 2, options) },
-  'raiseTo of a counter': { ...ofCount, call: ({ key, options }) => counts.raiseTo(key, 9, options) },
-  'lowerTo of a counter': { ...ofCount, call: ({ key, options }) => counts.lowerTo(key, 2, options) },
-  'reset of a counter': { ...ofCount, call: ({ key, options }) => counts.reset(key, options) },
-  'a batch': {
-    state: async (key) => [await entryOf(key), await counts.get(key), await eventsOf(key)],
-    call: ({ key, mark, options }) =>
-      storage
-        .atomic()
-        .set(things, key, { n: 1, mark })
-        .increment(counts, key)
-        .include(notes.appending(key, [{ type: 'noted', data: { mark } }], { expectedVersion: 'any' }))
-        .commit(options),
-  },
-  append: {
-    state: eventsOf,
-    call: ({ key, mark, options }) =>
-      notes.append(key, [{ type: 'noted', data: { mark } }], { expectedVersion: 'any', ...options }),
-  },
-  transact: {
-    state: eventsOf,
-    call: ({ key, mark, options }) => notes.transact(key, () => [{ type: 'noted', data: { mark } }], options),
-  },
-  'append of a session': {
-    state: eventsOf,
-    call: async ({ key, mark, options }) =>
-      await notes.session(key, async (session) => {
-        await session.append([{ type: 'noted', data: { mark } }], options);
-        return session.version;
-      }),
-  },
-};
+const verbs = everyWriteVerb({
+  storage: () => storage,
+  events: () => events,
+  stored: (key) =>
+    asAdmin(database.url, async (admin) => {
+      const { rowCount } = await admin.query('select from kvent.row where key = $1', [key]);
+      return rowCount ?? 0;
+    }),
+});
 
 const lose = (loss: Loss, text: string): Promise<void> =>
   loss === 'answer' ? proxy.loseAnswer(text) : proxy.loseRequest(text);
@@ -217,9 +119,9 @@ const resultOf = (result: unknown): unknown =>
 
 describe.each(['answer', 'request'] as const)('when the %s of a write is lost,', (loss) => {
   const isDone = loss === 'answer';
-  const callOf = async (name: string, verb: Verb, options: Options): Promise<Call> => {
+  const callOf = async (name: string, verb: Verb, options: IdempotencyOptions): Promise<Call> => {
     const key = `${name.replaceAll(' ', '-')}-${loss}-${options.idempotencyKey === undefined ? 'plain' : 'keyed'}`;
-    return { key, mark: `mark of ${key}`, options, etag: (await verb.prepare?.(key)) ?? '' };
+    return { key, mark: markOf(key), options, etag: (await verb.prepare?.(key)) ?? '' };
   };
 
   it.each(Object.entries(verbs))('%s reports an unknown outcome, and is not repeated', async (name, verb) => {
@@ -236,20 +138,44 @@ describe.each(['answer', 'request'] as const)('when the %s of a write is lost,',
     async (name, verb) => {
       const call = await callOf(name, verb, {
         // the keys of batches belong to the tenant
-        idempotencyKey: { key: `k-${loss}`, content: 'the request' },
+        idempotencyKey: { key: `k-${name}-${loss}`, content: 'the request' },
       });
-      const before = await verb.state(call.key);
-      await losing(loss, verb.marker?.(call) ?? call.mark, () => verb.call(call));
-      const lost = await verb.state(call.key);
-      const result = resultOf(await verb.call(call));
-      const after = await verb.state(call.key);
-      expect(after).not.toEqual(before);
-      if (isDone) expect(after).toEqual(lost);
-      else expect(lost).toEqual(before);
+      const { after, result } = await repeatedOnce(verb, call);
       expect(resultOf(await verb.call(call))).toEqual(result);
       expect(await verb.state(call.key)).toEqual(after);
     },
   );
+
+  it.each(Object.entries(verbs).filter(([, { keyed }]) => keyed === false))(
+    '%s, which takes no key, has its effect once when it is repeated',
+    async (name, verb) => {
+      const call = await callOf(`${name} again`, verb, {});
+      const { after } = await repeatedOnce(verb, call);
+      const error: unknown = await verb.call(call).then(
+        () => undefined,
+        (thrown: unknown) => thrown,
+      );
+      expect(isStorageError(error) ? error.code : error).toBe(verb.refusal);
+      expect(await verb.state(call.key)).toEqual(after);
+    },
+  );
+
+  /** Loses the call, and repeats it: its effect is there once. */
+  async function repeatedOnce(verb: Verb, call: Call): Promise<{ after: unknown; result: unknown }> {
+    const before = await verb.state(call.key);
+    await losing(loss, verb.marker?.(call) ?? call.mark, () => verb.call(call));
+    const lost = await verb.state(call.key);
+    const result = resultOf(
+      await verb.call(call).catch((error: unknown) => {
+        if (!isDone || !isStorageError(error) || error.code !== verb.refusal) throw error;
+      }),
+    );
+    const after = await verb.state(call.key);
+    expect(after).not.toEqual(before);
+    if (isDone) expect(after).toEqual(lost);
+    else expect(lost).toEqual(before);
+    return { after, result };
+  }
 });
 
 describe.each(['answer', 'request'] as const)('when the %s of a commit of a route is lost,', (loss) => {

@@ -7,7 +7,7 @@ import { defineStream, event, EventStore, type EventStream } from '@kvent/event-
 import { isStorageError, openStorage, type KeyValueStorage } from '@kvent/key-value-storage/core';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import { collect } from '@kvent/key-value-storage/testing';
-import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
+import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { Proxy } from '../postgres/proxy.js';
 
 const Notes = defineStream('note', {
@@ -95,5 +95,69 @@ describe.each(['answer', 'request'] as const)('streams on Postgres, when the %s 
     expect(
       (await notes.append('a', [noted('outside')], { expectedVersion: committed ? 1 : 0 })).version,
     ).toBe(committed ? 2 : 1);
+  });
+
+  it('go on in a session whose renewal or batch has an unknown outcome', async () => {
+    await using session = await notes.openSession('a');
+    // a renewal and a batch of a session read nothing before
+    await losing('lease', () => session.renew());
+    expect((await session.renew()).getTime()).toBeGreaterThan(Date.now());
+    const batch = (text: string) =>
+      storage
+        .atomic()
+        .include(session.appending([noted(text)]))
+        .commit();
+    await losing('in a batch', () => batch('in a batch'));
+    // the session does not know of the batch: it reads on, and refuses the next one, undone
+    if (committed)
+      await expect(batch('refused')).rejects.toMatchObject({
+        code: 'STREAM_VERSION_MISMATCH',
+        effect: 'none',
+      });
+    await batch('next');
+    expect(await textsIn('a')).toEqual([...(committed ? ['in a batch'] : []), 'next']);
+    expect(session.state).toEqual(await textsIn('a'));
+  });
+
+  const isFree = async () =>
+    await notes.append('a', [noted('outside')], { expectedVersion: 'any' }).then(
+      () => true,
+      (error: unknown) => !isStorageError(error, 'STREAM_LOCKED'),
+    );
+
+  it('are freed by the repeated close of a session, which frees no other one', async () => {
+    const session = await notes.openSession('a');
+    await session.append([noted('first')]);
+    await losing('lease', () => session.close());
+    await using next = committed ? await notes.openSession('a') : undefined;
+    await session.close();
+    expect(await isFree()).toBe(!committed);
+    await next?.append([noted('of the next')]);
+  });
+
+  it('are freed with their session, or when its time is over: its work was done', async () => {
+    const work = await notes.session('a', async (session) => {
+      await session.append([noted('first')]);
+      // its close, whose error is not thrown
+      void (committed ? proxy.loseAnswer('lease') : proxy.loseRequest('lease'));
+      return session.version;
+    });
+    expect(work).toBe(1);
+    expect(await isFree()).toBe(committed);
+  });
+  it('are unlocked by a repeated unlock', async () => {
+    const session = await notes.openSession('a');
+    await session.append([noted('first')]);
+    const head = await asAdmin(database.url, async (admin) => {
+      const { rows } = await admin.query<{ version: string }>(
+        `select version from kvent.row where container like 'head:%' and key = 'a'`,
+      );
+      return rows[0]?.version ?? 'none';
+    });
+    await losing(head, () => notes.unlock('a'));
+    expect(await notes.unlock('a')).toBe(!committed);
+    expect(await isFree()).toBe(true);
+    await expect(session.append([noted('late')])).rejects.toMatchObject({ code: 'SESSION_LOST' });
+    expect(await textsIn('a')).toEqual(['first', 'outside']);
   });
 });

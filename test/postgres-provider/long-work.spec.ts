@@ -2,10 +2,11 @@
  * Work that takes longer than `requestTimeoutMs`: a migration has no limit, a drop goes in pages.
  */
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import { storageError, type RawRow } from '@kvent/key-value-storage/provider';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { until } from '../postgres/until.js';
-import { opened, textAt, write } from './rows.js';
+import { addressOf, opened, textAt, write } from './rows.js';
 
 let database: FreshDatabase;
 beforeAll(async () => {
@@ -85,6 +86,8 @@ it('a drop deletes a bounded number of rows in a statement, and a repeated one e
         create trigger refuse before delete on kvent.row for each row when (old.key = '07000') execute function public.refuse()`);
       await expect(provider.administration.drop('tenant:big')).rejects.toMatchObject({
         code: 'STORAGE_UNAVAILABLE',
+        effect: 'unknown',
+        done: 5000,
       });
       expect(await rowsOf('tenant:big')).toBe(7000);
       await admin.query('drop trigger refuse on kvent.row');
@@ -94,6 +97,37 @@ it('a drop deletes a bounded number of rows in a statement, and a repeated one e
       expect(await rowsOf('tenant:other')).toBe(12_000);
       const { rows } = await admin.query<{ rows: number }>('select rows from public.deleted order by at');
       expect(rows.map((each) => each.rows)).toEqual([5000, 5000, 2000, 0]);
+    });
+  });
+});
+
+it('an import and a sweep that fail in the middle have the number of rows that are done', async () => {
+  const provider = new PostgresProvider({ url: database.url, schema: 'partly' });
+  await opened(provider, async () => {
+    await asAdmin(database.url, async (admin) => {
+      async function* rows(): AsyncGenerator<RawRow> {
+        for (let index = 0; index < 1_500; index += 1)
+          yield {
+            ...addressOf(String(index)),
+            row: { version: '1', value: { kind: 'json', text: '1' }, updatedAt: 1 },
+          };
+        throw storageError('STORAGE_CORRUPT', 'A row is damaged.', { place: 'row 1500' });
+      }
+      await expect(provider.administration.import('tenant:a', rows())).rejects.toMatchObject({
+        code: 'STORAGE_CORRUPT',
+        place: 'row 1500',
+        effect: 'unknown',
+        done: 1_000,
+      });
+      const { rowCount } = await admin.query('select from partly.row');
+      expect(rowCount).toBe(1_000);
+      // the first statement of a sweep takes the ghosts too, and the second one is refused
+      await admin.query(`update partly.row set expires_at = now() - interval '1 h';
+        update partly.row set value = null where key < '2';
+        create function partly.refuse() returns trigger language plpgsql as $$ begin raise exception 'not now'; end $$;
+        create trigger refuse before delete on partly.row for each row when (old.key = '999') execute function partly.refuse();
+        update partly.row set expires_at = now() - interval '1 m' where key = '999'`);
+      await expect(provider.sweep(999)).rejects.toMatchObject({ effect: 'unknown', done: 887 });
     });
   });
 });

@@ -1,6 +1,7 @@
 /** The table of an open provider: each call of the port as statements, tracked until it ends. */
 import {
   HintSource,
+  isStorageError,
   storageError,
   systemClock,
   type Address,
@@ -20,7 +21,12 @@ import {
   type ScanRange,
   type Space,
 } from '@kvent/key-value-storage/provider';
-import { backgroundClock, PendingWork } from '@kvent/key-value-storage/internal';
+import {
+  backgroundClock,
+  partlyImported,
+  PendingWork,
+  stoppedAfter,
+} from '@kvent/key-value-storage/internal';
 import { Committer, type CommitObserver } from './commit/committer.js';
 import { DatabasePermits } from './connections/database-permits.js';
 import { commitByDatabase, readByDatabase } from './connections/by-database.js';
@@ -260,12 +266,16 @@ export class TableAccess {
   async #sweep(limit: number): Promise<number> {
     const statement = sweepRows(this.dialect);
     let swept = 0;
-    for (let asked = limit; asked > 0; asked = limit - swept) {
-      const [line] = await this.#run(statement, [asked, ...this.clock.parameters()], 'write');
-      const [rows, all] = [Number(line?.[0]), Number(line?.[1])];
-      swept += rows;
-      // ghosts are swept too, and do not count
-      if (all < asked) break;
+    try {
+      for (let asked = limit; asked > 0; asked = limit - swept) {
+        const [line] = await this.#run(statement, [asked, ...this.clock.parameters()], 'write');
+        const [rows, all] = [Number(line?.[0]), Number(line?.[1])];
+        swept += rows;
+        // ghosts are swept too, and do not count
+        if (all < asked) break;
+      }
+    } catch (error) {
+      throw partly(error, swept, 'A sweep');
     }
     return swept;
   }
@@ -356,25 +366,36 @@ export class TableAccess {
     };
     const count = await importDatabase(access, this.dialect, database, rows);
     this.#plans?.created(count);
-    // imported rows may be of a server whose ids of transactions are higher
-    await this.#prepareFeed();
+    try {
+      // imported rows may be of a server whose ids of transactions are higher
+      await this.#prepareFeed();
+    } catch (error) {
+      throw isStorageError(error) ? partlyImported(error, count) : error;
+    }
     return count;
   }
 
   /**
    * Page by page: no statement of it takes longer, however many rows there are.
-   * `STORAGE_UNAVAILABLE` where the server leaves rows out.
+   * `STORAGE_UNAVAILABLE` where the server leaves rows out. An error has the number of deleted rows
+   * (`done`).
    */
   async drop(database: string): Promise<boolean> {
     const statement = dropPage(this.dialect);
-    for (let existed = false; ;) {
-      const [line] = await this.#in({ database }, () =>
-        this.#run(statement, [database, dropPageRows, ...this.clock.parameters()], 'write'),
-      );
-      const [rows, deleted] = [Number(line?.[1]), Number(line?.[2])];
-      if (deleted < rows) throw leftOut(this.#name, rows - deleted);
-      existed ||= line?.[0] === 't';
-      if (rows < dropPageRows) return existed;
+    let done = 0;
+    try {
+      for (let existed = false; ;) {
+        const [line] = await this.#in({ database }, () =>
+          this.#run(statement, [database, dropPageRows, ...this.clock.parameters()], 'write'),
+        );
+        const [rows, deleted] = [Number(line?.[1]), Number(line?.[2])];
+        done += deleted;
+        if (deleted < rows) throw leftOut(this.#name, rows - deleted);
+        existed ||= line?.[0] === 't';
+        if (rows < dropPageRows) return existed;
+      }
+    } catch (error) {
+      throw partly(error, done, 'A drop');
     }
   }
 
@@ -443,6 +464,11 @@ export class TableAccess {
     this.#plans.found(Number(line?.[0]));
   }
 }
+
+const partly = (error: unknown, done: number, what: string): unknown =>
+  isStorageError(error)
+    ? stoppedAfter(error, done, `${what} ended after ${done} rows, which are deleted: ${error.message}`)
+    : error;
 
 const leftOut = (name: string, rows: number): Error =>
   storageError(

@@ -4,6 +4,7 @@ import {
   feedStart,
   ImportedPositions,
   isPlaced,
+  isStorageError,
   partsOfPosition,
   soundRows,
   type ExportPart,
@@ -12,6 +13,7 @@ import {
   type ScanPage,
   type Space,
 } from '@kvent/key-value-storage/provider';
+import { partlyImported } from '@kvent/key-value-storage/internal';
 import type { Session } from './connections/session.js';
 import type { Reader } from './read/reader.js';
 import { exportRows, findPositions, importRows, lockImports } from './sql/administration-statements.js';
@@ -86,43 +88,58 @@ interface ImportAccess {
   readonly raised: (feedBase: string) => void;
 }
 
-/** Puts rows as they are, page by page; returns how many. */
+/**
+ * Puts rows as they are, page by page; returns how many. An error has the number of stored rows
+ * (`done`).
+ */
 export async function importDatabase(
   access: ImportAccess,
   dialect: Dialect,
   database: string,
   rows: AsyncIterable<RawRow> | Iterable<RawRow>,
 ): Promise<number> {
-  const put = importRows(dialect);
+  const statement = importRows(dialect);
   let positions = new ImportedPositions();
   let count = 0;
+  let stored = 0;
   let bytes = 0;
   /** By address: one statement cannot write a row twice, and the last one counts. */
   const page = new Map<string, RawRow>();
-  const flush = async (): Promise<void> => {
-    const raws = [...page.values()];
-    page.clear();
-    bytes = 0;
-    if (raws.length === 0) return;
+  const put = async (raws: readonly RawRow[]): Promise<void> => {
     if (!raws.some(isPlaced))
-      return void (await access.session.run(put, [database, ...arraysOf(raws), ...atPositions([])], 'write'));
+      return void (await access.session.run(
+        statement,
+        [database, ...arraysOf(raws), ...atPositions([])],
+        'write',
+      ));
     positions = await access.transaction(async (sessions) => {
       const attempt = positions.copy();
       await sessions.feed.run(lockImports(dialect), [], 'read');
       const feedBase = await raiseBase(sessions.feed, dialect, raws, access.raised);
       const placed = await place(sessions.feed, dialect, database, raws, attempt);
       const parameters = [database, ...arraysOf(raws), ...atPositions(placed, feedBase)];
-      await sessions.database.run(put, parameters, 'write');
+      await sessions.database.run(statement, parameters, 'write');
       return attempt;
     });
   };
-  for await (const raw of soundRows(database, rows)) {
-    page.set(`${raw.container}\0${raw.entity}\0${raw.key}`, raw);
-    count += 1;
-    bytes += sizeOf(raw);
-    if (page.size >= pageRows || bytes >= pageBytesMax) await flush();
+  const flush = async (): Promise<void> => {
+    const raws = [...page.values()];
+    page.clear();
+    bytes = 0;
+    if (raws.length > 0) await put(raws);
+    stored = count;
+  };
+  try {
+    for await (const raw of soundRows(database, rows)) {
+      page.set(`${raw.container}\0${raw.entity}\0${raw.key}`, raw);
+      count += 1;
+      bytes += sizeOf(raw);
+      if (page.size >= pageRows || bytes >= pageBytesMax) await flush();
+    }
+    await flush();
+  } catch (error) {
+    throw isStorageError(error) ? partlyImported(error, stored) : error;
   }
-  await flush();
   return count;
 }
 

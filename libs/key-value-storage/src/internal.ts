@@ -6,7 +6,13 @@ export { assertAtMost, assertWithin } from './core/base/assert-limits.js';
 export { andThen } from './core/base/and-then.js';
 export { callSite, callSiteOf, located } from './core/base/call-site.js';
 export { backgroundClock, timerMsMax } from './core/base/clock.js';
-export { partlyDone, type ErrorKind, type StorageErrorInit } from './core/base/errors.js';
+export {
+  partlyDone,
+  partlyImported,
+  stoppedAfter,
+  type ErrorKind,
+  type StorageErrorInit,
+} from './core/base/errors.js';
 export { looksLikeAddress } from './core/base/hide-passwords.js';
 export { inspect } from './core/base/inspect.js';
 export { isDate, isError, isPromise, isSchema, messageOf, thrownName } from './core/base/kinds.js';

@@ -3,11 +3,13 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import {
   defineState,
   isStorageError,
+  openStorage,
   type AtomicChanges,
   type KeyValueStorage,
 } from '@kvent/key-value-storage/core';
 import { openKeyValueStorage } from '@kvent/key-value-storage/internal';
 import { MemoryProvider } from '@kvent/key-value-storage';
+import { storageError } from '@kvent/key-value-storage/provider';
 import { collect, ManualClock } from '@kvent/key-value-storage/testing';
 import { EventStore, type EventStoreOptions } from './event-store.js';
 import type { EventStream } from './definition/event-stream.js';
@@ -124,6 +126,40 @@ describe('an event store', () => {
     expect((await kept.load('b')).state).toEqual([large, large]);
     await kept.session('c', async (session) => await session.append([noted(large), noted(large)]));
     expect(notices.filter(({ event: name, id }) => name === 'snapshot ignored' && id === 'c').length).toBe(1);
+  });
+
+  it('reports how many snapshots are stored, or cleared, before an error', async () => {
+    const provider = new MemoryProvider();
+    await using own = await openStorage(provider);
+    const notes = new EventStore(own).stream(Notes);
+    await notes.append(
+      'a',
+      Array.from({ length: 501 }, () => noted('')),
+      { expectedVersion: 0 },
+    );
+    const commit = provider.commit.bind(provider);
+    const failAfter = (commits: number): void => {
+      let left = commits;
+      provider.commit = async (...args) => {
+        if (left === 0) throw storageError('STORAGE_UNAVAILABLE', 'The disk is full.', {});
+        left -= 1;
+        return await commit(...args);
+      };
+    };
+    for (const [commits, effect] of [
+      [0, 'none'],
+      [3, 'unknown'],
+    ] as const) {
+      failAfter(commits);
+      await expect(notes.snapshotAll('a', { every: 1 })).rejects.toMatchObject({ effect, done: commits });
+      expect(await notes.snapshotVersions('a')).toHaveLength(commits);
+    }
+    provider.commit = commit;
+    await notes.snapshotAll('a', { every: 1 });
+    failAfter(1);
+    await expect(notes.clearSnapshots('a')).rejects.toMatchObject({ effect: 'unknown', done: 500 });
+    provider.commit = commit;
+    expect(await notes.clearSnapshots('a')).toBe(1);
   });
 
   // a decision changes two rows beside, a session three

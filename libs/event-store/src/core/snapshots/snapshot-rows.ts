@@ -1,7 +1,12 @@
 /** Writes, lists and removes snapshots: states stored so that a load need not start at event 1. */
-import { limits } from '@kvent/key-value-storage/core';
+import { isStorageError, limits } from '@kvent/key-value-storage/core';
 import type { Change } from '@kvent/key-value-storage/provider';
-import { assertWithin, encodeValue, type OptionalChange } from '@kvent/key-value-storage/internal';
+import {
+  assertWithin,
+  encodeValue,
+  partlyDone,
+  type OptionalChange,
+} from '@kvent/key-value-storage/internal';
 import type { StreamObserver } from '../definition/stream-observer.js';
 import type { StreamRows } from '../rows/stream-rows.js';
 import { logIgnored, numbersOf, snapshotRange, type Snapshot } from './newest-snapshot.js';
@@ -79,19 +84,26 @@ export async function snapshotVersions(
   return versions;
 }
 
-/** Removes snapshots; returns how many there were. */
+/**
+ * Removes snapshots; returns how many there were. An error has the number of those that are removed
+ * (`done`).
+ */
 export async function clearSnapshots(
   rows: StreamRows,
   versions: readonly number[],
   signal: AbortSignal | undefined,
 ): Promise<number> {
   let cleared = 0;
-  for (let next = 0; next < versions.length; next += clearedAtOnce) {
-    const changes = versions
-      .slice(next, next + clearedAtOnce)
-      .map((version) => ({ kind: 'delete', address: rows.snapshot(version) }) as const);
-    const result = await rows.access.commit(rows.database, { checks: [], changes }, { signal });
-    if (result.outcome === 'committed') cleared += result.rows.filter(({ existed }) => existed).length;
+  try {
+    for (let next = 0; next < versions.length; next += clearedAtOnce) {
+      const changes = versions
+        .slice(next, next + clearedAtOnce)
+        .map((version) => ({ kind: 'delete', address: rows.snapshot(version) }) as const);
+      const result = await rows.access.commit(rows.database, { checks: [], changes }, { signal });
+      if (result.outcome === 'committed') cleared += result.rows.filter(({ existed }) => existed).length;
+    }
+  } catch (error) {
+    throw isStorageError(error) ? partlyDone(error, cleared) : error;
   }
   return cleared;
 }

@@ -133,8 +133,8 @@ export interface StorageErrorInit {
  * Every error that this library throws. `effect`: 'none' when nothing was changed, 'unknown' when a
  * write may have been committed; always 'unknown' for `STORAGE_OUTCOME_UNKNOWN`. `retryable`:
  * whether the same call may succeed later. `attempts`: set by a retry loop that gave up; outer
- * loops then do not retry. `done`: how many items a page-wise deletion, a sweep, or a copy, had
- * done before it failed.
+ * loops then do not retry. `done`: how many items work of several commits (a load, a deletion, a
+ * sweep, a migration, a copy) had done before it failed; 'unknown' if there are any.
  */
 export class StorageError<Code extends string = string> extends Error {
   readonly code: Code;
@@ -204,6 +204,10 @@ export const isConflict = (error: unknown): error is StorageError =>
 /** The error of a page-wise deletion: how many entries are deleted, and an effect that fits. */
 export const partlyDone = (error: StorageError, done: number): StorageError =>
   stoppedAfter(error, done, `The deletion failed after ${done} entries, which are deleted.`);
+
+/** The error of an import: how many rows are stored, and an effect that fits. */
+export const partlyImported = (error: StorageError, done: number): StorageError =>
+  stoppedAfter(error, done, `The import stopped after ${done} rows, which are stored: ${error.message}`);
 
 /** The error of page-wise work that failed after `done` items took effect. */
 export function stoppedAfter(error: StorageError, done: number, message: string): StorageError {

@@ -121,3 +121,14 @@ it('onProgress gets the count of an item that a commit has refused', async () =>
   await names.loadFrom([{ key: 'b', value: 'taken' }], { onError: 'continue', onProgress });
   expect(counts).toEqual([{ loaded: 0, failed: 1 }]);
 });
+
+it('an item whose commit has an unknown effect is no failure: it ends the load', async () => {
+  const details = { key: 'a', expected: 'absent', actual: undefined, check: 'own' } as const;
+  const conflict = storageError('STORAGE_CONFLICT', 'Its answer was lost.', details, { effect: 'unknown' });
+  await withStore(
+    async () => await Promise.reject(conflict),
+    async (store) => {
+      await expect(store.loadFrom([item('a')], { onError: 'continue' })).rejects.toBe(conflict);
+    },
+  );
+});

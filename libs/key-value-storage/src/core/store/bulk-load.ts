@@ -34,7 +34,7 @@ const itemCodes = [
 ] as const;
 
 const isOfItem = (error: unknown): error is StorageError =>
-  isStorageError(error) && (itemCodes as readonly string[]).includes(error.code);
+  isStorageError(error) && error.effect === 'none' && (itemCodes as readonly string[]).includes(error.code);
 
 type Put = Extract<Change, { kind: 'put' }> & { readonly address: Address };
 

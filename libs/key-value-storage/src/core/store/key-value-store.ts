@@ -505,8 +505,8 @@ export abstract class KeyValueStorage implements AsyncDisposable {
   abstract tenants(): Promise<readonly string[]>;
   /**
    * Removes all rows of a tenant from every provider of the storage, streams included; returns
-   * whether there were any. `TENANT_MISSING` for an invalid name, `STORAGE_UNSUPPORTED`
-   * inside a transaction.
+   * whether there were any. After an error a part may be gone (`effect`): a repeat removes the
+   * rest. `TENANT_MISSING` for an invalid name, `STORAGE_UNSUPPORTED` inside a transaction.
    */
   abstract dropTenant(name: string): Promise<boolean>;
   /**

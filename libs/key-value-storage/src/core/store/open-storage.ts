@@ -3,7 +3,7 @@ import { Atomic, atomicOn } from './atomic.js';
 import { eachInTurn } from '../base/each-in-turn.js';
 import { CoalescingProvider } from '../providers/coalescing-provider.js';
 import { StorageAccess } from '../commit/storage-access.js';
-import { storageError } from '../base/errors.js';
+import { isStorageError, stoppedAfter, storageError } from '../base/errors.js';
 import { inspect } from '../base/inspect.js';
 import type { Key } from '../base/key.js';
 import type { AnyIndexes } from './index-types.js';
@@ -225,8 +225,20 @@ class OpenStorage extends KeyValueStorage {
   async dropTenant(name: string): Promise<boolean> {
     const database = databaseOf(name);
     const dropped: boolean[] = [];
-    for (const { administration } of this.#providers) dropped.push(await administration.drop(database));
-    for (const access of this.#accesses) forgetIndexes(access, database);
+    try {
+      for (const { administration } of this.#providers) dropped.push(await administration.drop(database));
+    } catch (error) {
+      if (!isStorageError(error) || error.effect === 'unknown') throw error;
+      const done = dropped.filter((existed) => existed).length;
+      throw stoppedAfter(
+        error,
+        done,
+        `The tenant was dropped from ${done} providers, not from all: ${error.message}`,
+      );
+    } finally {
+      // after a failure too: its rows may be gone
+      for (const access of this.#accesses) forgetIndexes(access, database);
+    }
     return dropped.includes(true);
   }
 

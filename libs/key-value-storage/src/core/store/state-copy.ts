@@ -43,6 +43,8 @@ const roundsMax = 10;
 export class StateCopy<T, K extends Key = Key> {
   /** Whether a batch of a copy checks its entry too. Then nothing is left to compare. */
   readonly isOneDatabase: boolean;
+  /** Copies that were written again or deleted, because their entries had changed. */
+  repeated = 0;
   readonly #options: StateCopyOptions<T, K>;
   readonly #marks: CopyMarks;
 
@@ -111,6 +113,7 @@ export class StateCopy<T, K extends Key = Key> {
     const from = this.#entryAt(copy.key);
     const entry = await this.#read(from);
     const outcome = entry === undefined ? 'skipped' : await this.copy(from, entry, copy.version);
+    if (outcome === 'written') this.repeated += 1;
     if (entry !== undefined && outcome === 'written') return { key: copy.key, version: entry.row.version };
     // the entry is gone, has expired, or `change` leaves it out now
     if (outcome === 'skipped') await this.#remove(from, copy);
@@ -123,7 +126,9 @@ export class StateCopy<T, K extends Key = Key> {
     const { to, signal } = this.#options;
     const address = this.#targetOf(from);
     const { row } = await to.access.readOne(address, { signal });
-    if (row?.version === version) await to.change({ kind: 'delete', address }, { version }, { signal }, row);
+    if (row?.version !== version) return;
+    await to.change({ kind: 'delete', address }, { version }, { signal }, row);
+    this.repeated += 1;
   }
 
   async #valueFor(from: Address, row: Row): Promise<StoredValue | undefined> {

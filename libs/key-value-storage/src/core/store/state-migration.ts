@@ -4,7 +4,7 @@
  */
 import { throwIfAborted } from '../base/abort.js';
 import { systemClock } from '../base/clock.js';
-import { isStorageError } from '../base/errors.js';
+import { isStorageError, stoppedAfter } from '../base/errors.js';
 import { inspect } from '../base/inspect.js';
 import type { Key } from '../base/key.js';
 import { limits } from '../base/limits.js';
@@ -187,7 +187,7 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
    * deleted; where the process ends before, the next run does it.
    *
    * Rejects with the error of the first entry that cannot be read or written, and with `ABORTED`;
-   * what is written stays written.
+   * what is written stays written, and the error has its number as `done`.
    */
   async run(options?: CallOptions): Promise<MigrationResult<K>> {
     assertOptions('run', options, ['signal']);
@@ -212,32 +212,45 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
         if (failures.length < failuresMax) failures.push({ key: storedKey<K>(address), error });
       }
     };
-    if (copying !== undefined)
-      for await (const copies of copying.uncompared()) await copying.compare(copies, attempt);
-    for await (const { page, readAt, isBehind } of this.#allPages(after, signal, database)) {
-      const written = counts.written;
-      const copies: CopyMark[] = [];
-      await this.#eachOf(page.rows, async ({ key, row }) => {
-        const address = this.#addressOf(database, key);
-        counts.read += 1;
-        await attempt(address, async () => {
-          const outcome =
-            copying === undefined
-              ? await this.#rewrite(address, row, signal)
-              : await copying.copy(address, { row, time: page.time, readAt });
-          counts[outcome] += 1;
-          if (outcome === 'written') copies.push({ key, version: row.version });
+    try {
+      if (copying !== undefined)
+        for await (const copies of copying.uncompared()) await copying.compare(copies, attempt);
+      for await (const { page, readAt, isBehind } of this.#allPages(after, signal, database)) {
+        const written = counts.written;
+        const copies: CopyMark[] = [];
+        await this.#eachOf(page.rows, async ({ key, row }) => {
+          const address = this.#addressOf(database, key);
+          counts.read += 1;
+          await attempt(address, async () => {
+            const outcome =
+              copying === undefined
+                ? await this.#rewrite(address, row, signal)
+                : await copying.copy(address, { row, time: page.time, readAt });
+            counts[outcome] += 1;
+            if (outcome === 'written') copies.push({ key, version: row.version });
+          });
         });
-      });
-      if (copying?.isOneDatabase === false) await copying.compare(copies, attempt);
-      const last = page.rows.at(-1);
-      // a page without a write is read again in no time
-      if (counts.written > written && last !== undefined && !isBehind) await position.save(last.key);
-      safely(() => this.#options.onProgress?.({ ...counts }));
-      await pause(counts.written);
+        if (copying?.isOneDatabase === false) await copying.compare(copies, attempt);
+        const last = page.rows.at(-1);
+        // a page without a write is read again in no time
+        if (counts.written > written && last !== undefined && !isBehind) await position.save(last.key);
+        safely(() => this.#options.onProgress?.({ ...counts }));
+        await pause(counts.written);
+      }
+      await position.remove();
+    } catch (error) {
+      throw this.#errorOf(error, counts.written + (copying?.repeated ?? 0));
     }
-    await position.remove();
     return { ...counts, resumed: after !== undefined, failures };
+  }
+
+  #errorOf(error: unknown, done: number): unknown {
+    if (!isStorageError(error)) return error;
+    return stoppedAfter(
+      error,
+      done,
+      `The migration ended after ${done} entries, which are written: ${error.message}`,
+    );
   }
 
   /** A copy onto itself would find every entry as it is. */
@@ -329,7 +342,10 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
     );
   }
 
-  /** Calls the work for each row, `concurrency` at a time; the first error ends all. */
+  /**
+   * Calls the work for each row, `concurrency` at a time; the first error ends all. Of several
+   * errors one counts that leaves it unknown what is written.
+   */
   async #eachOf(rows: readonly ScannedRow[], work: (row: ScannedRow) => Promise<void>): Promise<void> {
     const remaining = rows[Symbol.iterator]();
     let isStopped = false;
@@ -343,8 +359,9 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
         }
     };
     const workers = Array.from({ length: Math.min(this.#concurrency, rows.length) }, worker);
-    const failed = (await Promise.allSettled(workers)).find(({ status }) => status === 'rejected');
-    if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
+    const ended = await Promise.allSettled(workers);
+    const errors = ended.flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : []));
+    if (errors.length > 0) throw errors.find(isUnknown) ?? errors[0];
   }
 
   /** Waits until so many writes are allowed since the run began. */
@@ -395,15 +412,18 @@ function schemaVersionOf(address: Address, { value }: Row): number {
   throw corruptRow(address, 'is not JSON that Kvent wrote');
 }
 
+const isUnknown = (error: unknown): boolean => isStorageError(error) && error.effect === 'unknown';
+
 /** Whether an error is one of the entry alone: the others may be fine. */
 const isOfEntry = (error: unknown): boolean =>
   !isStorageError(error) ||
-  [
-    'STORAGE_CORRUPT',
-    'INVALID_VALUE',
-    'INVALID_OPTION',
-    'INVALID_KEY',
-    'UNIQUE_TAKEN',
-    'LIMIT_EXCEEDED',
-    'STORAGE_CONFLICT',
-  ].includes(error.code);
+  (!isUnknown(error) &&
+    [
+      'STORAGE_CORRUPT',
+      'INVALID_VALUE',
+      'INVALID_OPTION',
+      'INVALID_KEY',
+      'UNIQUE_TAKEN',
+      'LIMIT_EXCEEDED',
+      'STORAGE_CONFLICT',
+    ].includes(error.code));

@@ -4,7 +4,7 @@
  */
 import { basename, join } from 'node:path';
 import { eachInTurn } from '../../core/base/each-in-turn.js';
-import { isStorageError, stoppedAfter, storageError, type StorageError } from '../../core/base/errors.js';
+import { isStorageError, partlyImported, storageError, type StorageError } from '../../core/base/errors.js';
 import { PendingWork } from '../../core/base/pending-work.js';
 import { evaluateBatch, isLive } from '../../core/port/evaluate-batch.js';
 import { assertMayExport } from '../../core/providers/frozen-view.js';
@@ -270,14 +270,18 @@ export class FileStore {
           result: page.length,
         })),
       );
-      count += await imported.catch((error: unknown) => stopImport(error, count));
+      count += await imported;
     };
-    for await (const raw of soundRows(name, rows)) {
-      batch.push(raw);
-      bytes += sizeOf(raw);
-      if (batch.length === importRowsMax || bytes >= importBytesMax) await flush();
+    try {
+      for await (const raw of soundRows(name, rows)) {
+        batch.push(raw);
+        bytes += sizeOf(raw);
+        if (batch.length === importRowsMax || bytes >= importBytesMax) await flush();
+      }
+      if (batch.length > 0) await flush();
+    } catch (error) {
+      throw isStorageError(error) ? partlyImported(error, count) : error;
     }
-    if (batch.length > 0) await flush();
     return count;
   }
 
@@ -369,13 +373,6 @@ export class FileStore {
 function holdsARow(table: RowTable, now: number): boolean {
   for (const { row } of table.all()) if (isLive(row, now)) return true;
   return false;
-}
-
-/** Rows that were imported before the failure stay. */
-function stopImport(error: unknown, count: number): never {
-  throw isStorageError(error)
-    ? stoppedAfter(error, count, `The import stopped after ${count} rows, which are stored.`)
-    : error;
 }
 
 function sizeOf({ row: { value } }: RawRow): number {

@@ -1,7 +1,7 @@
 /** Rows in this process's memory, for tests and for data that may be lost. */
 import { throwIfAborted } from '../../core/base/abort.js';
 import { SteadyTime, systemClock, type Clock } from '../../core/base/clock.js';
-import { storageError } from '../../core/base/errors.js';
+import { isStorageError, partlyImported, storageError } from '../../core/base/errors.js';
 import { evaluateBatch, isLive } from '../../core/port/evaluate-batch.js';
 import { assertMayExport, FrozenView } from '../../core/providers/frozen-view.js';
 import { HintSource } from '../../core/providers/hint-source.js';
@@ -256,15 +256,19 @@ class Rows {
   async import(database: string, rows: AsyncIterable<RawRow> | Iterable<RawRow>): Promise<number> {
     const positions = new ImportedPositions();
     let count = 0;
-    for await (const raw of soundRows(database, rows)) {
-      const { row: _, ...address } = raw;
-      const table = this.#tables.get(database) ?? this.#create(database);
-      this.#preserve(table, [address]);
-      const row = this.#positioned(raw, table.get(address), positions);
-      table.set(address, row);
-      this.hints.changed(database, [address]);
-      if (row.position !== undefined) this.hints.feedMoved();
-      count += 1;
+    try {
+      for await (const raw of soundRows(database, rows)) {
+        const { row: _, ...address } = raw;
+        const table = this.#tables.get(database) ?? this.#create(database);
+        this.#preserve(table, [address]);
+        const row = this.#positioned(raw, table.get(address), positions);
+        table.set(address, row);
+        this.hints.changed(database, [address]);
+        if (row.position !== undefined) this.hints.feedMoved();
+        count += 1;
+      }
+    } catch (error) {
+      throw isStorageError(error) ? partlyImported(error, count) : error;
     }
     return count;
   }
