@@ -10,12 +10,16 @@ import { PostgresProvider } from '@kvent/key-value-postgres';
 import { works, type WorkName } from './postgres-work.js';
 
 const [, , url = '', work = '', process_ = '0', rounds = '0'] = process.argv;
-const print = (line: unknown): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
+// an exit would cut a long line that is not yet taken
+const print = (line: unknown): Promise<void> =>
+  new Promise((resolve) => process.stdout.write(`${JSON.stringify(line)}\n`, () => resolve()));
 
 {
   await using storage = await openStorage(new PostgresProvider({ url, lockTimeoutMs: 100_000 }));
-  print('open');
+  await print('open');
   await once(process.stdin, 'data');
-  print(await works[work as WorkName](storage, { url, process: Number(process_), rounds: Number(rounds) }));
+  await print(
+    await works[work as WorkName](storage, { url, process: Number(process_), rounds: Number(rounds) }),
+  );
 }
 process.exit(0);

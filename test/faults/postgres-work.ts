@@ -29,6 +29,8 @@ export interface WorkReport {
   readonly did: Readonly<Record<string, number>>;
   /** Faults, each text once. */
   readonly wrong: readonly string[];
+  /** Of work that is checked by the process that started it. */
+  readonly log?: unknown;
 }
 export type WorkName = keyof typeof works;
 
@@ -76,8 +78,10 @@ export const works = {
   streams: workOnStreams,
   migrate: migratePersons,
   appendToFeed: (_: KeyValueStorage, options: WorkOptions) => appendToFeed(options),
-  watchedFromOne: (storage: KeyValueStorage, options: WorkOptions) => watchOrWrite(storage, options, 1),
-  watchedFromFour: (storage: KeyValueStorage, options: WorkOptions) => watchOrWrite(storage, options, 4),
+  watchedWrites: (storage: KeyValueStorage, options: WorkOptions) =>
+    watchOrWrite(storage, options, { until: 'watchedWrites', amount: options.rounds }),
+  watchedSeconds: (storage: KeyValueStorage, options: WorkOptions) =>
+    watchOrWrite(storage, options, { until: 'watchedSeconds', amount: options.rounds }),
 };
 
 /** Every caller increments the ten counters round-robin. */
