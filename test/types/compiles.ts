@@ -50,6 +50,8 @@ import {
   TenantContext,
   TenantMiddleware,
   type Key,
+  type LoadFailure,
+  type MigrationFailure,
   type MigrationResult,
   type StateOf,
 } from '@kvent/key-value-storage';
@@ -374,6 +376,14 @@ export async function migrations(storage: KeyValueStorage): Promise<void> {
     change: ({ street }, key) => (key === '' ? undefined : { name: street }),
   }).run();
   await new StateMigration(addresses, { to: addresses.forTenant('acme') }).run();
+  const failed: MigrationFailure<string>[] = [];
+  const onFailure = (failure: MigrationFailure<string>): void => void failed.push(failure);
+  await new StateMigration(addresses, { onError: 'continue', onFailure }).run();
+  const refused: LoadFailure[] = [];
+  await addresses.loadFrom([{ key: 'a', value: { street: 'A' } }], {
+    onError: 'continue',
+    onFailure: async (failure) => void refused.push(await Promise.resolve(failure)),
+  });
   const [fixture] = await expectReadable(Addresses, 'fixtures');
   const street: string | undefined = fixture?.value.street;
   await writeFixture(Addresses, 'fixtures', { home: { street: 'Main Street' } });

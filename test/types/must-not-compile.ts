@@ -84,6 +84,8 @@ export async function values(): Promise<void> {
   await products.loadFrom({ key: 'p', value: entry.value });
   // @ts-expect-error  a misspelt consequence of a failure
   await products.loadFrom([], { onError: 'skip' });
+  // @ts-expect-error  a listener of failures gets a failure, not its number
+  await products.loadFrom([], { onError: 'continue', onFailure: (index: number) => void index });
   // @ts-expect-error  an incomplete value among those that are added
   await products.addMany([{ key: 'p', value: { sku: 'p' } }]);
   // @ts-expect-error  entries are not keys

@@ -69,6 +69,7 @@ export {
   StateMigration,
   type MigrationCounts,
   type MigrationResult,
+  type MigrationFailure,
   type StateMigrationOptions,
   type StoredVersion,
 } from './core/store/state-migration.js';

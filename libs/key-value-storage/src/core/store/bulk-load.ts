@@ -2,7 +2,7 @@
  * Loads items from a source: chunk by chunk, some of them in flight at once. The source is read no
  * faster than the chunks are stored, so memory does not grow with its length.
  */
-import { throwIfAborted } from '../base/abort.js';
+import { throwIfAborted, untilAborted } from '../base/abort.js';
 import { isStorageError, stoppedAfter, type StorageError } from '../base/errors.js';
 import { inspect } from '../base/inspect.js';
 import type { Key } from '../base/key.js';
@@ -17,7 +17,7 @@ import type { LoadFailure, LoadItem, LoadFromOptions, LoadResult } from './bulk-
 import type { StateRows } from './state-rows.js';
 import { ttlOf } from './write-options.js';
 
-const loadNames = ['signal', 'ttlMs', 'onError', 'onProgress', 'chunk', 'concurrency'];
+const loadNames = ['signal', 'ttlMs', 'onError', 'onFailure', 'onProgress', 'chunk', 'concurrency'];
 const concurrencyMax = 16;
 const failuresMax = 100;
 /** A chunk closes at this: a larger one is no faster, and waits in memory. */
@@ -43,7 +43,13 @@ class Chunk {
   readonly puts = new Map<string, Put>();
   /** The items of each put. */
   readonly indexes = new Map<string, number[]>();
+  /** Items between the others that were refused, where they are to be reported. */
+  readonly failures: LoadFailure[] = [];
   characters = 0;
+
+  get isEmpty(): boolean {
+    return this.puts.size === 0 && this.failures.length === 0;
+  }
 
   add(index: number, put: Put): void {
     const { key } = put.address;
@@ -67,6 +73,9 @@ export class BulkLoad<T, K extends Key, I> {
   readonly #concurrency: number;
   readonly #canAssumeNew: boolean;
   readonly #inFlight = new Map<Chunk, Promise<void>>();
+  /** The end of the chunk that was sent last. */
+  #last: Promise<void> = Promise.resolve();
+  /** The first ones, in their order. */
   readonly #failures: LoadFailure[] = [];
   /** Whether chunks are first sent with checks that no key exists. */
   #assumesNew: boolean;
@@ -79,12 +88,17 @@ export class BulkLoad<T, K extends Key, I> {
   /** `entriesMax`: of one batch. */
   constructor(rows: StateRows<T, K>, options: LoadFromOptions, entriesMax: number) {
     assertOptions('loadFrom', options, loadNames);
-    const { onError, onProgress, chunk = entriesMax, concurrency = 4, ttlMs } = options;
+    const { onError, onFailure, onProgress, chunk = entriesMax, concurrency = 4, ttlMs } = options;
     ttlOf('loadFrom', ttlMs, rows.state.ttlMs, 'replace');
     if (onError !== undefined && onError !== 'stop' && onError !== 'continue')
       throw invalidOption(`loadFrom: onError must be 'stop' or 'continue'; got ${inspect(onError)}.`);
-    if (onProgress !== undefined && typeof onProgress !== 'function')
-      throw invalidOption(`loadFrom: onProgress must be a function; got ${inspect(onProgress)}.`);
+    for (const [name, given] of Object.entries({ onFailure, onProgress }))
+      if (given !== undefined && typeof given !== 'function')
+        throw invalidOption(`loadFrom: ${name} must be a function; got ${inspect(given)}.`);
+    if (onFailure !== undefined && onError !== 'continue')
+      throw invalidOption(
+        "loadFrom: onFailure is for onError: 'continue'; else the load ends with the error.",
+      );
     assertCount('chunk', chunk, limits.batchEntriesMax);
     assertCount('concurrency', concurrency, concurrencyMax);
     this.#rows = rows;
@@ -106,7 +120,7 @@ export class BulkLoad<T, K extends Key, I> {
     let index = 0;
     try {
       for await (const item of untilSignal('A load', source, signal, this.#failure.signal)) {
-        const put = this.#putOf(index, item);
+        const put = this.#putOf(chunk, index, item);
         const ready = isPromise(put) ? await put : put;
         if (ready !== undefined) {
           if (this.#isFull(chunk, ready)) {
@@ -114,11 +128,14 @@ export class BulkLoad<T, K extends Key, I> {
             chunk = new Chunk();
           }
           chunk.add(index, ready);
+        } else if (chunk.failures.length >= this.#chunkMax) {
+          await this.#dispatch(chunk);
+          chunk = new Chunk();
         }
         index += 1;
         if (this.#ending !== undefined) break;
       }
-      if (chunk.puts.size > 0) await this.#dispatch(chunk);
+      if (!chunk.isEmpty) await this.#dispatch(chunk);
     } catch (error) {
       this.#end(error);
     }
@@ -127,7 +144,7 @@ export class BulkLoad<T, K extends Key, I> {
     return {
       loaded: this.#loaded,
       failed: this.#failed,
-      failures: this.#failures.sort((a, b) => a.index - b.index),
+      failures: this.#failures,
     };
   }
 
@@ -138,8 +155,8 @@ export class BulkLoad<T, K extends Key, I> {
     );
   }
 
-  /** The change that stores an item; undefined where it is refused. */
-  #putOf(index: number, item: LoadItem<K, I>): Put | undefined | Promise<Put | undefined> {
+  /** The change that stores an item; undefined where it is refused, behind those of the chunk. */
+  #putOf(chunk: Chunk, index: number, item: LoadItem<K, I>): Put | undefined | Promise<Put | undefined> {
     const rows = this.#rows;
     try {
       if (typeof item !== 'object' || (item as unknown) === null)
@@ -151,20 +168,26 @@ export class BulkLoad<T, K extends Key, I> {
       if (!isPromise(encoded)) return { kind: 'put', address, value: encoded.stored, ttl };
       return encoded.then(
         ({ stored }): Put => ({ kind: 'put', address, value: stored, ttl }),
-        (error: unknown) => this.#refuse(index, key, error),
+        (error: unknown) => this.#refuse(chunk, index, key, error),
       );
     } catch (error) {
-      return this.#refuse(index, (item as LoadItem<K, I> | null)?.key, error);
+      return this.#refuse(chunk, index, (item as LoadItem<K, I> | null)?.key, error);
     }
   }
 
-  #refuse(index: number, key: unknown, error: unknown): undefined {
+  #refuse(chunk: Chunk, index: number, key: unknown, error: unknown): undefined {
     if (this.#options.onError !== 'continue' || !isOfItem(error)) {
       this.#end(error);
       return;
     }
     this.#failed += 1;
-    if (this.#failures.length < failuresMax) this.#failures.push({ index, key, error });
+    const failure = { index, key, error };
+    if (this.#options.onFailure !== undefined) chunk.failures.push(failure);
+    // that of an earlier commit may come later
+    const at = this.#failures.findLastIndex((other) => other.index < index) + 1;
+    if (at === failuresMax) return;
+    this.#failures.splice(at, 0, failure);
+    if (this.#failures.length > failuresMax) this.#failures.pop();
   }
 
   /** Of several errors the first counts, unless a later one leaves it unknown what is stored. */
@@ -181,10 +204,23 @@ export class BulkLoad<T, K extends Key, I> {
     for (const [other, stored] of this.#inFlight)
       if (this.#inFlight.size > 0 && sharesKey(chunk, other)) await stored;
     if (this.#ending !== undefined) return;
-    const stored = this.#store(chunk.puts, chunk)
+    const stored = this.#storeAndReport(chunk, this.#last)
       .catch((error: unknown) => this.#end(error))
       .finally(() => this.#inFlight.delete(chunk));
     this.#inFlight.set(chunk, stored);
+    this.#last = stored;
+  }
+
+  /** A chunk with failures is in flight until they are reported, so few of them wait in memory. */
+  async #storeAndReport(chunk: Chunk, before: Promise<void>): Promise<void> {
+    const { onFailure, signal } = this.#options;
+    if (chunk.puts.size > 0) await this.#store(chunk.puts, chunk);
+    if (onFailure === undefined) return;
+    await before;
+    for (const failure of chunk.failures.sort((a, b) => a.index - b.index)) {
+      if (this.#ending !== undefined) return;
+      await untilAborted('A load', 'none', signal, Promise.resolve(onFailure(failure)));
+    }
   }
 
   /**
@@ -204,7 +240,7 @@ export class BulkLoad<T, K extends Key, I> {
         return;
       }
       for (const [key, { address }] of puts)
-        for (const index of chunk.indexes.get(key) ?? []) this.#refuse(index, keyOf(address), error);
+        for (const index of chunk.indexes.get(key) ?? []) this.#refuse(chunk, index, keyOf(address), error);
       this.#reportProgress();
       return;
     }

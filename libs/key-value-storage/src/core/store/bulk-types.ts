@@ -25,7 +25,7 @@ export interface LoadFailure {
 }
 
 export interface LoadResult extends LoadProgress {
-  /** The first 100 items that were refused, in the order of the source. */
+  /** The first 100 items that were refused, in the order of the source; `onFailure` gets all. */
   readonly failures: readonly LoadFailure[];
 }
 
@@ -39,6 +39,13 @@ export interface LoadFromOptions extends CallOptions {
    * load. @default 'stop'
    */
   readonly onError?: 'stop' | 'continue' | undefined;
+  /**
+   * For `onError: 'continue'`: called for every item that is refused, one after the other in the
+   * order of the source, once the items before it are stored or refused. The load waits for it.
+   * What it throws ends the load, as an error of the source does: of the items behind, those of
+   * commits in flight may be stored. It is not called any more once the load has ended.
+   */
+  readonly onFailure?: ((failure: LoadFailure) => void | Promise<void>) | undefined;
   /** Called after each commit, also one that refused an item. Exceptions in it are ignored. */
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
   /**

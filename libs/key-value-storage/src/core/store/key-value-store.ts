@@ -193,10 +193,11 @@ export abstract class KeyValueStore<in out T, in out K extends Key = Key, in I =
    * no faster than the items are stored.
    *
    * An item that is refused ends the load with its error, or, with `onError: 'continue'`, is one of
-   * the `failures`. Every other error ends the load too, and so does an error of the source, which
-   * is thrown as it is. An error of the storage has the number of stored items as `done`; these
-   * need not be the first ones. A failed commit ends the load at once, also while the source yields
-   * nothing. `OUT_OF_RANGE` for a `chunk` or a `concurrency` beyond its bounds.
+   * the `failures`, of which `onFailure` gets every one. Every other error ends the load too, and
+   * so does an error of the source, which is thrown as it is. An error of the storage has the
+   * number of stored items as `done`; these need not be the first ones. A failed commit ends the
+   * load at once, also while the source yields nothing. `OUT_OF_RANGE` for a `chunk` or a
+   * `concurrency` beyond its bounds.
    */
   abstract loadFrom(
     source: Iterable<LoadItem<K, I>> | AsyncIterable<LoadItem<K, I>>,

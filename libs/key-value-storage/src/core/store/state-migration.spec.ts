@@ -6,7 +6,7 @@ import { defineCounter } from './counter-definition.js';
 import type { KeyValueStorage, KeyValueStore } from './key-value-store.js';
 import { openStorage } from './open-storage.js';
 import { defineState } from './state-definition.js';
-import { StateMigration } from './state-migration.js';
+import { StateMigration, type MigrationFailure } from './state-migration.js';
 
 const Old = defineState<{ readonly cents: string }>('price');
 const Present = defineState<{ readonly cents: number }, string>('price', {
@@ -268,6 +268,84 @@ describe('a migration', () => {
     expect((await to.getOrThrow('p-0')).value).toEqual({ cents: 5 });
   });
 
+  describe('with onFailure', () => {
+    type Report = (failure: MigrationFailure<string>) => void | Promise<void>;
+    const change = async ({ cents }: { readonly cents: number }) => {
+      // the first ones take longest
+      for (let turns = cents % 7; turns < 7; turns += 1) await setImmediate();
+      if (cents % 2 === 1) throw new Error('odd');
+      return { cents };
+    };
+    const keyOf = (index: number): string => `p-${String(index).padStart(3, '0')}`;
+    const odd = Array.from({ length: 130 }, (_, index) => keyOf(2 * index + 1));
+    const withOdd = async (storage: KeyValueStorage) => {
+      const items = Array.from({ length: 260 }, (_, index) => ({
+        key: keyOf(index),
+        value: { cents: String(index) },
+      }));
+      await storage.store(Old).setMany(items);
+      return storage.store(Present);
+    };
+    const migrationOf = async (storage: KeyValueStorage, onFailure: Report) =>
+      new StateMigration(await withOdd(storage), {
+        to: storage.store(Copies),
+        change,
+        onError: 'continue',
+        onFailure,
+        pageRows: 20,
+      });
+
+    it('reports every entry that fails, one by one in the order of the keys', async () => {
+      await using storage = await openStorage(new MemoryProvider());
+      const reported: MigrationFailure<string>[] = [];
+      let running = 0;
+      const onFailure = async (failure: MigrationFailure<string>): Promise<void> => {
+        running += 1;
+        expect(running).toBe(1);
+        await setImmediate();
+        running -= 1;
+        reported.push(failure);
+      };
+      const result = await (await migrationOf(storage, onFailure)).run();
+      expect(result).toMatchObject({ written: 130, failed: 130 });
+      expect(reported.map(({ key }) => key)).toEqual(odd);
+      expect(result.failures).toEqual(reported.slice(0, 100));
+    });
+
+    it('ends with what it throws; the next run reports the entries of that page again', async () => {
+      await using storage = await openStorage(new MemoryProvider());
+      const reported: string[] = [];
+      let last: string | undefined = keyOf(33);
+      const full = new Error('the file of failures is full');
+      const onFailure = ({ key }: MigrationFailure<string>): void => {
+        reported.push(key);
+        if (key === last) throw full;
+      };
+      const migration = await migrationOf(storage, onFailure);
+      await expect(migration.run()).rejects.toBe(full);
+      expect(reported.splice(0)).toEqual(odd.slice(0, 17));
+      last = undefined;
+      // its page was written, and is read again, with what is before it at the end
+      expect(await migration.run()).toMatchObject({ resumed: true, written: 110, failed: 130 });
+      expect(new Set(reported)).toEqual(new Set(odd));
+    });
+
+    it('is aborted by its signal, whatever waits', async () => {
+      await using storage = await openStorage(new MemoryProvider());
+      const aborting = new AbortController();
+      const onFailure = async (): Promise<void> => {
+        aborting.abort();
+        return await new Promise<never>(() => undefined);
+      };
+      const migration = await migrationOf(storage, onFailure);
+      await expect(migration.run({ signal: aborting.signal })).rejects.toMatchObject({
+        code: 'ABORTED',
+        effect: 'unknown',
+        done: 10,
+      });
+    });
+  });
+
   describe.each(['in one database', 'in two'])('that copies %s', (databases) => {
     const storesOf = (storage: KeyValueStorage) => {
       const [from, to] = [storage.store(Sessions), storage.store(SessionCopies)];
@@ -357,6 +435,8 @@ describe('a migration', () => {
       () => new StateMigration(prices, { change: (value) => value }),
       () => new StateMigration(prices, { to: prices, change: 5 as never }),
       () => new StateMigration(prices, { onError: 'ignore' as never }),
+      () => new StateMigration(prices, { onFailure: () => undefined }),
+      () => new StateMigration(prices, { onFailure: 5 as never, onError: 'continue' }),
       () => new StateMigration(prices, { to: {} as never }),
     ];
     for (const make of migrations) expect(make).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));

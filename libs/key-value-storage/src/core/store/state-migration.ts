@@ -2,7 +2,7 @@
  * Rewrites the values of a store to the present schema version, or copies them into another store,
  * page by page, while others read and write.
  */
-import { throwIfAborted } from '../base/abort.js';
+import { throwIfAborted, untilAborted } from '../base/abort.js';
 import { systemClock } from '../base/clock.js';
 import { isStorageError, stoppedAfter } from '../base/errors.js';
 import { inspect } from '../base/inspect.js';
@@ -13,6 +13,7 @@ import { safely } from '../base/safely.js';
 import { conflictError } from '../commit/commit.js';
 import { parseStored } from '../encoding/codec.js';
 import { textDigest } from '../encoding/text-digest.js';
+import { compareAddresses } from '../port/row-order.js';
 import type { Address, Row, ScannedRow, ScanRange } from '../port/storage-provider.js';
 import type { RangePage } from '../watch/range-watcher.js';
 import type { CallOptions } from './call-options.js';
@@ -51,6 +52,13 @@ export interface StateMigrationOptions<T, K extends Key = Key, I = Input<T>> {
    * `failures`. @default 'stop'
    */
   readonly onError?: 'stop' | 'continue';
+  /**
+   * For `onError: 'continue'`: called for every entry that fails, one after the other in the order
+   * of the keys, after each page. The run waits for it. What it throws ends the run: what is
+   * written stays written, and the next run reads the page again, and reports its failures again.
+   * It is not called any more once the run has ended.
+   */
+  readonly onFailure?: (failure: MigrationFailure<K>) => void | Promise<void>;
   /** Called after each page with the counts so far. Exceptions in it are ignored. */
   readonly onProgress?: (counts: MigrationCounts) => void;
 }
@@ -72,14 +80,20 @@ export interface MigrationCounts {
   readonly failed: number;
 }
 
+/** An entry that could not be read or written, and was left as it is. */
+export interface MigrationFailure<K extends Key = Key> {
+  readonly key: K;
+  readonly error: unknown;
+}
+
 export interface MigrationResult<K extends Key = Key> extends MigrationCounts {
   /**
    * Whether the run began where an interrupted one had stopped, and read what is before at its end.
    * The counts are its own.
    */
   readonly resumed: boolean;
-  /** The first 100 entries that failed, with `onError: 'continue'`. */
-  readonly failures: readonly { readonly key: K; readonly error: unknown }[];
+  /** The first 100 entries that failed, with `onError: 'continue'`; `onFailure` gets all. */
+  readonly failures: readonly MigrationFailure<K>[];
 }
 
 /** How many entries a schema version has written. */
@@ -105,10 +119,9 @@ const optionNames = [
   'concurrency',
   'pageRows',
   'onError',
+  'onFailure',
   'onProgress',
 ] as const;
-const failuresMax = 100;
-
 /**
  * A migration of one store in the background. A run may be interrupted at any time, and repeated:
  * it begins at the position that is stored beside the entries, in the same database. Two runs at
@@ -135,17 +148,22 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
       concurrency = 16,
       pageRows = 200,
       onError = 'stop',
+      onFailure,
       onProgress,
     } = options;
     this.#from = rowsOf<T, K>('store', store);
     this.#to = to === undefined ? undefined : rowsOf('to', to);
-    for (const [name, given] of Object.entries({ change, onProgress }))
+    for (const [name, given] of Object.entries({ change, onFailure, onProgress }))
       if (given !== undefined && typeof given !== 'function')
         throw invalidOption(`StateMigration: ${name} must be a function; got ${inspect(given)}.`);
     if (change !== undefined && to === undefined)
       throw invalidOption('StateMigration: change is for another store; to rewrite values, use upcast.');
     if (!['stop', 'continue'].includes(onError))
       throw invalidOption(`StateMigration: onError must be 'stop' or 'continue'; got ${inspect(onError)}.`);
+    if (onFailure !== undefined && onError !== 'continue')
+      throw invalidOption(
+        "StateMigration: onFailure is for onError: 'continue'; else the run ends with the error.",
+      );
     if (rowsPerSecond !== undefined && !(typeof rowsPerSecond === 'number' && rowsPerSecond > 0))
       throw invalidOption(
         `StateMigration: rowsPerSecond must be a number above 0; got ${inspect(rowsPerSecond)}.`,
@@ -200,7 +218,7 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
     const position = new MigrationPosition(access, this.#from.state, database, this.#nameOf(target), signal);
     const after = await position.read();
     const counts = { read: 0, written: 0, unchanged: 0, newer: 0, skipped: 0, failed: 0 };
-    const failures: { readonly key: K; readonly error: unknown }[] = [];
+    const failures = new PageFailures<K>(this.#options.onFailure, signal);
     const pause = this.#pacer(signal);
     const attempt = async (address: Address, work: () => Promise<void>): Promise<void> => {
       throwIfAborted('A migration', signal);
@@ -209,12 +227,15 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
       } catch (error) {
         if (this.#options.onError !== 'continue' || !isOfEntry(error)) throw error;
         counts.failed += 1;
-        if (failures.length < failuresMax) failures.push({ key: storedKey<K>(address), error });
+        failures.add(address, error);
       }
     };
     try {
       if (copying !== undefined)
-        for await (const copies of copying.uncompared()) await copying.compare(copies, attempt);
+        for await (const copies of copying.uncompared()) {
+          await copying.compare(copies, attempt);
+          await failures.endPage();
+        }
       for await (const { page, readAt, isBehind } of this.#allPages(after, signal, database)) {
         const written = counts.written;
         const copies: CopyMark[] = [];
@@ -231,6 +252,7 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
           });
         });
         if (copying?.isOneDatabase === false) await copying.compare(copies, attempt);
+        await failures.endPage();
         const last = page.rows.at(-1);
         // a page without a write is read again in no time
         if (counts.written > written && last !== undefined && !isBehind) await position.save(last.key);
@@ -241,7 +263,7 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
     } catch (error) {
       throw this.#errorOf(error, counts.written + (copying?.repeated ?? 0));
     }
-    return { ...counts, resumed: after !== undefined, failures };
+    return { ...counts, resumed: after !== undefined, failures: failures.first };
   }
 
   #errorOf(error: unknown, done: number): unknown {
@@ -382,6 +404,38 @@ export class StateMigration<T, K extends Key = Key, I = Input<T>> {
     };
   }
 }
+
+/** The failures of one page, which come in any order, and the first ones of all pages. */
+class PageFailures<K extends Key> {
+  readonly first: MigrationFailure<K>[] = [];
+  readonly #onFailure: StateMigrationOptions<never, K>['onFailure'];
+  readonly #signal: AbortSignal | undefined;
+  #page: { readonly address: Address; readonly error: unknown }[] = [];
+
+  constructor(onFailure: StateMigrationOptions<never, K>['onFailure'], signal: AbortSignal | undefined) {
+    this.#onFailure = onFailure;
+    this.#signal = signal;
+  }
+
+  add(address: Address, error: unknown): void {
+    this.#page.push({ address, error });
+  }
+
+  /** Reports the failures of the page, in the order of their keys. */
+  async endPage(): Promise<void> {
+    const page = this.#page.sort((one, other) => compareAddresses(one.address, other.address));
+    this.#page = [];
+    for (const { address, error } of page) {
+      if (this.first.length === failuresMax && this.#onFailure === undefined) return;
+      const failure = { key: storedKey<K>(address), error };
+      if (this.first.length < failuresMax) this.first.push(failure);
+      const reported = Promise.resolve(this.#onFailure?.(failure));
+      await untilAborted('A migration', 'none', this.#signal, reported);
+    }
+  }
+}
+
+const failuresMax = 100;
 
 function rowsOf<T, K extends Key>(name: string, store: unknown): StateRows<T, K> {
   const rows = (store as { readonly [storeRows]?: StateRows<T, K> } | null | undefined)?.[storeRows];

@@ -3,7 +3,7 @@
  * that were refused, and an export of one moment.
  */
 import assert from 'node:assert/strict';
-import { defineState, type Key, type LoadItem, type LoadProgress } from '../../../core.js';
+import { defineState, type Key, type LoadFailure, type LoadItem, type LoadProgress } from '../../../core.js';
 import { assertRejects, assertThrows } from '../../kit/assertions.js';
 import { breaksStores, type StoreClause } from '../../kit/store-clause.js';
 import { collect, keysOf, type StoreSubject, type Thing } from '../../kit/store-subject.js';
@@ -150,8 +150,11 @@ export const bulkClauses: readonly StoreClause[] = [
       );
       assert.equal((error as { done?: number }).done, await things.count());
       const many = Array.from({ length: 150 }, () => ({ key: '', value: { n: 1 } }));
-      const all = await things.loadFrom(many, { onError: 'continue' });
+      const reported: number[] = [];
+      const onFailure = ({ index }: LoadFailure): void => void reported.push(index);
+      const all = await things.loadFrom(many, { onError: 'continue', onFailure, chunk: 40 });
       assert.deepEqual([all.loaded, all.failed, all.failures.length], [0, 150, 100]);
+      assert.deepEqual(reported, [...many.keys()]);
     },
   },
   {
