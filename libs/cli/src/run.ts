@@ -42,6 +42,7 @@ export async function run(args: readonly string[], output: Output): Promise<RunR
         progress,
         print,
         data: output.data,
+        clean: output.clean,
         packageRanges,
       });
       await print(report);

@@ -17,6 +17,8 @@ export interface CommandContext {
   readonly print: (part: Report) => Promise<boolean>;
   /** Writes lines of data to stdout, unchanged. Returns whether its reader is still there. */
   readonly data: (lines: string) => Promise<boolean>;
+  /** A text as it may be printed or kept: on one line, without passwords. */
+  readonly clean: (text: string) => string;
   /** The ranges of the packages that this command is built with. */
   readonly packageRanges: () => Readonly<Record<string, string>>;
 }

@@ -1,10 +1,12 @@
 import { execFile, execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { defineState, StateMigration, type Key } from '@kvent/key-value-storage';
-import { Folder, kvent, kventJson, Logins, Slots, Titles } from '../spec-support.js';
+import { Output } from '../output/output.js';
+import { run } from '../run.js';
+import { Folder, kvent, kventJson, Logins, Slots, Stream, Titles } from '../spec-support.js';
 
 const Products = defineState<unknown>('product');
 let folder: Folder;
@@ -300,6 +302,67 @@ describe('kvent import', () => {
       ),
     });
     expect(await entries()).toEqual([['a', 1]]);
+  });
+
+  describe('with --failures', () => {
+    const module = fileURLToPath(new URL('../spec-support.ts', import.meta.url));
+    const linesIn = (path: string): readonly { readonly line: number; readonly message: string }[] =>
+      readFileSync(path, 'utf8')
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line) as { readonly line: number; readonly message: string });
+
+    it('writes every record that is refused to a new file, and returns the first hundred', async () => {
+      await folder.store((held) => held.store(Titles).set('taken', { title: 'Taken' }));
+      // the first one is refused by its commit, when others have been refused before
+      const lines = [
+        '{"key":"a","value":{"title":"Taken"}}',
+        ...Array.from({ length: 3_000 }, (_, n) => `x${n}`),
+      ];
+      const file = folder.path('refused.jsonl');
+      const result = await kventImport(
+        'title',
+        lines.join('\n'),
+        ...['--module', module, '--on-error', 'continue', '--failures', file],
+      );
+      const refused = linesIn(file).toSorted((one, other) => one.line - other.line);
+      expect(refused.map(({ line }) => line)).toEqual(Array.from({ length: 3_001 }, (_, n) => n + 1));
+      expect(refused[0]?.message).toContain('Another title has the key "Taken"');
+      expect(result).toMatchObject({ loaded: 0, failed: 3_001, failures: refused.slice(0, 100) });
+      expect(statSync(file).mode & 0o777).toBe(0o600);
+    });
+
+    it('says where they are, without passwords', async () => {
+      const file = folder.path('refused.jsonl');
+      const content = '{"key":"a","value":1,"expiresAt":"PW"}\n{"key":"b","value":1}';
+      const args = ['import', data, 'product', fileOf(content), '--tenant', 'acme', '--write'];
+      const out = new Stream();
+      const output = new Output(out, new Stream(), (text) => text.replaceAll('PW', '***'));
+      expect((await run([...args, '--failures', file], output)).exitCode).toBe(1);
+      expect(out.written).toContain(`All of them are in ${file}.\n`);
+      expect(linesIn(file)).toEqual([
+        { line: 1, message: 'Its expiresAt must be a time or null; got "***".' },
+      ]);
+    });
+
+    it('leaves no file where nothing is refused, and overwrites none', async () => {
+      const file = folder.path('refused.jsonl');
+      expect((await importing('{"key":"a","value":1}', '--failures', file)).exitCode).toBe(0);
+      expect(existsSync(file)).toBe(false);
+      writeFileSync(file, 'before');
+      expect(await importing('{"key":"b","value":1}', '--failures', file)).toMatchObject({
+        exitCode: 2,
+        stderr: `kvent: ${file} exists: --failures takes the name of a new file.\n`,
+      });
+      expect(
+        await importing('{"key":"b","value":1}', '--failures', folder.path('none/refused')),
+      ).toMatchObject({
+        exitCode: 1,
+        stderr: expect.stringContaining('cannot be written'),
+      });
+      expect(readFileSync(file, 'utf8')).toBe('before');
+      expect((await entries()).map(([key]) => key)).toEqual(['a']);
+    });
   });
 
   it('refuses what is hostile, by line, and goes on', async () => {

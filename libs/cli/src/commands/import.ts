@@ -7,9 +7,10 @@ import { targetDatabase, type TenantOptions } from '../input/database.js';
 import { exportedStates, type ExportedState } from '../input/exported-states.js';
 import { fromArgument, UsageError } from '../input/usage-error.js';
 import { counted, type Report } from '../output/report.js';
-import { ImportSource, type RecordFailure } from '../records/import-source.js';
+import { ImportSource } from '../records/import-source.js';
 import { openInput } from '../records/input-file.js';
 import { CsvFormat, jsonLines } from '../records/record-format.js';
+import { RefusedRecords } from '../records/refused-records.js';
 import { assertWrite, withStorage, type CommandContext, type StorageOptions } from './command.js';
 
 interface Options extends StorageOptions, TenantOptions {
@@ -21,6 +22,7 @@ interface Options extends StorageOptions, TenantOptions {
   readonly key?: string;
   readonly jsonColumns?: readonly string[];
   readonly onError: 'stop' | 'continue';
+  readonly failures?: string;
   readonly schemaVersion: number;
   readonly module?: string;
   readonly container?: string;
@@ -33,14 +35,15 @@ export async function importEntries(options: Options, context: CommandContext): 
   const definition = module === undefined ? definitionOf(options) : await definitionIn(module, options);
   const isKnown = module !== undefined;
   const format = csv === true ? new CsvFormat({ key, json: jsonColumns }) : jsonLines(definition);
-  const source = new ImportSource(format, onError);
   await using input = await openInput(options.file);
+  await using refused = await RefusedRecords.open(options.failures, context.clean);
+  const source = new ImportSource(format, onError, refused);
   // a wrong header changes nothing
   const items = await begun(source.items(input.bytes), context.signal);
   return await withStorage('target', options, context, async (provider) => {
     const database = await targetDatabase(provider, options);
     const loaded = await load(provider, { definition, isKnown, database, items, source }, context);
-    return reportOf(provider.name, database, options, { ...loaded, expired: source.expired });
+    return reportOf(provider.name, database, options, { loaded, refused, expired: source.expired });
   });
 }
 
@@ -119,17 +122,12 @@ interface Load {
   readonly source: ImportSource;
 }
 
-interface Loaded {
-  readonly loaded: number;
-  readonly failed: number;
-  readonly failures: readonly (Omit<RecordFailure, 'line'> & { readonly line: number | undefined })[];
-}
-
+/** Returns how many entries are stored. */
 async function load(
   provider: StorageProvider,
   { definition, isKnown, database, items, source }: Load,
   { signal, progress }: CommandContext,
-): Promise<Loaded> {
+): Promise<number> {
   const space = { database, container: definition.container, entity: definition.entity };
   const what = `importing ${definition.name} into ${database}`;
   const store = storeOn(provider, definition, database);
@@ -137,27 +135,27 @@ async function load(
   try {
     if (!isKnown) await writer.begin(signal);
     const taken = isKnown ? valid(items, store, source) : held(items, writer, signal);
-    const { loaded, failed, failures } = await store.loadFrom(taken, {
+    const { loaded } = await store.loadFrom(taken, {
       signal,
       onError: 'continue',
+      onFailure: async ({ index, error }) => await source.refuseLoaded(index, error),
       onProgress: ({ loaded: rows, failed: refused }) => {
         if (refused > 0) source.endAfterFailure();
         if (progress.isTerminal) progress.show({ what, rows, total: undefined });
       },
     });
-    return {
-      loaded,
-      failed: failed + source.failed,
-      failures: [
-        ...source.failures,
-        ...failures.map(({ index, error: { message } }) => ({ line: source.lineOf(index), message })),
-      ].sort((a, b) => (a.line ?? 0) - (b.line ?? 0)),
-    };
+    return loaded;
   } finally {
     // after a pause that was longer than the hold, another process may have built them
     await writer.keep(new AbortController().signal);
     await writer.end();
   }
+}
+
+interface Loaded {
+  readonly loaded: number;
+  readonly refused: RefusedRecords;
+  readonly expired: number;
 }
 
 /** How many failures are printed as text. */
@@ -166,8 +164,8 @@ const printedMax = 10;
 function reportOf(
   storage: string,
   database: string,
-  { state, onError }: Options,
-  { loaded, failed, expired, failures }: Loaded & { readonly expired: number },
+  { state, onError, failures: file }: Options,
+  { loaded, refused: { count: failed, first: failures }, expired }: Loaded,
 ): Report {
   const counts = [
     ...(failed === 0 ? [] : [`${counted(failed, 'record was', 'records were')} refused`]),
@@ -184,6 +182,7 @@ function reportOf(
       ...(failed > Math.min(printedMax, failures.length)
         ? [`${counted(failed - Math.min(printedMax, failures.length), 'more', 'more')}.`]
         : []),
+      ...(failed > 0 && file !== undefined ? [`All of them are in ${file}.`] : []),
       ...(failed > 0 && onError === 'stop'
         ? ['The import ended there. To skip what is refused: --on-error continue.']
         : []),

@@ -229,6 +229,10 @@ export const commands: readonly CommandSpec[] = [
         default: 'stop',
       },
       {
+        flags: '--failures <file>',
+        text: 'a new file that gets every record that is refused, as JSON lines with its line and the reason',
+      },
+      {
         flags: '--schema-version <number>',
         text: 'the schemaVersion of the values',
         parse: version,

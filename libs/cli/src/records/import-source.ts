@@ -6,26 +6,19 @@ import { limits, type LoadItem } from '@kvent/key-value-storage/core';
 import { messageOf } from '@kvent/key-value-storage/internal';
 import { assertWithin, encodeValue, untilSignal } from '@kvent/key-value-storage/internal/rows';
 import { HeaderError, type RecordFormat } from './record-format.js';
+import type { RefusedRecords } from './refused-records.js';
 import { RecordSplitter, type Piece } from './split.js';
 
-export interface RecordFailure {
-  readonly line: number;
-  readonly message: string;
-}
-
-const failuresMax = 100;
 /** More entries than a load has in flight. */
 const linesMax = 10_000;
 /** The value of a shorter record is below its limit, however its numbers are written. */
 const lengthChecked = limits.valueBytesMax / 20;
 
 export class ImportSource {
-  /** The first of them. */
-  readonly failures: RecordFailure[] = [];
-  failed = 0;
   expired = 0;
   readonly #format: RecordFormat;
   readonly #onError: 'stop' | 'continue';
+  readonly #refused: RefusedRecords;
   /** Of the entries that were passed on last, by their index. */
   readonly #lines = new Map<number, number>();
   #passedOn = 0;
@@ -33,9 +26,10 @@ export class ImportSource {
   readonly #ending = new AbortController();
   readonly #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-  constructor(format: RecordFormat, onError: 'stop' | 'continue') {
+  constructor(format: RecordFormat, onError: 'stop' | 'continue', refused: RefusedRecords) {
     this.#format = format;
     this.#onError = onError;
+    this.#refused = refused;
   }
 
   /** With `onError: 'stop'` the entries before the first failure. */
@@ -44,6 +38,7 @@ export class ImportSource {
     try {
       for await (const chunk of untilSignal('The import', bytes, this.#ending.signal)) {
         yield* this.#itemsOf(splitter.push(chunk));
+        await this.#refused.written();
         if (this.#isStopped) return undefined;
       }
     } catch (error) {
@@ -60,9 +55,10 @@ export class ImportSource {
     this.#refuse(this.#line, messageOf(error));
   }
 
-  /** The line of an entry that the load has refused. */
-  lineOf(index: number): number | undefined {
-    return this.#lines.get(index);
+  /** Refuses an entry that the load has refused. */
+  async refuseLoaded(index: number, error: unknown): Promise<void> {
+    this.#refused.add(this.#lines.get(index), messageOf(error));
+    await this.#refused.written();
   }
 
   /** Passes on no more entries, and waits for none, unless failures are to be skipped. */
@@ -71,7 +67,7 @@ export class ImportSource {
   }
 
   get #isStopped(): boolean {
-    return this.#ending.signal.aborted || (this.failed > 0 && this.#onError === 'stop');
+    return this.#ending.signal.aborted || (this.#refused.count > 0 && this.#onError === 'stop');
   }
 
   *#itemsOf(pieces: Iterable<Piece>): Generator<LoadItem, void> {
@@ -118,8 +114,7 @@ export class ImportSource {
   }
 
   #refuse(line: number, message: string): undefined {
-    this.failed += 1;
-    if (this.failures.length < failuresMax) this.failures.push({ line, message });
+    this.#refused.add(line, message);
   }
 }
 
