@@ -300,6 +300,141 @@ describe('the feed', () => {
     expect(short(await readAll(events, next))).toEqual(['a2', 'a3']);
   });
 
+  describe('of a process that runs while another one imports rows from further ahead', () => {
+    const ahead: RawRow = {
+      container: 'event:order',
+      entity: 'imported',
+      key: '!n1b1',
+      row: {
+        version: '7',
+        updatedAt: 1,
+        value: { kind: 'json', text: '{"type":"placed","data":{"n":1}}' },
+        position: feedPositionOf(2n ** 40n, 1),
+      },
+    };
+    interface Processes {
+      readonly running: Opened & { readonly provider: PostgresProvider };
+      readonly importer: PostgresProvider;
+      /** Waits until something waits for the table. */
+      readonly waits: (mode: string) => Promise<void>;
+    }
+    async function withBoth(schema: string, work: (processes: Processes) => Promise<void>): Promise<void> {
+      const provider = new PostgresProvider({ dataSource: source, schema });
+      await using storage = await openStorage(provider);
+      const events = new EventStore(storage);
+      const importer = new PostgresProvider({ url: database.url, schema, lockTimeoutMs: 20_000 });
+      const waits = async (mode: string): Promise<void> =>
+        await until(`something waits with ${mode}`, async () => {
+          const waiting = await source.query<readonly unknown[]>(
+            'select from pg_locks where relation = $1::regclass and mode = $2 and not granted',
+            [`${schema}.row`, mode],
+          );
+          return waiting.length > 0;
+        });
+      await opened(importer, () =>
+        work({ running: { provider, storage, events, orders: events.stream(Orders) }, importer, waits }),
+      );
+    }
+    const toEnd = async (provider: PostgresProvider): Promise<string> => {
+      for (let next: string | undefined; ;) {
+        const page = await provider.feed({ limit: 10, ...(next !== undefined && { after: next }) });
+        next = page.next;
+        if (page.upToDate && page.heldBackMs === undefined) return next;
+      }
+    };
+
+    it('has its later appends behind them, alone, many at once and in a transaction', async () => {
+      await withBoth('behind', async ({ running: { events, orders, provider }, importer }) => {
+        await orders.append('a', placed(1), { expectedVersion: 0 });
+        await importer.administration.import('shared', [ahead]);
+        const next = await toEnd(importer);
+        await orders.append('a', placed(2), { expectedVersion: 1 });
+        await importer.administration.import('tenant:other', [
+          { ...ahead, row: { ...ahead.row, position: feedPositionOf(2n ** 41n, 1) } },
+        ]);
+        await Promise.all(['b', 'c', 'd'].map((id) => orders.append(id, placed(1), { expectedVersion: 0 })));
+        await source.transaction('REPEATABLE READ', async (manager) => {
+          const within = orders.within(manager);
+          await within.append('a', placed(3), { expectedVersion: 2 });
+          await within.append('a', [placed(4)[0], placed(5)[0]], { expectedVersion: 3 });
+        });
+        const found = short(await readAll(events, next));
+        expect(found.toSorted()).toEqual(['a2', 'a3', 'a4', 'a5', 'b1', 'c1', 'd1']);
+        expect(found.slice(-3)).toEqual(['a3', 'a4', 'a5']);
+        expect(short(await readAll(events)).slice(0, 1)).toEqual(['a1']);
+        expect(await keysOf(provider, 3)).toHaveLength(10);
+      });
+    });
+
+    it('has what a statement of the general path puts there behind them', async () => {
+      await withBoth('general', async ({ running: { provider }, importer }) => {
+        await importer.administration.import('shared', [ahead]);
+        const next = await toEnd(importer);
+        const results = await provider.commit([feedBatch('tenant:a', 'x'), feedBatch('tenant:b', 'y')]);
+        expect(results).toMatchObject([{ outcome: 'committed' }, { outcome: 'committed' }]);
+        const page = await importer.feed({ limit: 10, after: next });
+        expect(page.entries.map(({ address: { key } }) => key).toSorted()).toEqual(['x', 'y']);
+      });
+    });
+
+    it('shows it the imported rows, and what others append behind them', async () => {
+      await withBoth('shown', async ({ running: { provider, orders }, importer }) => {
+        await orders.append('a', placed(1), { expectedVersion: 0 });
+        const next = await toEnd(provider);
+        await importer.administration.import('shared', [ahead]);
+        await importer.commit([feedBatch('shared', 'later')]);
+        const { entries } = await provider.feed({ limit: 10, after: next });
+        expect(entries.map(({ address: { key } }) => key)).toEqual([ahead.key, 'later']);
+      });
+    });
+
+    it('waits for a transaction that has appended; what waits for the import stands behind the rows', async () => {
+      await withBoth('open', async ({ running: { events, orders, provider }, importer, waits }) => {
+        const runner = source.createQueryRunner();
+        let imported: Promise<number> = Promise.resolve(0);
+        let lone: Promise<unknown> = Promise.resolve();
+        const from = await toEnd(provider);
+        try {
+          await inTransaction(runner, async () => {
+            const within = orders.within(runner.manager);
+            await within.append('a', placed(1), { expectedVersion: 0 });
+            imported = importer.administration.import('shared', [ahead]);
+            await waits('ShareRowExclusiveLock');
+            lone = orders.append('b', placed(1), { expectedVersion: 0 });
+            await waits('RowExclusiveLock');
+            expect((await importer.feed({ limit: 10, after: from })).entries).toEqual([]);
+            await within.append('a', placed(2), { expectedVersion: 1 });
+          });
+          expect(await imported).toBe(1);
+          await lone;
+          expect(short(await readAll(events))).toEqual(['a1', 'a2', 'imported1', 'b1']);
+        } finally {
+          await Promise.allSettled([imported, lone]);
+          await runner.release();
+        }
+      });
+    });
+
+    it('refuses an import for which a transaction is open for too long, and has written nothing', async () => {
+      await withBoth('refused', async ({ running: { events, orders } }) => {
+        const importer = new PostgresProvider({ url: database.url, schema: 'refused', lockTimeoutMs: 1 });
+        const imports = async (): Promise<number> => await importer.administration.import('shared', [ahead]);
+        await opened(importer, async () => {
+          await source.transaction(async (manager) => {
+            await orders.within(manager).append('a', placed(1), { expectedVersion: 0 });
+            await expect(imports()).rejects.toMatchObject({
+              code: 'STORAGE_UNAVAILABLE',
+              effect: 'none',
+              message: expect.stringContaining('lockTimeoutMs'),
+            });
+          });
+          expect(short(await readAll(events))).toEqual(['a1']);
+          expect(await imports()).toBe(1);
+        });
+      });
+    });
+  });
+
   it('has each event once and each stream in order, after a backup with a position that is too large was restored twice', async () => {
     const evil = { container: 'event:order', entity: 'a', key: '!n1b1' };
     const row = {

@@ -56,7 +56,7 @@ describe('a role with the grants of the guide', () => {
     expect(grants).toEqual([
       `grant usage on schema kvent to ${worker}`,
       `grant select, insert, update, delete on kvent.row to ${worker}`,
-      `grant usage on sequence kvent.row_feed_seq to ${worker}`,
+      `grant usage, update on sequence kvent.row_feed_seq to ${worker}`,
       `grant select, update on sequence kvent.row_feed_base to ${worker}`,
       `grant select on kvent.kvent_migrations to ${worker}`,
     ]);
@@ -84,7 +84,7 @@ describe('a role with the grants of the guide', () => {
     ['insert', 'on kvent.row', 'never'],
     ['update', 'on kvent.row', 'never'],
     ['delete', 'on kvent.row', 'never'],
-    ['usage', 'on sequence kvent.row_feed_seq', 'never'],
+    ['usage, update', 'on sequence kvent.row_feed_seq', 'never'],
     ['select', 'on sequence kvent.row_feed_base', 'never'],
     ['select', 'on kvent.kvent_migrations', 'on-open'],
   ] as const)('fails without %s %s', async (right, on, migrate) => {

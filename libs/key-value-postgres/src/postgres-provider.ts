@@ -159,6 +159,7 @@ export class PostgresProvider implements StorageProvider {
     return new TransactionProvider(transaction, {
       name: this.name,
       dialect: () => table.dialect,
+      useBase: (base) => table.useBase(base),
       clock: table.clock,
       source: this.#options.dataSource,
       isSecured: table.isSecured,

@@ -37,6 +37,7 @@ import type { PlanGeneration } from './connections/plan-generation.js';
 import { inScope, type Scope } from './connections/scope.js';
 import type { Purpose, Session } from './connections/session.js';
 import { Snapshots } from './connections/snapshots.js';
+import { presentFeedBase, raiseFeedBaseTo, type FeedBase } from './read/feed-base.js';
 import type { DatabaseHandle } from './database-handle.js';
 import type { ResolvedPostgres } from './postgres-options.js';
 import { FeedReader, prepareFeed } from './read/feed-reader.js';
@@ -51,6 +52,7 @@ import {
   tableSize,
 } from './sql/administration-statements.js';
 import type { Columns } from './sql/decode-row.js';
+import { feedSpan } from './sql/feed-columns.js';
 import { readClock } from './sql/read-statements.js';
 import { milliseconds, type Dialect, type Statement } from './sql/statement.js';
 import { ServerTime } from './time/server-time.js';
@@ -97,7 +99,7 @@ export class TableAccess {
     { connections, plans, poolSize, isSecured }: DatabaseHandle,
   ) {
     this.clock = new TableClock(clock);
-    this.dialect = { table, clock: this.clock.kind, feedBase: '0' };
+    this.dialect = { table, clock: this.clock.kind, feedBase: '0', feedBaseUntil: String(feedSpan) };
     this.#warn = warn;
     this.isSecured = isSecured;
     this.#name = name;
@@ -135,6 +137,10 @@ export class TableAccess {
         lockTimeoutMs,
         waitingMax: Math.max(1, Math.floor(poolSize / 2)),
         aloneMax: Math.max(1, Math.floor(poolSize / 4)),
+        present: async () => {
+          await this.#readBase();
+          return this.#committer;
+        },
         committed: (results, batches) => this.#observe(results, batches),
       });
     this.#committer = this.#makeCommitter();
@@ -156,6 +162,12 @@ export class TableAccess {
     const run = (statement: Statement, parameters: readonly unknown[], purpose: Purpose = 'read') =>
       this.#run(statement, parameters, purpose);
     const feedBase = await prepareFeed({
+      raise: (transaction) =>
+        this.#transaction((session) =>
+          this.#raise(transaction, {
+            run: (...args) => this.#in({ work: 'feed' }, () => session.run(...args)),
+          }),
+        ),
       dialect: this.dialect,
       name: this.#name,
       run: (...args) => this.#in({ work: 'feed' }, () => run(...args)),
@@ -163,12 +175,25 @@ export class TableAccess {
       runIn: (database, ...args) => this.#in({ database }, () => run(...args)),
       warn: this.#warn,
     });
-    this.#useBase(feedBase);
+    this.useBase(feedBase);
   }
 
-  #useBase(feedBase: string): void {
-    if (feedBase === this.dialect.feedBase) return;
-    this.dialect = { ...this.dialect, feedBase };
+  async #raise(transaction: bigint, session: Session): Promise<FeedBase> {
+    const options = { name: this.#name, lockTimeoutMs: this.#lockTimeoutMs };
+    const base = await raiseFeedBaseTo(transaction, session, this.dialect, options);
+    this.useBase(base);
+    return base;
+  }
+
+  async #readBase(): Promise<void> {
+    this.useBase(await presentFeedBase({ run: (...args) => this.#run(...args) }, this.dialect));
+  }
+
+  /** Another process, or an import of this one, may have raised it. */
+  useBase(base: FeedBase): void {
+    const { feedBase, feedBaseUntil } = this.dialect;
+    if (base.feedBase === feedBase && base.feedBaseUntil === feedBaseUntil) return;
+    this.dialect = { ...this.dialect, ...base };
     this.#committer = this.#makeCommitter();
     this.#feed = new FeedReader(this.dialect, this.clock.parameters);
   }
@@ -179,11 +204,18 @@ export class TableAccess {
   feedPage(request: FeedRequest): Promise<FeedPage> {
     const [database, ...others] = request.databases ?? [];
     const scope = database !== undefined && others.length === 0 ? { database } : ({ work: 'feed' } as const);
-    return this.#pending.track(
-      this.#in(scope, () =>
-        this.#feed.page((statement, parameters) => this.#run(statement, parameters), request),
-      ),
-    );
+    return this.#pending.track(this.#in(scope, () => this.#feedPage(request)));
+  }
+
+  async #feedPage(request: FeedRequest): Promise<FeedPage> {
+    for (;;) {
+      const page = await this.#feed.page(
+        (statement, parameters) => this.#run(statement, parameters),
+        request,
+      );
+      if (page !== undefined) return page;
+      await this.#readBase();
+    }
   }
 
   listen(targets: readonly HintTarget[], signal: AbortSignal): AsyncIterable<Hint> {
@@ -362,7 +394,7 @@ export class TableAccess {
             feed: sessionIn({ work: 'feed' }, (...args) => session.run(...args)),
           }),
         ),
-      raised: (feedBase: string) => this.#useBase(feedBase),
+      raise: (transaction: bigint, session: Session) => this.#raise(transaction, session),
     };
     const count = await importDatabase(access, this.dialect, database, rows);
     this.#plans?.created(count);

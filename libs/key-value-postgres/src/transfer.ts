@@ -15,11 +15,12 @@ import {
 } from '@kvent/key-value-storage/provider';
 import { partlyImported } from '@kvent/key-value-storage/internal';
 import type { Session } from './connections/session.js';
+import { feedBaseOf, type FeedBase } from './read/feed-base.js';
 import type { Reader } from './read/reader.js';
 import { exportRows, findPositions, importRows, lockImports } from './sql/administration-statements.js';
 import { sparse, TextArray } from './sql/array-parameters.js';
 import { decodePosition, decodeRow } from './sql/decode-row.js';
-import { raiseFeedBase, readFeedState } from './sql/feed-statements.js';
+import { readFeedState } from './sql/feed-statements.js';
 import type { Dialect } from './sql/statement.js';
 
 /** Rows and bytes of one statement at most. */
@@ -84,8 +85,8 @@ interface ImportAccess {
   transaction<R>(
     work: (sessions: { readonly database: Session; readonly feed: Session }) => Promise<R>,
   ): Promise<R>;
-  /** Called when the base of the feed has been raised to this one. */
-  readonly raised: (feedBase: string) => void;
+  /** Raises the base of the feed in the transaction. */
+  readonly raise: (transaction: bigint, feed: Session) => Promise<FeedBase>;
 }
 
 /**
@@ -115,7 +116,7 @@ export async function importDatabase(
     positions = await access.transaction(async (sessions) => {
       const attempt = positions.copy();
       await sessions.feed.run(lockImports(dialect), [], 'read');
-      const feedBase = await raiseBase(sessions.feed, dialect, raws, access.raised);
+      const feedBase = await raiseBase(sessions.feed, dialect, raws, access.raise);
       const placed = await place(sessions.feed, dialect, database, raws, attempt);
       const parameters = [database, ...arraysOf(raws), ...atPositions(placed, feedBase)];
       await sessions.database.run(statement, parameters, 'write');
@@ -151,19 +152,16 @@ async function raiseBase(
   feed: Session,
   dialect: Dialect,
   rows: readonly RawRow[],
-  raised: (feedBase: string) => void,
+  raise: ImportAccess['raise'],
 ): Promise<string> {
   let last = feedStart;
   for (const { row } of rows)
     if (row.position !== undefined && row.position < feedKeptEnd && row.position > last) last = row.position;
   const [state = []] = await feed.run(readFeedState(dialect), [], 'read');
-  const [base = '0', , , , next = '0'] = state as readonly (string | undefined)[];
+  const { feedBase } = feedBaseOf(state);
   const [transaction] = partsOfPosition(last);
-  if (transaction < BigInt(base) + BigInt(next)) return base;
-  const [line] = await feed.run(raiseFeedBase(dialect), [transaction.toString()], 'write');
-  const feedBase = line?.[0] as string;
-  raised(feedBase);
-  return feedBase;
+  if (transaction < BigInt(feedBase) + BigInt(state[5] ?? 0)) return feedBase;
+  return (await raise(transaction, feed)).feedBase;
 }
 
 /** Where a row stands: at a position, at a new one, or not in the feed. */

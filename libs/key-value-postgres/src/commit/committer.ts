@@ -6,7 +6,13 @@
  * alone.
  */
 import type { Batch, CommitResult, RowAddress } from '@kvent/key-value-storage/provider';
-import { commitErrorOf, isAboutStatement, isFastPathFailure, isLockTimeout } from '../connections/failure.js';
+import {
+  commitErrorOf,
+  hasFormerBase,
+  isAboutStatement,
+  isFastPathFailure,
+  isLockTimeout,
+} from '../connections/failure.js';
 import type { Columns } from '../sql/decode-row.js';
 import { appendPlan } from './append-plan.js';
 import { DatabasePermits } from '../connections/database-permits.js';
@@ -24,6 +30,8 @@ interface CommitterOptions extends LockWaitOptions {
   readonly groupMax: number;
   /** Connections that batches of refused statements may use at once, before they wait. */
   readonly aloneMax: number;
+  /** The committer with the base that the feed has now. */
+  readonly present: () => Promise<Committer>;
   /** Called with the results of each commit. */
   readonly committed: (results: readonly CommitResult[], batches: readonly Batch[]) => void;
 }
@@ -267,19 +275,37 @@ export class Committer {
 
   /** Sets the results of these items of a group, or rejects with the error of the driver. */
   async #send({ plan, fastPath }: Group, items: readonly Item[], lockMs: number): Promise<void> {
-    const fast = fastPath?.request(items, lockMs);
-    if (fast !== undefined)
-      try {
-        fast.accept(await this.#run(fast));
-      } catch (error) {
-        if (!isFastPathFailure(error)) throw error;
+    try {
+      const fast = fastPath?.request(items, lockMs);
+      if (fast !== undefined)
+        try {
+          fast.accept(await this.#run(fast));
+        } catch (error) {
+          if (!isFastPathFailure(error)) throw error;
+        }
+      const rest = fast === undefined ? items : unanswered(items);
+      if (rest.length > 0) {
+        const request = plan.request(rest, lockMs);
+        request.accept(await this.#run(request));
       }
-    const rest = fast === undefined ? items : items.filter(({ result }) => result === undefined);
-    if (rest.length > 0) {
-      const request = plan.request(rest, lockMs);
-      request.accept(await this.#run(request));
+    } catch (error) {
+      if (!hasFormerBase(error)) throw error;
+      await this.#sendAgain(unanswered(items), lockMs, error);
     }
     fastPath?.observe(items);
+  }
+
+  /** With the base that the feed has now. */
+  async #sendAgain(items: readonly Item[], lockMs: number, failed: unknown): Promise<void> {
+    const present = await this.#options.present();
+    if (present === this) throw failed;
+    for (const group of present.#groupsOf(items.map(({ batch }) => batch)))
+      try {
+        await present.#send(group, group.items, lockMs);
+      } finally {
+        for (const [place, index] of group.indexes.entries())
+          (items[index] as Item).result = group.items[place]?.result;
+      }
   }
 
   #run({ statement, parameters, purpose = 'write' }: Request): Promise<readonly Columns[]> {
@@ -291,5 +317,8 @@ export class Committer {
     return { outcome: 'failed', error: commitErrorOf(error, this.#options.name, 'write') };
   }
 }
+
+const unanswered = (items: readonly Item[]): readonly Item[] =>
+  items.filter(({ result }) => result === undefined);
 
 const isCommitted = ({ result }: Item): boolean => result?.outcome === 'committed';

@@ -13,6 +13,7 @@ import {
 } from '@kvent/key-value-storage/provider';
 import {
   commitErrorOf,
+  hasFormerBase,
   isRace,
   mayRunAgain,
   refusalOf,
@@ -40,6 +41,8 @@ interface TransactionCommitterOptions {
     checks?: readonly Framing[],
   ) => Promise<readonly Columns[]>;
   readonly dialect: Dialect;
+  /** The committer with the base that the feed has now. */
+  readonly present: () => Promise<TransactionCommitter>;
   /** The time of a given clock, as the last parameter of a statement. */
   readonly time: () => readonly number[];
 }
@@ -68,11 +71,16 @@ export class TransactionCommitter {
   async #commit(batch: Batch): Promise<CommitResult> {
     try {
       if (batch.noWait === true && this.#renew.parse(batch) === undefined) await this.#assertFree(batch);
+      let send = async (): Promise<CommitResult> => await this.#send(batch);
       for (let attempt = 1; ; attempt += 1)
         try {
-          return await this.#send(batch);
+          return await send();
         } catch (error) {
-          if (!isRace(error) || attempt === attemptsMax) throw error;
+          const isFormer = hasFormerBase(error);
+          if ((!isFormer && !isRace(error)) || attempt === attemptsMax) throw error;
+          if (!isFormer) continue;
+          const present = await this.#options.present();
+          send = async () => await present.#send(batch);
         }
     } catch (error) {
       return { outcome: 'failed', error: this.#failure(error, batch) };

@@ -1,6 +1,7 @@
 /** From the errors of the driver and the server to the errors of Kvent. */
 import { isStorageError, storageError, type StorageError } from '@kvent/key-value-storage/provider';
 import { fastPathMark } from '../sql/append-statements.js';
+import { formerBaseMark } from '../sql/feed-columns.js';
 import { laterMark } from '../sql/feed-statements.js';
 import { raceMark } from '../sql/general-statement.js';
 import type { Purpose } from './session.js';
@@ -41,6 +42,9 @@ export const isRace = (error: unknown): boolean => isDeliberate(error, raceMark)
 
 /** What was written would stand in the feed before what it follows: all is undone. */
 export const standsBefore = (error: unknown): boolean => isDeliberate(error, laterMark);
+
+/** The statement has a former base of the feed: all is undone. With the present one it may run. */
+export const hasFormerBase = (error: unknown): boolean => isDeliberate(error, formerBaseMark);
 
 /** A cast that a statement lets fail. */
 const isDeliberate = (error: unknown, mark: string): boolean =>
@@ -106,7 +110,8 @@ export function errorOf(error: unknown, name: string, purpose: Purpose): Storage
   const state = refusalOf(error);
   if (state === undefined) return lost(error, name, purpose);
   const cause = new Error(`Postgres refused the statement with SQLSTATE ${state}.`);
-  if (mayRunAgain(error)) return unavailable(`${name}: every attempt conflicted with another session`, cause);
+  if (mayRunAgain(error) || hasFormerBase(error))
+    return unavailable(`${name}: every attempt conflicted with another session`, cause);
   switch (state) {
     case '55P03':
       return unavailable(
@@ -144,7 +149,7 @@ export function errorOf(error: unknown, name: string, purpose: Purpose): Storage
 
 /** The same of a commit: what cannot be stored is `INVALID_VALUE`. The race looks like bad data. */
 export function commitErrorOf(error: unknown, name: string, purpose: Purpose): StorageError {
-  if (!isBadData(error) || mayRunAgain(error)) return errorOf(error, name, purpose);
+  if (!isBadData(error) || mayRunAgain(error) || hasFormerBase(error)) return errorOf(error, name, purpose);
   const { message } = error as Error;
   return storageError(
     'INVALID_VALUE',

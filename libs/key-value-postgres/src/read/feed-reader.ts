@@ -11,12 +11,12 @@ import {
 } from '@kvent/key-value-storage/provider';
 import { sizeOfValue } from '@kvent/key-value-storage/internal';
 import type { Purpose } from '../connections/session.js';
+import { feedBaseOf, type FeedBase } from './feed-base.js';
 import { decodePosition, decodeRow, numberOf, rowInLine, type Columns } from '../sql/decode-row.js';
 import {
   endFeedMigration,
   feedHeadColumns,
   placeOldEvents,
-  raiseFeedBase,
   readFeedPage,
   readFeedPageAsLine,
   readFeedState,
@@ -58,7 +58,8 @@ export class FeedReader {
     this.#time = time;
   }
 
-  async page(run: Run, request: FeedRequest): Promise<FeedPage> {
+  /** Undefined where the base of the table is another one by now. */
+  async page(run: Run, request: FeedRequest): Promise<FeedPage | undefined> {
     const { after = feedStart, limit, databases, containers } = request;
     const shape = `${databases !== undefined},${containers !== undefined}`;
     let statements = this.#pages.get(shape);
@@ -78,14 +79,24 @@ export class FeedReader {
     ];
     if (limit > plainPageMax) {
       const [line = []] = await run(statements.line, parameters);
+      if (this.#isFormer(line)) return undefined;
       const found = entriesOf(line.slice(feedHeadColumns));
       if (found !== undefined) return pageOf(line, { found, entries: found }, after, limit);
     }
     const lines = await run(statements.rows, parameters);
     // the line without a version is the head
     const head = lines.find((line) => line[6] === null) ?? [];
+    if (this.#isFormer(head)) return undefined;
     const found = lines.filter((line) => line[6] !== null).map(entryOf);
     return pageOf(head, { found, entries: withinFeedPage(found) }, after, limit);
+  }
+
+  /**
+   * With a former base the horizon is too low: nothing is missed, but what was written since is not
+   * returned.
+   */
+  #isFormer({ 5: base }: Columns): boolean {
+    return typeof base === 'string' && base !== this.#dialect.feedBase;
   }
 }
 
@@ -174,6 +185,8 @@ interface FeedPreparation {
   readonly databases: () => Promise<readonly string[]>;
   /** Runs a statement for one database. */
   readonly runIn: (database: string, ...args: Parameters<Run>) => Promise<readonly Columns[]>;
+  /** Raises the base, so that later transactions have numbers above this one. */
+  readonly raise: (transaction: bigint) => Promise<FeedBase>;
   readonly warn: (message: string) => void;
 }
 
@@ -186,21 +199,17 @@ const tooLarge = (name: string): string =>
  * be none left, so they cause a warning. In a table that is older than the feed, events get their
  * positions first.
  */
-export async function prepareFeed(preparation: FeedPreparation): Promise<string> {
-  const { dialect, name, run } = preparation;
+export async function prepareFeed(preparation: FeedPreparation): Promise<FeedBase> {
+  const { dialect, name, run, raise } = preparation;
   const [line = []] = await run(readFeedState(dialect), []);
-  const [stored = '0', pending, largest, last, next] = line as readonly (string | undefined)[];
-  const base = BigInt(stored);
+  const [, , pending, largest, last, next] = line as readonly (string | undefined)[];
+  const stored = feedBaseOf(line);
+  const base = BigInt(stored.feedBase);
   if ([base, BigInt(largest ?? 0)].some((number) => number >= feedFirstEnd)) preparation.warn(tooLarge(name));
   const isBehind = typeof last === 'string' && BigInt(last) >= base + BigInt(next as string);
-  const raised = isBehind ? await raise(preparation, BigInt(last)) : stored;
-  if (pending === 't') await placeEvents({ ...preparation, dialect: { ...dialect, feedBase: raised } });
-  return raised;
-}
-
-async function raise({ dialect, run }: FeedPreparation, base: bigint): Promise<string> {
-  const [line] = await run(raiseFeedBase(dialect), [base.toString()], 'write');
-  return line?.[0] as string;
+  const present = isBehind ? await raise(BigInt(last)) : stored;
+  if (pending === 't') await placeEvents({ ...preparation, dialect: { ...dialect, ...present } });
+  return present;
 }
 
 /** Page by page; after an interruption, a later `open` continues. */

@@ -7,7 +7,7 @@
  *
  * Locks are taken in the order of `changeRows`: first the numbers, as given, then the created rows.
  */
-import { feedTransaction, nextFeedSequence } from './feed-columns.js';
+import { assertBase, feedTransaction, nextFeedSequence } from './feed-columns.js';
 import { held, lockTimeout, lockTimeoutSet, verified } from './general-statement.js';
 import { lasting, one } from './fast-path-statements.js';
 import { eq, ge, le, plus } from './operators.js';
@@ -61,7 +61,7 @@ export function appendRows(dialect: Dialect): Statement {
   insert into ${quoted} (${identity}, version, updated_at, expires_at, ttl_ms, value, number, feed_transaction, feed_sequence)
   select db, co, en, ke, ver, bt, t ${plus} ${span('ttl')}, ttl, val::pg_catalog.json, num, case when feed then ${feedTransaction(dialect)} end, fs from p order by i returning 1
 )
-select b, ${epochMs('pg_catalog.min(t)')}, ${epochMs('pg_catalog.min(bt)')}, ${verified('(select pg_catalog.count(*) from n)', '(select pg_catalog.count(*) from p)', fastPathMark)}, ${feedTransaction(dialect)}, pg_catalog.max(fs) from p group by b`,
+select b, ${epochMs('pg_catalog.min(t)')}, ${epochMs('pg_catalog.min(bt)')}, ${verified('(select pg_catalog.count(*) from n)', '(select pg_catalog.count(*) from p)', fastPathMark, assertBase(dialect, 'pg_catalog.max(fs)'))}, ${feedTransaction(dialect)}, pg_catalog.max(fs) from p group by b`,
   );
 }
 
@@ -139,5 +139,5 @@ const insertedRows = (dialect: Dialect, { source, count }: RowSource, version: s
   select $1, co, en, ke, ${version}::pg_catalog.int8, t, t ${plus} ${span('ttl')}, ttl, val::pg_catalog.json, num,
     case when feed then ${feedTransaction(dialect)} end, case when feed then ${nextFeedSequence(dialect)} end from b, ${source} returning feed_sequence fs
 )
-select ${epochMs('t')}, ${epochMs('t')}, ${verified('written', count, fastPathMark)}, ${feedTransaction(dialect)}, fs
+select ${epochMs('t')}, ${epochMs('t')}, ${verified('written', count, fastPathMark, assertBase(dialect, 'fs'))}, ${feedTransaction(dialect)}, fs
 from b, (select pg_catalog.count(*) written, pg_catalog.max(fs) fs from n) w`;

@@ -55,14 +55,15 @@ interface FeedPageParts {
 }
 
 /** What is said of a page, before its rows. */
-export const feedHeadColumns = 5;
+export const feedHeadColumns = 6;
 /** The columns of a row in the feed, before those that all rows have. */
 const placed = ['feed_transaction', 'feed_sequence', 'database', 'container', 'entity', 'key'];
 
 /**
  * A page behind ($1, $2), of at most $3 rows. Its head: the time, the last position below the
  * horizon, the last that was visited if the horizon was not reached, since when rows are held back,
- * and the last of them. The end of the feed is a row, and not the horizon: a restored dump begins
+ * the last of them, and the base of the table then: rows of another one are not visible here. The
+ * end of the feed is a row, and not the horizon: a restored dump begins
  * above its last row, and may begin below a horizon that a reader has stored. `$4`, `$5`: databases
  * and containers, where they are given.
  */
@@ -95,6 +96,7 @@ function partsOfPage(dialect: Dialect, { databases, containers }: FeedRequest): 
     select ${order} from ${table} where ${behind} offset ${visitedMax - 1} limit 1) l) end`,
       `case when ${isHeld} then (${epochMs('pg_catalog.clock_timestamp()')} ${minus} ${since})::pg_catalog.text end`,
       `case when ${isHeld} then (select pos from t) end`,
+      `case when ${isHeld} then (select last_value::pg_catalog.text from ${feedNames(dialect.table).base}) end`,
     ],
   };
 }
@@ -124,19 +126,57 @@ export function readFeedPageAsLine(dialect: Dialect, request: FeedRequest): Stat
 }
 
 /**
- * The state of the feed; the largest number of a transaction in the table, and the largest below
+ * The base, and the last number of the sequence where this role may see it. The number is read
+ * first: see `feed-base.ts`.
+ */
+const baseColumns = ({ table }: Dialect): { readonly before: string; readonly from: string } => {
+  const { base, sequence } = feedNames(table);
+  return {
+    before: `with s as materialized (
+  select case when pg_catalog.has_sequence_privilege(${regclass(sequence)}, 'usage, select') then pg_catalog.pg_sequence_last_value(${regclass(sequence)}) end last
+)`,
+    from: `s cross join lateral (select last_value base, is_called pending from ${base} where coalesce(s.last, 0) ${ge} 0 offset 0) b`,
+  };
+};
+
+export function readFeedBase(dialect: Dialect): Statement {
+  const { before, from } = baseColumns(dialect);
+  return statement('feed_base', `${before} select base, last from ${from}`);
+}
+
+/**
+ * The state of the feed: its base, the last number of its sequence, and whether stored events have
+ * no positions yet; the largest number of a transaction in the table, and the largest below
  * `feedFirstEnd`; and that of the next transaction.
  */
 export function readFeedState(dialect: Dialect): Statement {
   const last = (where?: string): string => lastRow(dialect, 'feed_transaction', where);
+  const { before, from } = baseColumns(dialect);
   return statement(
     'feed_state',
-    `select last_value, is_called, (${last()}), (${last(` and feed_transaction ${lt} ${feedFirstEnd}`)}),
-  ${asNumber('pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())')} from ${feedNames(dialect.table).base}`,
+    `${before} select base, last, pending, (${last()}), (${last(` and feed_transaction ${lt} ${feedFirstEnd}`)}),
+  ${asNumber('pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())')} from ${from}`,
   );
 }
 
-/** Raises the base so that later transactions have numbers above $1; returns it. */
+/** Until the end of the transaction. */
+export const setLockTimeout = (): Statement =>
+  statement('lock_timeout', "select v from pg_catalog.set_config('lock_timeout', $1, true) v");
+
+/** Writers of the table end first, and later ones wait for the end of this transaction. */
+export const lockWriters = ({ table }: Dialect): Statement =>
+  statement('lock_writers', `lock table ${table.quoted} in share row exclusive mode`);
+
+/** Moves the sequence on by $1. */
+export const advanceFeedSequence = (dialect: Dialect): Statement => {
+  const sequence = regclass(feedNames(dialect.table).sequence);
+  return statement(
+    'feed_advance',
+    `select pg_catalog.setval(${sequence}, ${nextFeedSequence(dialect)} ${plus} $1::pg_catalog.int8)`,
+  );
+};
+
+/** Raises the base so that later transactions have numbers above $1. */
 export const raiseFeedBase = ({ table }: Dialect): Statement => {
   const { base } = feedNames(table);
   return statement(

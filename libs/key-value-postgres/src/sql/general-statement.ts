@@ -19,7 +19,7 @@
  * A batch that depends on the absence of a row that it does not create leaves a *ghost*: a row that
  * never was live. Two batches that check each other's absence conflict there. The sweep removes it.
  */
-import { feedTransaction, nextFeedSequence } from './feed-columns.js';
+import { assertBase, feedTransaction, nextFeedSequence } from './feed-columns.js';
 import { between, concat, eq, ge, gt, isRow, lt, plus, unexpired } from './operators.js';
 import {
   arrays,
@@ -84,11 +84,11 @@ export const live = `v0 is not null and ${unexpired('x0', 't')}`;
 const sameRow = `(r.database, r.container, r.entity, r.key) ${eq} (db, co, en, ke)`;
 
 /**
- * 0 if as many rows were written as intended, or the deliberate failure. Its text has the count of
- * written rows, because the planner would evaluate a constant one.
+ * `further`, or 0, if as many rows were written as intended; else the deliberate failure. Its text
+ * has the count of written rows, because the planner would evaluate a constant one.
  */
-export const verified = (written: string, meant: string, mark = raceMark): string =>
-  `case when ${written} ${eq} (${meant}) then 0 else ('${mark} ' ${concat} (${written}))::pg_catalog.int4 end`;
+export const verified = (written: string, meant: string, mark = raceMark, further = '0'): string =>
+  `case when ${written} ${eq} (${meant}) then ${further} else ('${mark} ' ${concat} (${written}))::pg_catalog.int4 end`;
 
 /** How many rows one part of a statement has written. */
 export const countOf = (part: string): string => `(select pg_catalog.count(*) from ${part})`;
@@ -168,6 +168,8 @@ export function changeRows(dialect: Dialect, feed: 'feed' | 'no feed'): Statemen
 select i, met, misfit, live, v0, new, ${epochMs('xa')}, ${placed.result}, ${epochMs('bt')}, ${verified(
       ['n', 'u', 'm', 'd'].map(countOf).join(` ${plus} `),
       `(select pg_catalog.count(*) from j where ok and (puts or ghost or ${is('act', 2)} and v0 is not null or ${is('act', 6)} and live and xa ${gt} x0))`,
+      raceMark,
+      inFeed ? assertBase(dialect, 'fs') : '0',
     )}
 from j${placed.join}`,
   );

@@ -17,8 +17,10 @@ export interface Statement {
 export interface Dialect {
   readonly table: TableName;
   readonly clock: 'server' | 'given';
-  /** What is added to the ids of transactions in the feed; see `feed-statements.ts`. */
+  /** What is added to the ids of transactions in the feed; see `feed-columns.ts`. */
   readonly feedBase: string;
+  /** The base is that of the numbers of the sequence below this one. */
+  readonly feedBaseUntil: string;
 }
 
 /**

@@ -21,6 +21,7 @@ import type { Client } from '../connections/connection.js';
 import { refusalOf } from '../connections/failure.js';
 import { sendBehindSavepoint } from '../connections/savepoint.js';
 import { currentScope, inScope, type Framing } from '../connections/scope.js';
+import { presentFeedBase, type FeedBase } from '../read/feed-base.js';
 import { Reader } from '../read/reader.js';
 import type { Columns } from '../sql/decode-row.js';
 import type { Dialect, Statement } from '../sql/statement.js';
@@ -34,6 +35,8 @@ interface TransactionProviderOptions {
   readonly name: string;
   /** An import gives the table another one. */
   readonly dialect: () => Dialect;
+  /** Called with the base of the feed that a statement has found. */
+  readonly useBase: (base: FeedBase) => void;
   readonly clock: TableClock;
   /** Whether the table's rows are under row-level security. */
   readonly isSecured: boolean;
@@ -65,7 +68,7 @@ export class TransactionProvider implements StorageProvider {
 
   /** `INVALID_OPTION` when this is no open transaction of the data source. */
   constructor(transaction: object, options: TransactionProviderOptions) {
-    const { name, dialect, clock, source, isSecured, ends } = options;
+    const { name, dialect, useBase, clock, source, isSecured, ends } = options;
     if (source === undefined)
       throw invalidOption(
         'within needs a provider with the dataSource option; this one has connections of its own.',
@@ -115,8 +118,14 @@ export class TransactionProvider implements StorageProvider {
       time,
       run: async (statement, parameters) => await run(statement, parameters),
     });
-    this.#committerFor = (present) =>
-      new TransactionCommitter({ name: this.name, run, dialect: present, time });
+    const present = async (): Promise<TransactionCommitter> => {
+      useBase(
+        await presentFeedBase({ run: (statement, parameters) => run(statement, parameters) }, dialect()),
+      );
+      return this.#presentCommitter();
+    };
+    this.#committerFor = (of) =>
+      new TransactionCommitter({ name: this.name, run, dialect: of, present, time });
   }
 
   async open(): Promise<void> {
