@@ -22,6 +22,7 @@ import type { StorageAccess } from '../commit/storage-access.js';
 import { buildIndex } from './index-build.js';
 import type { ResolvedIndex } from './index-definition.js';
 import type { ResolvedState } from './state-definition.js';
+import type { Row, RowAddress } from '../port/storage-provider.js';
 import { readStatus, statusChange, type IndexStatus, type ReadStatus } from './index-status-row.js';
 import type { ValueCodec } from './value-codec.js';
 
@@ -105,6 +106,24 @@ export class IndexStatuses<T> {
   async isClaimed(index: ResolvedIndex, database: string, signal: AbortSignal | undefined): Promise<boolean> {
     const known = await untilAborted('A read', 'none', signal, this.#current(database, 'any'));
     return known.statuses.has(index);
+  }
+
+  /** Whether all indexes are known to be ready: then each entry has its rows. */
+  isComplete(database: string): boolean {
+    const known = this.#known.get(database);
+    return (
+      known !== undefined &&
+      known.until > this.#clock.monotonic() &&
+      this.#indexes.every((index) => isReady(index, known.statuses.get(index)))
+    );
+  }
+
+  /** The same, by the rows of the statuses that a transaction sees. */
+  isCompleteIn(database: string, rowAt: (address: RowAddress) => Row | undefined): boolean {
+    return this.#indexes.every((index) => {
+      const { statusRow } = index;
+      return isReady(index, readStatus({ database, ...statusRow }, rowAt(statusRow), 0));
+    });
   }
 
   /** Forgets what is known of a database that was dropped. */
@@ -393,6 +412,8 @@ export class IndexStatuses<T> {
   }
 }
 
+const isReady = (index: ResolvedIndex, status: ReadStatus | undefined): boolean =>
+  status?.status === 'ready' && isMine(index, status);
 const isMine = (index: ResolvedIndex, { hash }: ReadStatus): boolean => hash === index.hash;
 const buildName = ({ name }: ResolvedIndex, database: string): string => `${database}\0${name}`;
 

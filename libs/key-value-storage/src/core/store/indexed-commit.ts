@@ -3,6 +3,10 @@
  * same batch. The entries as they were are read before, to know their index rows, and are checked.
  * So a write without a condition is a read and a commit, repeated where another writer came in
  * between; `add` needs no read.
+ *
+ * Until an index is ready, an entry may not have its row yet, and a build may write it at the same
+ * time. A batch that would delete or renew it would not see it: its view may be older, that of a
+ * whole transaction above all. So the row must be absent then, which the batch checks.
  */
 import { systemClock } from '../base/clock.js';
 import { isStorageError, storageError } from '../base/errors.js';
@@ -17,7 +21,16 @@ import { keysOfValue, rowsByKeys, rowsOfEntries } from './rows-of-entries.js';
 import type { IndexStatuses } from './index-status.js';
 import type { ResolvedState } from './state-definition.js';
 import { rowNameOf } from '../port/row-name.js';
-import type { Change, Check, Expected, Row, RowAddress, StoredValue } from '../port/storage-provider.js';
+import type {
+  Address,
+  Change,
+  Check,
+  Expected,
+  ProviderReadOptions,
+  Row,
+  RowAddress,
+  StoredValue,
+} from '../port/storage-provider.js';
 import type { ValueCodec } from './value-codec.js';
 
 /** A state with indexes, as commits need it. */
@@ -62,6 +75,8 @@ interface Attempt {
   readonly readHere: ReadonlySet<string>;
   readonly claims: ReadonlyMap<string, Claim>;
   readonly renewed: ReadonlySet<string>;
+  /** Rows of entries that are not there yet. */
+  readonly missing: ReadonlySet<string>;
   /** What the caller expects of entries that are absent. */
   readonly refused: ReadonlyMap<string, Expected>;
 }
@@ -79,6 +94,8 @@ export class IndexedCommit {
   readonly #strayRows = new Set<string>();
   /** The states whose indexes the attempt changes. */
   readonly #prepared = new Set<IndexedState>();
+  /** In a transaction: the statuses of the indexes as it sees them, by the names of their rows. */
+  readonly #statusRows = new Map<string, Row | undefined>();
   #known: ReadonlyMap<string, Row> | undefined;
   #attempt: Attempt | undefined;
 
@@ -120,8 +137,8 @@ export class IndexedCommit {
   /** Whether a check that failed was added here. */
   concerns({ address }: ConflictedBatch): boolean {
     const name = rowNameOf(address);
-    const { readHere, claims, renewed } = this.#attempt as Attempt;
-    return readHere.has(name) || claims.has(name) || renewed.has(name);
+    const { readHere, claims, renewed, missing } = this.#attempt as Attempt;
+    return readHere.has(name) || claims.has(name) || renewed.has(name) || missing.has(name);
   }
 
   /** The commit has its effect: a failure here is one of the index alone, and not reported. */
@@ -135,7 +152,9 @@ export class IndexedCommit {
   async #refusalOf(conflict: ConflictedBatch): Promise<ConflictedBatch | undefined> {
     if (!this.concerns(conflict)) return conflict;
     const name = rowNameOf(conflict.address);
-    const { claims, renewed, refused } = this.#attempt as Attempt;
+    const { claims, renewed, missing, refused } = this.#attempt as Attempt;
+    // a build has written it: the next attempt sees it
+    if (missing.has(name)) return undefined;
     const expected = refused.get(name);
     if (expected !== undefined && conflict.actual === undefined) return { ...conflict, expected };
     const claim = claims.get(name);
@@ -169,7 +188,6 @@ export class IndexedCommit {
       await this.#prepareStates(
         changes.map(({ change, state, row }) => (change.kind === 'put' || row ? state : undefined)),
       );
-    const batch = new BatchOfIndexes(this.#strayRows);
     const stored = changes.flatMap(({ state, row, change: { address } }) =>
       state && row ? [{ state, address, row }] : [],
     );
@@ -177,6 +195,8 @@ export class IndexedCommit {
       noWait === true
         ? await rowsByKeys(database, stored)
         : await rowsOfEntries(access, database, stored, signal);
+    const missing = await this.#missingOf(stored, old);
+    const batch = new BatchOfIndexes(this.#strayRows, missing);
     const readHere = new Map<string, Check>();
     const refusals = new Map<string, Expected>();
     for (const { change, name, state, row, given, refused } of changes) {
@@ -202,9 +222,44 @@ export class IndexedCommit {
       readHere: new Set(readHere.keys()),
       claims: batch.claims,
       renewed: batch.renewed,
+      missing,
       refused: refusals,
     };
     return contribution;
+  }
+
+  /** The rows that entries do not have yet. */
+  async #missingOf(
+    stored: readonly { readonly state: IndexedState; readonly address: RowAddress }[],
+    old: ReadonlyMap<string, readonly RowAddress[]>,
+  ): Promise<ReadonlySet<string>> {
+    const { access, database, signal } = this.#context;
+    // a commit on an engine of one process sees all that is there
+    if (!access.root.provider.features.shared) return new Set();
+    if (access.inTransaction) await this.#readStatuses(stored.map(({ state }) => state));
+    const rowAt = (address: RowAddress): Row | undefined => this.#statusRows.get(rowNameOf(address));
+    const rows = stored.flatMap(({ state: { statuses }, address }) => {
+      const isComplete = access.inTransaction
+        ? statuses.isCompleteIn(database, rowAt)
+        : statuses.isComplete(database);
+      return isComplete ? [] : (old.get(rowNameOf(address)) ?? []);
+    });
+    if (rows.length === 0) return new Set();
+    const addresses = rows.map(({ container, entity, key }) => ({ database, container, entity, key }));
+    const found = await readAll(access, addresses, { signal, values: 'omit' });
+    return new Set(rows.filter((_, position) => found[position] === undefined).map(rowNameOf));
+  }
+
+  /** Where they were not read with the entries. */
+  async #readStatuses(states: readonly IndexedState[]): Promise<void> {
+    const { access, database, signal } = this.#context;
+    const addresses = statusAddresses(database, states).filter(
+      (address) => !this.#statusRows.has(rowNameOf(address)),
+    );
+    if (addresses.length === 0) return;
+    const rows = await readAll(access, addresses, { signal });
+    for (const [position, address] of addresses.entries())
+      this.#statusRows.set(rowNameOf(address), rows[position]);
   }
 
   async #prepareStates(states: readonly (IndexedState | undefined)[]): Promise<void> {
@@ -224,16 +279,20 @@ export class IndexedCommit {
   ): Promise<ReadonlyMap<string, Row>> {
     const { own, access, database, signal } = this.#context;
     const before = new Map(this.#known);
+    this.#statusRows.clear();
     const addresses = own.changes
       .filter((_, position) => states[position] !== undefined)
       .map(({ address: { container, entity, key } }) => ({ database, container, entity, key }))
       .filter((address) => !before.has(rowNameOf(address)) && expected.get(rowNameOf(address)) !== 'absent');
     if (addresses.length === 0) return before;
-    const rows = await readAll(access, addresses, signal);
+    const statusRows = access.inTransaction ? statusAddresses(database, states) : [];
+    const rows = await readAll(access, [...addresses, ...statusRows], { signal });
     for (const [position, address] of addresses.entries()) {
       const row = rows[position];
       if (row !== undefined) before.set(rowNameOf(address), row);
     }
+    for (const [position, address] of statusRows.entries())
+      this.#statusRows.set(rowNameOf(address), rows[addresses.length + position]);
     return before;
   }
 }
@@ -241,17 +300,30 @@ export class IndexedCommit {
 /** Each row is checked by its version, so they need not be of one moment. */
 async function readAll(
   access: StorageAccess,
-  addresses: Parameters<StorageAccess['read']>[0],
-  signal: AbortSignal | undefined,
+  addresses: readonly Address[],
+  options: ProviderReadOptions,
 ): Promise<readonly (Row | undefined)[]> {
   try {
-    return (await access.read(addresses, { signal })).rows;
+    return (await access.read(addresses, options)).rows;
   } catch (error) {
     if (!isStorageError(error, 'LIMIT_EXCEEDED') || addresses.length === 1) throw error;
     const half = Math.ceil(addresses.length / 2);
-    const first = await readAll(access, addresses.slice(0, half), signal);
-    return [...first, ...(await readAll(access, addresses.slice(half), signal))];
+    const first = await readAll(access, addresses.slice(0, half), options);
+    return [...first, ...(await readAll(access, addresses.slice(half), options))];
   }
+}
+
+function statusAddresses(
+  database: string,
+  states: readonly (IndexedState | undefined)[],
+): readonly Address[] {
+  const indexes = new Set(states.flatMap((state) => state?.indexes ?? []));
+  return [...indexes].map(({ statusRow: { container, entity, key } }) => ({
+    database,
+    container,
+    entity,
+    key,
+  }));
 }
 
 const versionOrAbsent = (row: Row | undefined): Expected =>
@@ -276,8 +348,12 @@ class BatchOfIndexes {
   /** Rows of unique indexes that entries of this batch have, or had. */
   readonly #held = new Set<string>();
 
-  constructor(strayRows: ReadonlySet<string>) {
+  /** Rows of the entries that must still be absent. */
+  readonly #missing: ReadonlySet<string>;
+
+  constructor(strayRows: ReadonlySet<string>, missing: ReadonlySet<string>) {
     this.#strayRows = strayRows;
+    this.#missing = missing;
   }
 
   /**
@@ -297,7 +373,8 @@ class BatchOfIndexes {
     for (const row of old) {
       const name = rowNameOf(row);
       this.#held.add(name);
-      if (!this.#changes.has(name)) this.#changes.set(name, { kind: 'delete', address: row });
+      if (this.#missing.has(name)) this.#checks.set(name, { address: row, expected: 'absent' });
+      else if (!this.#changes.has(name)) this.#changes.set(name, { kind: 'delete', address: row });
     }
     if (change.kind !== 'put') return;
     const value = new IndexValue(change.address.key, change.value as StoredValue & { readonly kind: 'json' });
@@ -316,6 +393,10 @@ class BatchOfIndexes {
     if (before?.expiresAt === undefined) return;
     for (const address of old) {
       const name = rowNameOf(address);
+      if (this.#missing.has(name)) {
+        this.#checks.set(name, { address, expected: 'absent' });
+        continue;
+      }
       if (this.#strayRows.has(name)) continue;
       this.renewed.add(name);
       this.#checks.set(name, { address, expected: { version: before.version } });

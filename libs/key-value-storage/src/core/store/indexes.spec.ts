@@ -194,8 +194,12 @@ describe('Calls of the provider', () => {
       return [...shared.calls];
     };
     assert.deepEqual(await callsOf((n) => slots.add(`k-${n}`, { doctor: 'x', day: n })), ['commit']);
-    assert.deepEqual(await callsOf((n) => slots.set('a', { doctor: 'x', day: n })), ['read', 'commit']);
+    // the entry may not have its rows yet: nothing has read these indexes
+    const set = async (n: number) => await slots.set('a', { doctor: 'x', day: n });
+    assert.deepEqual(await callsOf(set), ['read', 'read', 'commit']);
     assert.deepEqual(await callsOf(() => slots.index('byDoctor').page({ limit: 5 })), ['scan']);
+    await slots.index('byNote').get('n');
+    assert.deepEqual(await callsOf(set), ['read', 'commit']);
     assert.deepEqual(await callsOf(() => slots.index('byNote').get('n')), ['scan']);
     await slots.set('short', { doctor: 'x', day: 1 }, { ttlMs: 60_000 });
     const keep = (n: number) => slots.update('short', (slot) => ({ ...slot, doctor: 'y', day: n }));
