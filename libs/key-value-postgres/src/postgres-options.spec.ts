@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { isStorageError, systemClock } from '@kvent/key-value-storage/provider';
 import { DataSource } from 'typeorm';
 import { PostgresProvider } from './postgres-provider.js';
-import type { PostgresProviderOptions } from './postgres-options.js';
+import { resolvePostgres, type PostgresProviderOptions } from './postgres-options.js';
 
 const url = 'postgres://shopkeeper:secret@localhost:5432/shop';
 
@@ -196,6 +196,20 @@ describe('options of the Postgres provider', () => {
   it.each([[null], [5], [url]])('says that %p is no options', (options) => {
     expect(refusal(options as unknown as object)).toMatch(/options must be an object|no option/);
     expect(refusal(options as unknown as object)).not.toContain('secret');
+  });
+
+  it.each([
+    [{}, 5_000, 30_000],
+    [{ lockTimeoutMs: 25_001 }, 25_001, 30_001],
+    [{ lockTimeoutMs: 60_000 }, 60_000, 65_000],
+    [{ requestTimeoutMs: 4_001 }, 2_000, 4_001],
+    [{ requestTimeoutMs: 60_000 }, 5_000, 60_000],
+    [{ lockTimeoutMs: 50, requestTimeoutMs: 60 }, 50, 60],
+  ])('wait with %j for a row for %i ms, and for a response for %i ms', (timeouts, lock, request) => {
+    expect(resolvePostgres({ url, ...timeouts })).toMatchObject({
+      lockTimeoutMs: lock,
+      requestTimeoutMs: request,
+    });
   });
 
   it('does nothing before it is opened, and is refused before it is', async () => {

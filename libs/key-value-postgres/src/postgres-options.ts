@@ -80,12 +80,13 @@ export interface PostgresProviderOptions extends PostgresConnection, TableOption
   readonly acquireTimeoutMs?: number | undefined;
   /**
    * Milliseconds to wait for a response; then the connection is closed, and a write is
-   * `STORAGE_OUTCOME_UNKNOWN`. @default 30_000
+   * `STORAGE_OUTCOME_UNKNOWN`. @default 30_000, or 5_000 more than a longer `lockTimeoutMs`
    */
   readonly requestTimeoutMs?: number | undefined;
   /**
    * Milliseconds to wait for a row that an open transaction holds; then `STORAGE_UNAVAILABLE`,
-   * nothing done. With `requestTimeoutMs`, it must be below it. @default 5_000
+   * nothing done. It must be below `requestTimeoutMs`. @default 5_000, or the half of a shorter
+   * `requestTimeoutMs`
    */
   readonly lockTimeoutMs?: number | undefined;
   /**
@@ -210,14 +211,7 @@ export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostg
   assertOneSource(options.dataSource, given);
   if (all.dataSource !== undefined) assertPostgres(all.dataSource);
   for (const [name, rule] of Object.entries(rules)) assertRule(name, rule, all[name as keyof typeof all]);
-  if (
-    options.lockTimeoutMs !== undefined &&
-    options.requestTimeoutMs !== undefined &&
-    all.lockTimeoutMs >= all.requestTimeoutMs
-  )
-    throw invalidOption(
-      `PostgresProvider: lockTimeoutMs must be below requestTimeoutMs, after which the outcome of a write that waits is unknown; got ${all.lockTimeoutMs} and ${all.requestTimeoutMs}.`,
-    );
+  const { requestTimeoutMs, lockTimeoutMs } = timeoutsOf(options);
   if (all.transactions !== undefined && all.dataSource === undefined)
     throw invalidOption(
       'PostgresProvider: transactions needs the dataSource option; a provider with connections of its own joins none.',
@@ -231,8 +225,6 @@ export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostg
     connectAttempts,
     connectDelayMs,
     acquireTimeoutMs,
-    requestTimeoutMs,
-    lockTimeoutMs,
     readerTimeoutMs,
     notify,
     warn,
@@ -262,6 +254,27 @@ export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostg
     warn: (message) => void safely(() => warn(message)),
     clock,
   };
+}
+
+/**
+ * A wait for a row ends before the wait for the response, after which the outcome of its write is
+ * unknown: so the one that is not given follows the one that is.
+ */
+function timeoutsOf({ lockTimeoutMs, requestTimeoutMs }: PostgresProviderOptions): {
+  readonly lockTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+} {
+  const { requestTimeoutMs: request, lockTimeoutMs: lock } = postgresDefaults;
+  if (lockTimeoutMs === undefined)
+    return {
+      requestTimeoutMs: requestTimeoutMs ?? request,
+      lockTimeoutMs: Math.max(1, Math.min(lock, Math.floor((requestTimeoutMs ?? request) / 2))),
+    };
+  const limit = requestTimeoutMs ?? Math.min(Math.max(request, lockTimeoutMs + lock), timerMsMax);
+  if (lockTimeoutMs < limit) return { requestTimeoutMs: limit, lockTimeoutMs };
+  throw invalidOption(
+    `PostgresProvider: lockTimeoutMs must be below requestTimeoutMs, after which the outcome of a write that waits is unknown; got ${lockTimeoutMs} and ${limit}.`,
+  );
 }
 
 /** A part of the url must not be an option as well: the driver would ignore one silently. */
