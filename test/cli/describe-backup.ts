@@ -119,6 +119,25 @@ function files(): void {
     expect(await readdir(workspace.path('backups'))).toEqual([name]);
   });
 
+  it('replace no file by a backup of an empty storage, unless --allow-empty says so', async () => {
+    await workspace.createStore('data', { [acme]: [rawRow('state:state', 'a', '1')] });
+    await workspace.createStore('empty', {});
+    await workspace.run('backup', '--from', 'data', '--to', 'b.jsonl');
+    const before = await readFile(workspace.path('b.jsonl'));
+    const args = ['backup', '--from', 'empty', '--to', 'b.jsonl', '--replace'];
+    const { code, stderr } = await workspace.kvent(...args);
+    expect({ code, stderr }).toEqual({
+      code: 2,
+      stderr:
+        'kvent: b.jsonl exists, and was not replaced: there is nothing to write. To replace it all the same: --allow-empty.\n',
+    });
+    expect(await readFile(workspace.path('b.jsonl'))).toEqual(before);
+    expect((await readdir(workspace.path('.'))).filter((name) => name.includes('.tmp'))).toEqual([]);
+    await workspace.run(...args, '--allow-empty');
+    expect(await readFile(workspace.path('b.jsonl'), 'utf8')).toContain('"rows":0');
+    await workspace.run('backup', '--from', 'empty', '--to', 'new.jsonl', '--replace');
+  });
+
   it('leave no file of an interrupted backup, and keep the former file', async () => {
     await mkdir(workspace.path('backups'));
     const { ended } = await interruptMidway(async (rows) => {

@@ -9,27 +9,33 @@ import { UsageError } from '../input/usage-error.js';
 interface PutOptions {
   /** @default false */
   readonly replace?: boolean;
+  /** Whether there is nothing in it. @default false */
+  readonly isEmpty?: boolean;
+  /** Whether it replaces a file even if there is nothing in it. @default false */
+  readonly allowEmpty?: boolean;
   /** For specs: that of a file system without hard links. */
   readonly linkFile?: typeof link;
 }
 
 /**
  * Resolves when the new name is on disk, and the temporary one is gone. `UsageError` if there is a
- * file with this name, also one that has appeared since the command began, without `replace`.
+ * file with this name, also one that has appeared since the command began, without `replace`, and
+ * without `allowEmpty` where nothing would replace it: the storage may be another one than meant.
  */
 export async function putInPlace(
   temporary: string,
   path: string,
-  { replace = false, linkFile = link }: PutOptions,
+  { replace = false, isEmpty = false, allowEmpty = false, linkFile = link }: PutOptions,
 ): Promise<void> {
-  if (replace) {
+  if (replace && (!isEmpty || allowEmpty)) {
     assertTargetFile(path, { replace });
     await rename(temporary, path);
   } else {
     try {
       await nameNew(temporary, path, linkFile);
     } catch (error) {
-      throw codeOf(error) === 'EEXIST' ? existing(path, error) : error;
+      if (codeOf(error) !== 'EEXIST') throw error;
+      throw replace ? replacedByNothing(path, error) : existing(path, error);
     }
     await rm(temporary);
   }
@@ -54,6 +60,12 @@ const codeOf = (error: unknown): string | undefined =>
 
 const existing = (path: string, cause: unknown): Error =>
   new UsageError(`${path} exists. To overwrite it: --replace.`, cause);
+
+const replacedByNothing = (path: string, cause: unknown): Error =>
+  new UsageError(
+    `${path} exists, and was not replaced: there is nothing to write. To replace it all the same: --allow-empty.`,
+    cause,
+  );
 
 async function syncPath(path: string): Promise<void> {
   const file = await open(path);

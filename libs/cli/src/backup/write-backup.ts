@@ -30,6 +30,8 @@ interface BackupOptions {
   readonly signal: AbortSignal;
   /** Whether an existing file is overwritten. @default false */
   readonly replace?: boolean;
+  /** Whether it is overwritten by a backup without rows too. @default false */
+  readonly allowEmpty?: boolean;
   /** Called every 1,000 rows. */
   readonly onRows: (step: 'writing' | 'reading back', rows: number, database: string | undefined) => void;
 }
@@ -55,7 +57,7 @@ export async function writeBackup(
       throw storageError('STORAGE_CORRUPT', `What was read back from ${temporary} is not what was written.`, {
         place: temporary,
       });
-    await putInPlace(temporary, path, options);
+    await putInPlace(temporary, path, { ...options, isEmpty: written.rows === 0 });
     return written;
   } catch (error) {
     await rm(temporary, { force: true });

@@ -14,6 +14,7 @@ export interface BackupCommandOptions extends StorageOptions, TenantOptions {
   readonly from: string;
   readonly to: string;
   readonly replace?: boolean;
+  readonly allowEmpty?: boolean;
 }
 
 export async function backup(options: BackupCommandOptions, context: CommandContext): Promise<Report> {
@@ -27,6 +28,7 @@ export async function backup(options: BackupCommandOptions, context: CommandCont
     databases: await chosenDatabases(opened.provider, options),
     signal: context.signal,
     replace: options.replace === true,
+    allowEmpty: options.allowEmpty === true,
     onRows: (step, count, database) =>
       context.progress.show({
         what: database === undefined ? step : `${step} ${database}`,

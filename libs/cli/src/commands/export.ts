@@ -31,6 +31,7 @@ interface Options extends StorageOptions, TenantOptions, CsvWriterOptions {
   readonly csv?: boolean;
   readonly container?: string;
   readonly replace?: boolean;
+  readonly allowEmpty?: boolean;
   readonly json?: boolean;
 }
 
@@ -136,12 +137,12 @@ async function print(entries: ExportedEntries, { data, progress }: CommandContex
 async function writeFile(
   file: string,
   entries: ExportedEntries,
-  options: { readonly replace?: boolean },
+  options: { readonly replace?: boolean; readonly allowEmpty?: boolean },
 ): Promise<void> {
   const temporary = `${file}.${randomBytes(8).toString('hex')}.tmp`;
   try {
     await pipeline(entries.chunks(), createWriteStream(temporary, { flags: 'wx', flush: true, mode: 0o600 }));
-    await putInPlace(temporary, file, options);
+    await putInPlace(temporary, file, { ...options, isEmpty: entries.count === 0 });
   } catch (error) {
     await rm(temporary, { force: true });
     throw isStorageError(error) || error instanceof UsageError ? error : notWritten(file, error);

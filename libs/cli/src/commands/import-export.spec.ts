@@ -221,6 +221,19 @@ describe('kvent export and import', () => {
     );
     expect(readdirSync(folder.path('.')).toSorted()).toEqual(['data', 'file']);
   });
+
+  it('replace no file by an export without entries, unless --allow-empty says so', async () => {
+    await store([['a', 1]]);
+    const file = fileOf('before');
+    const args = ['export', data, 'product', file, '--prefix', 'mistyped', '--replace'];
+    expect(await kvent(args)).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining('there is nothing to write'),
+    });
+    expect(readFileSync(file, 'utf8')).toBe('before');
+    await kvent([...args, '--allow-empty']);
+    expect(readFileSync(file, 'utf8')).toBe('');
+  });
 });
 
 describe('kvent import', () => {

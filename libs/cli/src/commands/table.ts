@@ -77,6 +77,11 @@ const csv: readonly OptionSpec[] = [
   },
 ];
 
+const overwriting: readonly OptionSpec[] = [
+  { flags: '--replace', text: 'overwrites an existing file, unless there is nothing to write' },
+  { flags: '--allow-empty', text: 'with --replace: also where there is nothing to write' },
+];
+
 export const commands: readonly CommandSpec[] = [
   {
     name: 'copy',
@@ -106,7 +111,7 @@ export const commands: readonly CommandSpec[] = [
         required: true,
       },
       ...tenant,
-      { flags: '--replace', text: 'overwrites an existing file' },
+      ...overwriting,
       ...opening,
     ],
     writes: true,
@@ -262,7 +267,7 @@ export const commands: readonly CommandSpec[] = [
         text: 'the columns of CSV (default: the properties of the first entry)',
         parse: columnsFrom,
       },
-      { flags: '--replace', text: 'overwrites an existing file' },
+      ...overwriting,
       container,
       ...tenant,
       ...opening,
