@@ -33,7 +33,10 @@ export async function snapshotEach(
     }
   } catch (error) {
     const done = versions.length;
-    throw isStorageError(error)
+    // that of an event says what its cause is; the snapshots before the event stay valid
+    const isOfEvent =
+      isStorageError(error, 'EVENT_UNREADABLE') || isStorageError(error, 'EVENT_UNKNOWN_TYPE');
+    throw isStorageError(error) && !isOfEvent
       ? stoppedAfter(error, done, `It ended after ${done} snapshots, which are stored: ${error.message}`)
       : error;
   }

@@ -239,14 +239,9 @@ export class LeasedSession extends StreamSession<AnyStream> {
       if (isPromise(added)) throw refusedPromise('append: sameCommit', added);
     }
     batch.include(participant);
-    try {
-      const outcome = await commitAtomic(batch, record, signal);
-      if (outcome?.outcome === 'replayed') return await replay(outcome.row);
-      return appendResult(this.version, false, encoded.length > 0 ? outcome?.position : undefined);
-    } catch (error) {
-      this.#noteUnknown(error, close);
-      throw error;
-    }
+    const outcome = await commitAtomic(batch, record, signal);
+    if (outcome?.outcome === 'replayed') return await replay(outcome.row);
+    return appendResult(this.version, false, encoded.length > 0 ? outcome?.position : undefined);
   }
 
   #noteUnknown(error: unknown, closing: boolean): void {
@@ -434,6 +429,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
         if (close) this.#onClosed(true);
         else this.#prolong(startedAt, commit.time + this.#sessionTimeoutMs);
       },
+      failed: (error, close) => this.#noteUnknown(error, close),
     };
   }
 }

@@ -45,6 +45,8 @@ export interface SessionHandle {
   /** Why a batch for `held` cannot be sent again, by the rows as they are. */
   failureBy(held: HeldStream, head: Head, lease: Row | undefined): Error | undefined;
   committed(append: SessionAppend): void;
+  /** A commit was sent, and has failed. `close`: whether it would have closed the session. */
+  failed(error: unknown, close: boolean): void;
 }
 
 /** A stream before the events, and the version and the state after them. */
@@ -171,5 +173,9 @@ export class SessionParticipant extends Participant {
     const head = events.length > 0 || close ? commit.version : before.head;
     const after = { ...before, version, head };
     this.#handle.committed({ before, after, state, commit, startedAt: this.#startedAt, close });
+  }
+
+  override failed(error: unknown): void {
+    this.#handle.failed(error, this.#close);
   }
 }

@@ -90,6 +90,10 @@ export abstract class Participant implements CommitParticipant {
   committed(_batch: CommittedBatch): void {
     // most participants have nothing left to do
   }
+  /** Called with the error of a commit that was sent. */
+  failed(_error: unknown): void {
+    // most participants do not outlive it
+  }
 }
 
 export interface ParticipantBatch {
@@ -169,6 +173,9 @@ class ParticipantCommit {
         for (const { committed } of optional) committed(hasRoom);
         return result;
       }
+    } catch (error) {
+      for (const participant of participants) participant.failed(error);
+      throw error;
     } finally {
       for (const end of ends) end?.();
     }
