@@ -38,7 +38,7 @@ const contents = (disk: SimulatedDisk): Map<string, string> =>
  */
 async function image(
   end: 'closed' | 'killed' | 'killed when idle',
-  writeAheadBytes = 300,
+  writeAheadBytes = 1_000,
   seed = runSeed,
 ): Promise<Image> {
   const machine = new Machine(new SimulatedDisk(seed, undefined, writeAheadBytes));

@@ -14,6 +14,7 @@ import { corrupt, reasonOf, unavailable } from './disk/disk-errors.js';
 import { directoryOf } from './disk/file-name.js';
 import type { FileSystem } from './disk/file-system.js';
 import { FileStore } from './file-store.js';
+import { SpareBuffer } from './format/commit-lines.js';
 import { reservationName } from './format/layout.js';
 import { acquireLock, type HeldLock } from './lock/lock-file.js';
 import { OpenJournals } from './database/open-journals.js';
@@ -162,6 +163,7 @@ class Opening {
       feed: new StoreFeed({ fileSystem, root, verifyOwner, hints }),
       compaction,
       journals: new OpenJournals(openJournalsMax),
+      spareBuffer: new SpareBuffer(),
       onIdle: (database) => this.store.forget(database),
       readOnly,
       verifyOwner,

@@ -107,6 +107,15 @@ describe('a journal that is written ahead', () => {
     expect(text(await read(store, 'b'))).toBe(large);
   });
 
+  it('has no blanks behind a group that is as long: the next one would not fit into them', async () => {
+    bench.disk.writeAhead = { fromBytes: 0, bytesMax: 1_000 };
+    const store = await open();
+    await commit(store, batch([put('a', '1'.repeat(1_000))]));
+    expect(parts()).toMatchObject({ blanks: 0 });
+    await commit(store, batch([put('b')]));
+    expect(parts().blanks).toBe(1_000);
+  });
+
   it('has no blanks if the disk refuses the whole write, but has room for the lines', async () => {
     bench.disk.writeAhead = { fromBytes: 0, bytesMax: 5_000 };
     const store = await open();

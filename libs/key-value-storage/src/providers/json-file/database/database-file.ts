@@ -258,13 +258,13 @@ export class DatabaseFile implements JournalHolder {
       await this.#openJournal().then(pendingOpen.resolve, pendingOpen.reject);
     }
     if (this.#pendingSwitch !== undefined) await this.#switchJournal(this.#pendingSwitch);
-    const { feed, time, verifyOwner } = this.context;
+    const { feed, time, spareBuffer, verifyOwner } = this.context;
     const positions = feed.begin();
+    const group = new CommitGroup(this.table, this.#onDisk, positions, spareBuffer);
     try {
-      const group = new CommitGroup(this.table, this.#onDisk, positions);
       group.fill(this.#queue, time);
       const ready = group.resolveReady(verifyOwner);
-      if (group.lines.length > 0) await this.#write(group);
+      if (group.effects.length > 0) await this.#write(group);
       else {
         positions.end('none');
         if (this.#noteDue && this.#journal?.isOpen === true) await this.#writeNote(this.#journal);
@@ -272,6 +272,7 @@ export class DatabaseFile implements JournalHolder {
       this.#noteDue = false;
       await ready;
     } finally {
+      group.lines.release();
       if (positions.endUncertain(time.now())) this.#uncertain = positions;
     }
   }
@@ -315,7 +316,7 @@ export class DatabaseFile implements JournalHolder {
   }
 
   async #writeNote(journal: JournalFile): Promise<void> {
-    await journal.append([lineBody({ kind: 'note', onDisk: this.#onDisk })]);
+    await journal.appendLine(lineBody({ kind: 'note', onDisk: this.#onDisk }));
     this.#noted = this.#onDisk;
   }
 

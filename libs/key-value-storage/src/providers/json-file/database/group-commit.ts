@@ -4,22 +4,16 @@
  */
 import type { SteadyTime, StoredTime } from '../../../core/base/clock.js';
 import type { RowEffect } from '../../../core/port/evaluate-batch.js';
-import { storageError } from '../../../core/base/errors.js';
-import { limits } from '../../../core/base/limits.js';
 import { isError, messageOf } from '../../../core/base/kinds.js';
-import { utf8Length } from '../../../core/base/utf8-length.js';
 import type { RowTable } from '../../../core/providers/row-table.js';
 import type { Row, RowAddress } from '../../../core/port/storage-provider.js';
 import { ChangedRows, deleted } from './changed-rows.js';
 import type { CommitQueue, QueuedCommit } from './commit-queue.js';
-import { lineBody } from '../format/journal-line.js';
-import { RowTexts } from '../format/row-text.js';
+import { CommitLines, type SpareBuffer } from '../format/commit-lines.js';
 import type { GroupPositions } from './store-feed.js';
 
 /** A group is closed at this size, so that small commits do not wait for megabytes of others. */
 const groupBytesMax = 8 * 1_024 * 1_024;
-/** Room for the checksum at the start of a line. */
-const sealBytes = 64;
 
 interface GroupedCommit {
   readonly commit: QueuedCommit;
@@ -29,7 +23,7 @@ interface GroupedCommit {
 }
 
 export class CommitGroup {
-  readonly lines: string[] = [];
+  readonly lines: CommitLines;
   readonly effects: RowEffect[] = [];
   readonly positions: GroupPositions;
   readonly #commits: GroupedCommit[] = [];
@@ -41,14 +35,13 @@ export class CommitGroup {
   latest: StoredTime = { time: Number.NEGATIVE_INFINITY, wall: Number.NEGATIVE_INFINITY };
   readonly #onDisk: number;
   readonly #table: RowTable;
-  readonly #texts = new RowTexts();
   readonly #changed = new ChangedRows();
   /** Whether the commit that is evaluated has read a row that the group changes. */
   #dependent = false;
-  #bytes = 0;
 
-  constructor(table: RowTable, onDisk: number, positions: GroupPositions) {
+  constructor(table: RowTable, onDisk: number, positions: GroupPositions, spare: SpareBuffer) {
     this.#table = table;
+    this.lines = new CommitLines(spare);
     this.positions = positions;
     this.#onDisk = onDisk;
     this.last = onDisk;
@@ -56,7 +49,7 @@ export class CommitGroup {
 
   /** Evaluates queued commits in order, each at the current time. */
   fill(queue: CommitQueue, time: SteadyTime): void {
-    while (this.#bytes < groupBytesMax && queue.size > 0) {
+    while (this.lines.length < groupBytesMax && queue.size > 0) {
       const commit = queue.dequeue() as QueuedCommit;
       try {
         this.#evaluate(commit, time);
@@ -88,12 +81,9 @@ export class CommitGroup {
 
   #add(effects: readonly RowEffect[], { time, wall }: StoredTime): void {
     const number = this.last + 1;
-    const line = lineBody({ kind: 'commit', number, onDisk: this.#onDisk, time, wall, effects }, this.#texts);
-    assertReadable(line);
+    this.lines.add({ kind: 'commit', number, onDisk: this.#onDisk, time, wall, effects });
     this.last = number;
     if (time >= this.latest.time) this.latest = { time, wall };
-    this.lines.push(line);
-    this.#bytes += line.length;
     for (const effect of effects) {
       this.#changed.set(effect.address, effect.row);
       this.effects.push(effect);
@@ -119,19 +109,4 @@ export class CommitGroup {
   reject(error: unknown, dependentError: unknown): void {
     for (const { commit, writes } of this.#commits) commit.reject(writes ? error : dependentError);
   }
-}
-
-/**
- * A longer line would be cut when it is read. The limits above the port keep batches far below it.
- */
-function assertReadable(line: string): void {
-  const allowed = limits.journalLineBytesMax - sealBytes;
-  if (line.length * 3 <= allowed) return;
-  const given = utf8Length(line);
-  if (given <= allowed) return;
-  throw storageError(
-    'LIMIT_EXCEEDED',
-    `A batch of ${given} bytes as a line of the journal is over the limit of ${allowed}.`,
-    { limit: 'journalLineBytesMax', given, allowed },
-  );
 }

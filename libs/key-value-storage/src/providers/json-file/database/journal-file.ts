@@ -10,10 +10,11 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { codeOf, SyncFailure } from '../disk/disk-errors.js';
 import type { FileSystem, OpenFile, WriteAhead } from '../disk/file-system.js';
+import type { CommitLines } from '../format/commit-lines.js';
 import { headerLine, seedOf } from '../format/journal-line.js';
 import { journalName } from '../format/layout.js';
 import { writeAll } from '../disk/line-reader.js';
-import { sealLines } from '../format/sealed-line.js';
+import { seal } from '../format/sealed-line.js';
 
 export class JournalFile {
   readonly generation: number;
@@ -51,7 +52,7 @@ export class JournalFile {
     const file = await fileSystem.open(path, 'create-synced');
     const journal = new JournalFile(path, header.generation, file, line, fileSystem.writeAhead);
     try {
-      await journal.#write(Buffer.from(`${line}\n`), false);
+      await journal.#write(Buffer.from(`${line}\n`));
       return journal;
     } catch (error) {
       await journal.discard(fileSystem);
@@ -73,9 +74,22 @@ export class JournalFile {
     return this.#position;
   }
 
-  /** Seals lines and appends them. They are on disk when it resolves. */
-  async append(bodies: readonly string[]): Promise<void> {
-    await this.#write(sealLines(bodies, this.#seed), true);
+  /** Appends the lines of commits. They are on disk when it resolves. */
+  async append(lines: CommitLines): Promise<void> {
+    const { length } = lines;
+    const end = this.#position + length;
+    const blanks = end > this.#size ? this.#blanksAfter(length) : 0;
+    const bytes = lines.sealed(this.#seed, blanks);
+    const written = await (blanks === 0
+      ? writeAll(this.#opened(), bytes, this.#position)
+      : this.#writeAhead(bytes, length));
+    this.#size = Math.max(this.#size, this.#position + written);
+    this.#position = end;
+  }
+
+  /** Appends a line without rows. It is on disk when it resolves. */
+  async appendLine(body: string): Promise<void> {
+    await this.#write(this.#sealed(body));
   }
 
   /** Appends a line after which nothing is expected: the blanks are cut off. */
@@ -84,38 +98,38 @@ export class JournalFile {
       await this.#opened().truncate(this.#position);
       this.#size = this.#position;
     }
-    await this.#write(sealLines([body], this.#seed), false);
+    await this.#write(this.#sealed(body));
   }
 
-  async #write(lines: Buffer, writesAhead: boolean): Promise<void> {
-    const end = this.#position + lines.length;
-    const blanks = writesAhead && end > this.#size ? this.#blanksAfter(end) : 0;
-    const written = await (blanks === 0
-      ? writeAll(this.#opened(), lines, this.#position)
-      : this.#writeAhead(lines, blanks));
-    this.#size = Math.max(this.#size, this.#position + written);
-    this.#position = end;
+  #sealed(body: string): Buffer {
+    return Buffer.from(`${seal(body, this.#seed)}\n`);
+  }
+
+  async #write(line: Buffer): Promise<void> {
+    await writeAll(this.#opened(), line, this.#position);
+    this.#position += line.length;
+    this.#size = Math.max(this.#size, this.#position);
   }
 
   /**
-   * Writes the lines and, if the disk has room, blanks after them. A disk that is nearly full takes
-   * fewer of them, or refuses the whole write: then the lines are written alone.
+   * Writes the lines and, if the disk has room, the blanks after them. A disk that is nearly full
+   * takes fewer of them, or refuses the whole write: then the lines are written alone.
    */
-  async #writeAhead(lines: Buffer, blanks: number): Promise<number> {
+  async #writeAhead(bytes: Buffer, length: number): Promise<number> {
     const file = this.#opened();
-    const bytes = Buffer.alloc(lines.length + blanks, ' ');
-    lines.copy(bytes);
     try {
-      return await writeAll(file, bytes, this.#position, lines.length);
+      return await writeAll(file, bytes, this.#position, length);
     } catch (error) {
       if (!isFull(error)) throw error;
-      return await writeAll(file, lines, this.#position);
+      return await writeAll(file, bytes.subarray(0, length), this.#position);
     }
   }
 
-  #blanksAfter(end: number): number {
+  /** None behind as many bytes or more: the next group would not fit into them. */
+  #blanksAfter(length: number): number {
     const { fromBytes, bytesMax } = this.#ahead;
-    return end < fromBytes ? 0 : Math.min(end, bytesMax);
+    const end = this.#position + length;
+    return end < fromBytes || length >= bytesMax ? 0 : Math.min(end, bytesMax);
   }
 
   get isOpen(): boolean {

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { RawRow } from '../../../core/port/storage-provider.js';
-import { headerLine, lineBody, seedOf, type JournalLine } from '../format/journal-line.js';
+import { headerLine, seedOf, type JournalLine } from '../format/journal-line.js';
 import { nodeFileSystem } from '../disk/node-file-system.js';
 import { readDatabase } from './read-database.js';
-import { seal } from '../format/sealed-line.js';
+import { writtenLine } from '../format/spec-support.js';
 import { writeSnapshot } from './snapshot-file.js';
 
 const database = 'tenant:acme';
@@ -36,7 +36,7 @@ function journal(
   after = 0,
 ): void {
   const header = headerLine({ database, generation, after }, `id-${generation}`);
-  const written = [header, ...lines.map((line) => seal(lineBody(line), seedOf(header)))].map(
+  const written = [header, ...lines.map((line) => writtenLine(line, seedOf(header)).toString())].map(
     (line) => `${line}\n`,
   );
   damage(written);

@@ -3,6 +3,7 @@ import type { SteadyTime, StoredTime } from '../../../core/base/clock.js';
 import type { HintSource } from '../../../core/providers/hint-source.js';
 import type { FileSystem } from '../disk/file-system.js';
 import type { FrozenView } from '../../../core/providers/frozen-view.js';
+import type { SpareBuffer } from '../format/commit-lines.js';
 import type { JournalFile } from './journal-file.js';
 import type { OpenJournals } from './open-journals.js';
 import type { StoreFeed } from './store-feed.js';
@@ -25,6 +26,8 @@ export interface StoreContext {
   readonly feed: StoreFeed;
   readonly compaction: CompactionOptions;
   readonly journals: OpenJournals;
+  /** For the lines of a group. */
+  readonly spareBuffer: SpareBuffer;
   /** Called when a database has nothing left to do. */
   readonly onIdle: (database: string) => void;
   /** Whether everything that would change a row is refused. */

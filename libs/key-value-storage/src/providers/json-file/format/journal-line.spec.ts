@@ -2,16 +2,9 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { RowEffect } from '../../../core/port/evaluate-batch.js';
 import type { Row, StoredValue } from '../../../core/port/storage-provider.js';
-import {
-  headerLine,
-  lineBody,
-  readHeaderLine,
-  readJournalLine,
-  seedOf,
-  type JournalLine,
-} from './journal-line.js';
+import { headerLine, readHeaderLine, readJournalLine, seedOf, type JournalLine } from './journal-line.js';
+import { writtenLine } from './spec-support.js';
 import { readEffect, RowTexts } from './row-text.js';
-import { seal } from './sealed-line.js';
 
 const name = fc.string({ unit: 'grapheme', maxLength: 12 });
 const value: fc.Arbitrary<StoredValue> = fc.oneof(
@@ -41,7 +34,7 @@ const effect: fc.Arbitrary<RowEffect> = fc.record(
 );
 
 const seed = seedOf(headerLine({ database: 'tenant:acme', generation: 1, after: 0 }, 'id'));
-const written = (line: JournalLine): Buffer => Buffer.from(seal(lineBody(line), seed));
+const written = (line: JournalLine): Buffer => writtenLine(line, seed);
 const text = (json: string): Row => ({ version: '1', value: { kind: 'json', text: json }, updatedAt: 1 });
 const address = { container: 'state:x', entity: 'e', key: ',"json":' };
 

@@ -17,7 +17,7 @@
 import { crc32 } from 'node:zlib';
 import type { StoredTime } from '../../../core/base/clock.js';
 import type { RowEffect } from '../../../core/port/evaluate-batch.js';
-import { readEffect, RowTexts } from './row-text.js';
+import { readEffect } from './row-text.js';
 import { isIntact, seal } from './sealed-line.js';
 
 export const format = 1;
@@ -57,20 +57,9 @@ export const headerLine = (
 /** The seed of the checksums of all other lines. */
 export const seedOf = (header: string | Buffer): number => crc32(header);
 
-/** A line before it is sealed. `texts`: shared by the lines of a group. */
-export function lineBody(line: JournalLine, texts = new RowTexts()): string {
+/** A line without rows, before it is sealed; those of commits are `CommitLines`. */
+export function lineBody(line: Exclude<JournalLine, { kind: 'commit' }>): string {
   switch (line.kind) {
-    case 'commit': {
-      let rows = '';
-      let sizes = '';
-      for (const effect of line.effects) {
-        const text = texts.of(effect);
-        const comma = rows === '' ? '' : ',';
-        sizes += comma + Buffer.byteLength(text);
-        rows += comma + text;
-      }
-      return `"number":${line.number},"onDisk":${line.onDisk},"time":${line.time}${wallOf(line)},"sizes":[${sizes}],"rows":[${rows}]}`;
-    }
     case 'note':
       return `"onDisk":${line.onDisk}}`;
     case 'next':

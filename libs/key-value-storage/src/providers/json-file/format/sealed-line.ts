@@ -15,7 +15,6 @@ export const hex = (sum: number): string => sum.toString(16).padStart(sumDigits,
 /** `body`: an object with at least one property, without its opening brace. */
 export const seal = (body: string, seed = 0): string => `${opening}${hex(crc32(body, seed))}",${body}`;
 
-const lineFeed = 10;
 const hexDigits = Buffer.from('0123456789abcdef');
 
 /** The start of a line that `sealAt` completes. */
@@ -28,22 +27,6 @@ export function sealAt(bytes: Buffer, start: number, end: number, seed = 0): voi
     bytes[at] = hexDigits[sum & 0xf] as number;
     sum >>>= 4;
   }
-}
-
-/**
- * The bytes of these lines, each sealed and with its line feed. The text becomes bytes once, and
- * the sums are taken of the bytes.
- */
-export function sealLines(bodies: readonly string[], seed: number): Buffer {
-  let text = '';
-  for (const body of bodies) text += `${unsealed}${body}\n`;
-  const bytes = Buffer.from(text);
-  for (let start = 0; start < bytes.length;) {
-    const end = bytes.indexOf(lineFeed, start);
-    sealAt(bytes, start, end, seed);
-    start = end + 1;
-  }
-  return bytes;
 }
 
 /**
