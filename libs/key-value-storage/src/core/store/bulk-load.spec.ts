@@ -287,3 +287,33 @@ describe('onFailure', () => {
       });
   });
 });
+
+it('a load of items at hand stops before the next item when its signal aborts, and closes the source', async () => {
+  await using storage = await openStorage(new MemoryProvider());
+  const aborting = new AbortController();
+  const read: string[] = [];
+  let isClosed = false;
+  function* source(): Generator<LoadItem> {
+    try {
+      for (const key of ['a', 'b', 'c']) {
+        read.push(key);
+        if (key === 'b') aborting.abort();
+        yield item(key);
+      }
+    } finally {
+      isClosed = true;
+    }
+  }
+  const loading = storage.store(defineState('load')).loadFrom(source(), { signal: aborting.signal });
+  await expect(loading).rejects.toMatchObject({ code: 'ABORTED', effect: 'none' });
+  expect([read, isClosed]).toEqual([['a', 'b'], true]);
+});
+
+it('a load takes promises among its items, and waits for each', async () => {
+  await using storage = await openStorage(new MemoryProvider());
+  const promised = (key: string): LoadItem => Promise.resolve(item(key)) as unknown as LoadItem;
+  const store = storage.store(defineState('load'));
+  const loading = store.loadFrom([promised('a'), item('b'), promised('c')]);
+  await expect(loading).resolves.toMatchObject({ loaded: 3 });
+  expect((await store.getMany(['a', 'b', 'c'])).map((entry) => entry?.value)).toEqual([1, 1, 1]);
+});

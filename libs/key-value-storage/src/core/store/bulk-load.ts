@@ -79,6 +79,9 @@ export class BulkLoad<T, K extends Key, I> {
   readonly #failures: LoadFailure[] = [];
   /** Whether chunks are first sent with checks that no key exists. */
   #assumesNew: boolean;
+  /** The chunk that is being filled, and the index of the next item. */
+  #chunk = new Chunk();
+  #next = 0;
   #loaded = 0;
   #failed = 0;
   #ending: { readonly error: unknown } | undefined;
@@ -116,26 +119,17 @@ export class BulkLoad<T, K extends Key, I> {
     const { signal } = this.#options;
     throwIfAborted('A load', signal);
     this.#rows.access.assertOpen();
-    let chunk = new Chunk();
-    let index = 0;
     try {
-      for await (const item of untilSignal('A load', source, signal, this.#failure.signal)) {
-        const put = this.#putOf(chunk, index, item);
-        const ready = isPromise(put) ? await put : put;
-        if (ready !== undefined) {
-          if (this.#isFull(chunk, ready)) {
-            await this.#dispatch(chunk);
-            chunk = new Chunk();
-          }
-          chunk.add(index, ready);
-        } else if (chunk.failures.length >= this.#chunkMax) {
-          await this.#dispatch(chunk);
-          chunk = new Chunk();
+      if (Symbol.asyncIterator in source) await this.#takeAll(source);
+      else
+        // an item that is at hand needs no promise: they were an eighth of the time of a load
+        for (const given of source) {
+          const taken = isPromise(given) ? this.#takeAll([given]) : this.#take(given);
+          if (taken !== undefined) await taken;
+          if (this.#ending !== undefined) break;
+          throwIfAborted('A load', signal);
         }
-        index += 1;
-        if (this.#ending !== undefined) break;
-      }
-      if (!chunk.isEmpty) await this.#dispatch(chunk);
+      if (!this.#chunk.isEmpty) await this.#dispatch(this.#chunk);
     } catch (error) {
       this.#end(error);
     }
@@ -146,6 +140,33 @@ export class BulkLoad<T, K extends Key, I> {
       failed: this.#failed,
       failures: this.#failures,
     };
+  }
+
+  async #takeAll(source: Iterable<LoadItem<K, I>> | AsyncIterable<LoadItem<K, I>>): Promise<void> {
+    const items = untilSignal('A load', source, this.#options.signal, this.#failure.signal);
+    for await (const item of items) {
+      const taken = this.#take(item);
+      if (taken !== undefined) await taken;
+      if (this.#ending !== undefined) return;
+    }
+  }
+
+  /** Adds an item to the chunk; a promise where its schema, or an earlier chunk, is waited for. */
+  #take(item: LoadItem<K, I>): Promise<void> | undefined {
+    const index = this.#next;
+    this.#next += 1;
+    const put = this.#putOf(this.#chunk, index, item);
+    if (isPromise(put)) return put.then((ready) => this.#add(index, ready));
+    return this.#add(index, put);
+  }
+
+  /** `put`: undefined where the item was refused. */
+  #add(index: number, put: Put | undefined): Promise<void> | undefined {
+    const chunk = this.#chunk;
+    const isFull = put === undefined ? chunk.failures.length >= this.#chunkMax : this.#isFull(chunk, put);
+    if (isFull) this.#chunk = new Chunk();
+    if (put !== undefined) this.#chunk.add(index, put);
+    return isFull ? this.#dispatch(chunk) : undefined;
   }
 
   #isFull(chunk: Chunk, next: Put): boolean {
