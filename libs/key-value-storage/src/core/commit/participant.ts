@@ -9,7 +9,7 @@ import { systemClock } from '../base/clock.js';
 import { HeldLocks, type OnConflict } from '../contention/held-locks.js';
 import { retrying } from '../contention/retry-on-conflict.js';
 import { lockNameOf, rowNameOf } from '../port/row-name.js';
-import type { Address, Change, Check, Row } from '../port/storage-provider.js';
+import type { Address, Row } from '../port/storage-provider.js';
 import {
   conflictError,
   isWithinBatchLimits,
@@ -161,7 +161,11 @@ class ParticipantCommit {
       this.#readsFirst = false;
     }
     const required = this.#content();
-    const optional = participants.flatMap((each) => each.optionalChange() ?? []);
+    const optional: OptionalChange[] = [];
+    for (const participant of participants) {
+      const change = participant.optionalChange();
+      if (change !== undefined) optional.push(change);
+    }
     const whole = optional.length === 0 ? required : this.#withOptional(required, optional);
     const hasRoom = whole === required || isWithinBatchLimits({ database, ...whole });
     const ends = participants.map((each) => each.sending());
@@ -219,19 +223,13 @@ class ParticipantCommit {
 
   #content(): Contribution {
     const { own, participants } = this.#batch;
-    const contributions = participants.map((each) => each.contribution() as Contribution);
-    const [first] = contributions;
-    if (contributions.length === 1 && first !== undefined && own.checks.length + own.changes.length === 0)
-      return first;
-    const checks: Check[] = [];
-    const changes: Change[] = [];
-    for (const each of contributions) {
-      checks.push(...each.checks);
-      changes.push(...each.changes);
+    let whole: Contribution | undefined;
+    for (const participant of participants) {
+      const each = participant.contribution() as Contribution;
+      whole = whole === undefined ? each : joined(whole, each);
     }
-    checks.push(...own.checks);
-    changes.push(...own.changes);
-    return { checks, changes };
+    if (whole === undefined) return own;
+    return own.checks.length + own.changes.length === 0 ? whole : joined(whole, own);
   }
 
   /** Those of `own` stay the last ones: the caller finds their results there. */
@@ -276,6 +274,12 @@ class ParticipantCommit {
     );
   }
 }
+
+/** Not pushed: an array that grows takes room for 17 items, and these have two or three. */
+const joined = (one: Contribution, other: Contribution): Contribution => ({
+  checks: [...one.checks, ...other.checks],
+  changes: [...one.changes, ...other.changes],
+});
 
 /** Whether a contribution has the check that failed. */
 function hasCheck(contribution: Contribution | undefined, { address }: ConflictedBatch): boolean {

@@ -35,6 +35,40 @@ describe('a batch', () => {
     ]);
   });
 
+  test('looks up a row once that it checks and changes in the same place, and all others too', () => {
+    const [a, b, c] = [at('a'), at('b'), at('c')];
+    const put = (address: RowAddress): Change => ({
+      kind: 'put',
+      address,
+      value: { kind: 'json', text: '2' },
+      ttl: 'never',
+    });
+    const looked: string[] = [];
+    const rows: Readonly<Record<string, Row>> = { a: text('1', { updatedAt: 300 }), c: text('1') };
+    const { result, effects } = evaluateBatch(
+      batch(
+        [put(a), put(c), put(b)],
+        [
+          { address: a, expected: 'present' },
+          { address: b, expected: 'absent' },
+        ],
+      ),
+      ({ key }) => {
+        looked.push(key);
+        return rows[key];
+      },
+      100,
+    );
+    expect(looked).toEqual(['a', 'b', 'c', 'b']);
+    // the time is that of the row that was looked up by its check
+    expect(result).toEqual({
+      outcome: 'committed',
+      time: 300,
+      rows: [{ existed: true }, { existed: true }, { existed: false }],
+    });
+    expect(effects.map(({ address }) => address)).toEqual([a, c, b]);
+  });
+
   test('has no effect where it conflicts or is refused, and none for what stays as it is', () => {
     const put: Change = { kind: 'put', address: at('b'), value: { kind: 'json', text: '1' }, ttl: 'never' };
     expect(evaluate({}, batch([put], [{ address: at('a'), expected: 'present' }])).effects).toEqual([]);

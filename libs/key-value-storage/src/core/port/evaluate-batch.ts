@@ -50,24 +50,29 @@ export function evaluateBatch(
   now: number,
   nextPosition?: () => FeedPosition,
 ): Evaluation {
-  for (const check of batch.checks) {
+  const { checks, changes } = batch;
+  // no array is pushed to: one that grows takes room for 17 items, and most batches have one change
+  const before = new Array<Row | undefined>(changes.length);
+  for (let index = 0; index < checks.length; index += 1) {
+    const check = checks[index] as Check;
     const stored = rowBefore(check.address);
+    if (isSameRow(check, changes[index])) before[index] = stored;
     const row = isLive(stored, now) ? stored : undefined;
     if (!isMet(check, row))
       return { result: { outcome: 'conflict', ...check, actual: row?.version }, effects: [] };
   }
-  const { changes } = batch;
-  // not pushed: an array that grows takes room for 17 items, and most batches have one change
-  const before = new Array<Row | undefined>(changes.length);
   const rows = new Array<ChangedRow>(changes.length);
   let time = now;
   for (let index = 0; index < changes.length; index += 1) {
-    const row = (before[index] = rowBefore((changes[index] as Change).address));
+    const change = changes[index] as Change;
+    if (!isSameRow(checks[index], change)) before[index] = rowBefore(change.address);
+    const row = before[index];
     if (row !== undefined && row.updatedAt > time) time = row.updatedAt;
   }
   const commit = { version: batch.version, time, now, nextPosition, rowBefore };
   let position: FeedPosition | undefined;
-  const effects: RowEffect[] = [];
+  const effects = new Array<RowEffect>(changes.length);
+  let changed = 0;
   for (let index = 0; index < changes.length; index += 1) {
     const change = changes[index] as Change;
     const stored = before[index];
@@ -75,12 +80,23 @@ export function evaluateBatch(
     if (typeof applied === 'string')
       return { result: { outcome: 'refused', address: change.address, reason: applied }, effects: [] };
     rows[index] = answerOf(isLive(stored, now), change, applied);
-    if (applied !== stored) effects.push({ address: change.address, row: applied });
+    if (applied !== stored) {
+      effects[changed] = { address: change.address, row: applied };
+      changed += 1;
+    }
     if (change.kind === 'put' && change.feed === true) position = applied?.position;
   }
+  effects.length = changed;
   if (position === undefined) return { result: { outcome: 'committed', time, rows }, effects };
   return { result: { outcome: 'committed', time, rows, position }, effects };
 }
+
+/**
+ * Fast path: a batch that writes what it checks, as appends and records do, looks up each row once.
+ * A lookup of a key that is new was a twentieth of an append.
+ */
+const isSameRow = (check: Check | undefined, change: Change | undefined): boolean =>
+  check !== undefined && check.address === change?.address;
 
 /** Whether a row that is live is as expected. */
 export function isMet({ expected }: Pick<Check, 'expected'>, row: Row | undefined): boolean {

@@ -6,8 +6,11 @@
 import type { Row, RowAddress } from '../port/storage-provider.js';
 import { SortedMap } from './sorted-map.js';
 
-/** By their keys: rows of several spaces may have one key. */
-type Addresses = Map<string, RowAddress[]>;
+/**
+ * By their keys. Rows of several spaces may have one key, but few do: a list for each address was a
+ * seventh of the memory of an idempotency record.
+ */
+type Addresses = Map<string, RowAddress | readonly RowAddress[]>;
 
 export class ExpiryIndex {
   readonly #byTime = new Map<number, Addresses>();
@@ -24,7 +27,7 @@ export class ExpiryIndex {
   /** In the order of their milliseconds. The index must not change while it is read. */
   *ascending(): Generator<RowAddress> {
     for (const [, addresses] of this.#ordered.ascending())
-      for (const those of addresses.values()) yield* those;
+      for (const those of addresses.values()) yield* listOf(those);
   }
 
   #add(time: number, address: RowAddress): void {
@@ -35,8 +38,7 @@ export class ExpiryIndex {
       this.#ordered.set(textOf(time), addresses);
     }
     const those = addresses.get(address.key);
-    if (those === undefined) addresses.set(address.key, [address]);
-    else those.push(address);
+    addresses.set(address.key, those === undefined ? address : [...listOf(those), address]);
   }
 
   #delete(time: number, address: RowAddress): void {
@@ -44,14 +46,17 @@ export class ExpiryIndex {
     const those = addresses?.get(address.key);
     if (addresses === undefined || those === undefined) return;
     const { container, entity } = address;
-    const index = those.findIndex((each) => each.entity === entity && each.container === container);
-    if (index >= 0) those.splice(index, 1);
-    if (those.length === 0) addresses.delete(address.key);
+    const others = listOf(those).filter((each) => each.entity !== entity || each.container !== container);
+    if (others.length === 0) addresses.delete(address.key);
+    else addresses.set(address.key, others);
     if (addresses.size > 0) return;
     this.#byTime.delete(time);
     this.#ordered.delete(textOf(time));
   }
 }
+
+const listOf = (those: RowAddress | readonly RowAddress[]): readonly RowAddress[] =>
+  'key' in those ? [those] : those;
 
 const timeOf = (expiresAt: number): number => Math.max(0, Math.floor(expiresAt));
 
