@@ -5,7 +5,12 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
-import { defineState, openStorage, type KeyValueStorage } from '@kvent/key-value-storage/core';
+import {
+  defineState,
+  isStorageError,
+  openStorage,
+  type KeyValueStorage,
+} from '@kvent/key-value-storage/core';
 import { DataSource } from 'typeorm';
 import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { until } from '../postgres/until.js';
@@ -31,12 +36,17 @@ afterAll(async () => {
 const open = async (schema: string): Promise<KeyValueStorage> =>
   await openStorage(new PostgresProvider({ dataSource: source, schema }));
 
-/** The doctors of the entries by the index. */
+/** The doctors of the entries by the index, however long its build takes. */
 async function indexed(storage: KeyValueStorage): Promise<readonly string[]> {
-  const found: string[] = [];
-  for await (const { key, value } of storage.store(Slots).index('byDoctor').list())
-    found.push(`${key} ${value.doctor}`);
-  return found;
+  for (;;)
+    try {
+      const found: string[] = [];
+      for await (const { key, value } of storage.store(Slots).index('byDoctor').list())
+        found.push(`${key} ${value.doctor}`);
+      return found;
+    } catch (error) {
+      if (!isStorageError(error, 'INDEX_NOT_READY')) throw error;
+    }
 }
 
 describe('an index that is built while an entry changes', () => {

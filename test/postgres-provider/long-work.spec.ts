@@ -132,6 +132,34 @@ it('an import and a sweep that fail in the middle have the number of rows that a
   });
 });
 
+it('a sweep goes on behind expired rows that a trigger keeps, and comes back to them', async () => {
+  const provider = new PostgresProvider({ url: database.url, schema: 'swept' });
+  await opened(provider, async () => {
+    await asAdmin(database.url, async (admin) => {
+      const rows = Array.from({ length: 60 }, (_, index) => ({
+        ...addressOf(String(index)),
+        row: { version: '1', value: { kind: 'json', text: '1' } as const, updatedAt: 1 },
+      }));
+      await provider.administration.import('tenant:a', rows);
+      const left = async (): Promise<number> => (await admin.query('select from swept.row')).rowCount ?? 0;
+      // half of the kept rows expired at one moment
+      await admin.query(`update swept.row set expires_at = now() - interval '1 h' + greatest(key::int, 20) * interval '1 s';
+        create function swept.keep() returns trigger language plpgsql as $$ begin return case when old.key::int < 40 then null else old end; end $$;
+        create trigger keep before delete on swept.row for each row execute function swept.keep()`);
+      expect(await provider.sweep(10)).toBe(10);
+      expect(await left()).toBe(50);
+      expect(await provider.sweep(7)).toBe(7);
+      expect(await provider.sweep(1_000)).toBe(3);
+      expect(await provider.sweep(10)).toBe(0);
+      expect(await left()).toBe(40);
+      await admin.query('drop trigger keep on swept.row');
+      expect(await provider.sweep(15)).toBe(15);
+      expect(await provider.sweep(1_000)).toBe(25);
+      expect(await left()).toBe(0);
+    });
+  });
+});
+
 it.each([3, 6_000])('a drop of %i rows, of which a trigger leaves some out, is refused', async (count) => {
   const provider = new PostgresProvider({ url: database.url, schema: `kept_${count}` });
   await opened(provider, async () => {

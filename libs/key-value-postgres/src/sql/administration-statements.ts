@@ -14,19 +14,28 @@ import { feedPosition, feedTransaction, nextFeedSequence, textOf } from './feed-
 import { overwrite } from './general-statement.js';
 import { concat, dividedBy, eq, gt, isRow, le, unexpired } from './operators.js';
 
+/** Before every expired row: its time of expiry as seconds, and its place. */
+export const sweepStart: readonly [expires: string, place: string] = ['-Infinity', '(0,0)'];
+
 /**
- * Deletes at most $1 expired rows, the oldest first, and returns how many were no ghosts, and how
- * many there were. Locked rows are left for the next sweep.
+ * Deletes at most $1 expired rows behind ($2, $3), the oldest first. Returns how many were no
+ * ghosts, how many were deleted, how many it has found, since a trigger may keep some, and where
+ * the last of them is. Locked rows are left for the next sweep.
  */
 export function sweepRows(dialect: Dialect): Statement {
-  const now = readTime(dialect, '$2');
+  const now = readTime(dialect, '$4');
+  const { quoted } = dialect.table;
   return statement(
     'sweep',
     `with s as materialized (
-  select ctid id from ${dialect.table.quoted} where expires_at ${le} ${now} order by expires_at limit $1::pg_catalog.int4 for update skip locked
+  select ctid id, expires_at from ${quoted} where expires_at ${le} ${now} and (expires_at, ctid) ${gt} (pg_catalog.to_timestamp($2::pg_catalog.float8), $3::pg_catalog.tid)
+  order by expires_at, ctid limit $1::pg_catalog.int4 for update skip locked
 ), d as (
-  delete from ${dialect.table.quoted} where ctid ${eq} any (array(select id from s)) returning number is null and value is null and bytes is null ghost
-) select pg_catalog.count(*) filter (where not ghost), pg_catalog.count(*) from d`,
+  delete from ${quoted} where ctid ${eq} any (array(select id from s)) returning number is null and value is null and bytes is null ghost
+), l as materialized (
+  select expires_at, id from s order by expires_at desc, id desc limit 1
+) select pg_catalog.count(*) filter (where not ghost), pg_catalog.count(*), (select pg_catalog.count(*) from s),
+  (select pg_catalog.date_part('epoch', expires_at) from l), (select id from l) from d`,
   );
 }
 
