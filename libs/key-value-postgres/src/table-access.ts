@@ -28,7 +28,7 @@ import {
   stoppedAfter,
 } from '@kvent/key-value-storage/internal';
 import { Committer, type CommitObserver } from './commit/committer.js';
-import { DatabasePermits } from './connections/database-permits.js';
+import { DatabasePermits, type PermitWait } from './connections/database-permits.js';
 import { commitByDatabase, readByDatabase } from './connections/by-database.js';
 import type { Connections } from './connections/connections.js';
 import { errorOf, unavailable } from './connections/failure.js';
@@ -88,6 +88,7 @@ export class TableAccess {
   readonly #reader: Reader;
   /** For the statements of reads and scans that need several. */
   readonly #several: DatabasePermits;
+  readonly #permitWait: PermitWait;
   readonly #makeCommitter: () => Committer;
   readonly #warn: (message: string) => void;
   readonly #plans: PlanGeneration | undefined;
@@ -99,7 +100,7 @@ export class TableAccess {
   #sweepFrom = sweepStart;
 
   constructor(
-    { table, clock, lockTimeoutMs, readerTimeoutMs, notify, warn }: ResolvedPostgres,
+    { table, clock, lockTimeoutMs, requestTimeoutMs, readerTimeoutMs, notify, warn }: ResolvedPostgres,
     name: string,
     { connections, plans, poolSize, isSecured }: DatabaseHandle,
   ) {
@@ -120,6 +121,13 @@ export class TableAccess {
     });
     const permits = Math.max(1, Math.floor(poolSize * severalShare));
     this.#several = new DatabasePermits(permits, permits);
+    this.#permitWait = {
+      waitMs: requestTimeoutMs,
+      late: () =>
+        unavailable(
+          `${name}: a read of several statements had no turn within requestTimeoutMs (${requestTimeoutMs} ms)`,
+        ),
+    };
     if (notify) this.#notifications = new Notifications(connections, this.hints, table.quoted);
     const [dialect, time] = [this.dialect, this.clock.parameters];
     this.#reader = new Reader({
@@ -242,7 +250,9 @@ export class TableAccess {
       return this.#pending.track(this.#reader.read(addresses, options));
     return this.#pending.track(
       readByDatabase(addresses, (database, some) =>
-        this.#several.run(database, () => inScope({ database }, () => this.#reader.read(some, options))),
+        this.#several.run(database, this.#permitWait, () =>
+          inScope({ database }, () => this.#reader.read(some, options)),
+        ),
       ),
     );
   }
@@ -254,7 +264,7 @@ export class TableAccess {
       Promise.all(
         ranges.length <= loneScans
           ? ranges.map(scanOne)
-          : ranges.map((range) => this.#several.run(range.database, () => scanOne(range))),
+          : ranges.map((range) => this.#several.run(range.database, this.#permitWait, () => scanOne(range))),
       ),
     );
   }

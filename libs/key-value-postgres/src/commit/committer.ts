@@ -12,10 +12,11 @@ import {
   isAboutStatement,
   isFastPathFailure,
   isLockTimeout,
+  unavailable,
 } from '../connections/failure.js';
 import type { Columns } from '../sql/decode-row.js';
 import { appendPlan } from './append-plan.js';
-import { DatabasePermits } from '../connections/database-permits.js';
+import { DatabasePermits, type PermitWait } from '../connections/database-permits.js';
 import { generalPlan } from './general-plan.js';
 import { LockWait, type LockWaitOptions } from './lock-wait.js';
 import { numberRuns, NumberRuns } from './number-run.js';
@@ -197,12 +198,18 @@ export class Committer {
           const { batch } = itemAt(place);
           await this.#commitSingle(group, place, observer, async (send) => {
             if (held.has(batch)) throw error;
-            await this.#alone.run(batch.database, async () => await send(aloneLockMs));
+            await this.#alone.run(batch.database, this.#permitWait, async () => await send(aloneLockMs));
           });
           answered(place);
         }),
       ]);
     }
+  }
+
+  get #permitWait(): PermitWait {
+    const { name, lockTimeoutMs } = this.#options;
+    const why = `${name}: a statement was refused, and each of its batches is repeated alone; this one had no turn within lockTimeoutMs (${lockTimeoutMs} ms)`;
+    return { waitMs: lockTimeoutMs, late: () => unavailable(why) };
   }
 
   /** Because of which of these batches the server may have refused their statement. */

@@ -7,13 +7,13 @@
  */
 import { rowNameOf } from '@kvent/key-value-storage/internal';
 import { systemClock, type Address, type Batch, type RowAddress } from '@kvent/key-value-storage/provider';
-import { errorOf, isLockTimeout, refusalOf } from '../connections/failure.js';
+import { errorOf, isLockTimeout, refusalOf, unavailable } from '../connections/failure.js';
 import type { Session } from '../connections/session.js';
 import { addressColumns } from '../sql/array-parameters.js';
 import type { Columns } from '../sql/decode-row.js';
 import { findHeldRows, waitForRow } from '../sql/lock-wait-statements.js';
 import type { Dialect, Statement } from '../sql/statement.js';
-import { DatabasePermits } from '../connections/database-permits.js';
+import { DatabasePermits, type PermitWait } from '../connections/database-permits.js';
 
 export interface LockWaitOptions {
   readonly name: string;
@@ -71,7 +71,11 @@ export class LockWait {
     const [only] = rows;
     if (rows.length === 1 && only !== undefined) {
       waiting(only);
-      return await this.#permits.run(database, async () => await send(msUntil(until)));
+      return await this.#permits.run(
+        database,
+        this.#permitUntil(until),
+        async () => await send(msUntil(until)),
+      );
     }
     const sendAgain = async (): Promise<void> => await send(this.#options.shortLockMs);
     for (let pauseMs = pauseMsMin; ; pauseMs = Math.min(2 * pauseMs, pauseMsMax)) {
@@ -80,8 +84,9 @@ export class LockWait {
       // a row that is being created cannot be locked before it is there
       if (isAbsent) await systemClock.wait(Math.min(pauseMs, msUntil(until)));
       try {
-        if (row === undefined || isAbsent) return await this.#alone.run(database, sendAgain);
-        return await this.#permits.run(database, async () => {
+        if (row === undefined || isAbsent)
+          return await this.#alone.run(database, this.#permitUntil(until), sendAgain);
+        return await this.#permits.run(database, this.#permitUntil(until), async () => {
           await this.#waitFor(database, row, msUntil(until));
           await sendAgain();
         });
@@ -89,6 +94,17 @@ export class LockWait {
         if (!isLockTimeout(error) || systemClock.monotonic() >= until) throw error;
       }
     }
+  }
+
+  #permitUntil(moment: number): PermitWait {
+    const { name, lockTimeoutMs } = this.#options;
+    return {
+      waitMs: msUntil(moment),
+      late: () =>
+        unavailable(
+          `${name}: a row is held by an open transaction, and as many calls wait for such rows as may; this one had no turn within lockTimeoutMs (${lockTimeoutMs} ms)`,
+        ),
+    };
   }
 
   /**

@@ -2,6 +2,12 @@
  * Permits to use connections of a pool: limited in all, and for each database, by default to half
  * of that, so that the calls of one tenant do not take those of all.
  */
+export interface PermitWait {
+  readonly waitMs: number;
+  /** The error of a call that got no permit. */
+  readonly late: () => Error;
+}
+
 export class DatabasePermits {
   readonly #mostOfDatabase: number;
   /** How many are in use, of each database that has any. */
@@ -15,13 +21,26 @@ export class DatabasePermits {
     this.#mostOfDatabase = mostOfDatabase;
   }
 
-  /** Runs the work with a permit, once there is one: in turn over the databases that wait. */
-  async run<R>(database: string, work: () => Promise<R>): Promise<R> {
-    await new Promise<void>((resolve) => {
+  /**
+   * Runs the work with a permit, once there is one: in turn over the databases that wait. Rejects
+   * with what `late` returns where there was none for `waitMs`; the work was not begun then.
+   */
+  async run<R>(database: string, wait: PermitWait, work: () => Promise<R>): Promise<R> {
+    await new Promise<void>((resolve, reject) => {
+      const late: { timer?: NodeJS.Timeout } = {};
+      const granted = (): void => {
+        clearTimeout(late.timer);
+        resolve();
+      };
       const waiting = this.#waiting.get(database);
-      if (waiting === undefined) this.#waiting.set(database, [resolve]);
-      else waiting.push(resolve);
+      if (waiting === undefined) this.#waiting.set(database, [granted]);
+      else waiting.push(granted);
       this.#grant();
+      if (this.#waiting.get(database)?.includes(granted) !== true) return;
+      late.timer = setTimeout(() => {
+        this.#leave(database, granted);
+        reject(wait.late());
+      }, wait.waitMs);
     });
     try {
       return await work();
@@ -29,6 +48,12 @@ export class DatabasePermits {
       this.#count(database, -1);
       this.#grant();
     }
+  }
+
+  #leave(database: string, granted: () => void): void {
+    const rest = (this.#waiting.get(database) ?? []).filter((each) => each !== granted);
+    if (rest.length === 0) this.#waiting.delete(database);
+    else this.#waiting.set(database, rest);
   }
 
   #grant(): void {
