@@ -47,13 +47,16 @@ onEachStorage(
       expect((await client.get('/products/mug')).headers.get('vary')).toMatch(/X-Api-Key/i);
     });
 
-    it('lets only the administrator see the health of projections, list and create tenants and issue keys', async () => {
+    it('lets only the administrator see the health of projections, migrate, list and create tenants and issue keys', async () => {
       const acme = shop.client.with({ 'X-Api-Key': await keyOf('acme') });
-      for (const path of ['/tenants', '/reports/health'])
+      for (const path of ['/tenants', '/reports/health', '/migrations/products'])
         expect(await outcome(acme, path)).toEqual([403, 'FORBIDDEN']);
       expect((await asAdmin().get('/reports/health')).status).toBe(200);
       expect((await acme.put('/tenants/mine', { name: 'Mine' })).status).toBe(403);
       expect((await acme.post('/tenants/globex/keys')).status).toBe(403);
+      expect((await acme.post('/migrations/products')).status).toBe(403);
+      expect((await shop.client.post('/migrations/products')).status).toBe(401);
+      expect((await asAdmin().post('/migrations/products')).status).toBe(202);
       expect((await shop.client.post('/tenants/globex/keys')).status).toBe(401);
       expect((await asAdmin().put('/tenants/mine', { name: 'Mine' })).status).toBe(201);
       expect((await asAdmin().post('/tenants/none/keys')).body).toMatchObject({ code: 'TENANT_UNKNOWN' });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { ManualClock } from '@kvent/key-value-storage/testing';
 import type { Answer, Client } from './client.js';
+import { eventsOf } from './events-of.js';
 import { onEachStorage, openShop } from './shop.js';
 import { storages } from './storages.js';
 
@@ -130,5 +131,20 @@ describe.each(storages)('Carts over time, on $name', (storage) => {
     expect(await client.get('/carts/c1')).toMatchObject({ status: 200 });
     await clock.advance(minutes(30));
     expect(await client.get('/carts/c1')).toMatchObject({ status: 404, body: { code: 'CART_NOT_FOUND' } });
+  });
+
+  it('expire also while they are followed, and are no longer shown then', async () => {
+    await using temporary = await storage.create();
+    const clock = new ManualClock();
+    await using shop = await openShop(temporary, { clock, http: storage.http });
+    const client = shop.client.as('acme');
+    await put(client, 'mug', 1);
+    const events = eventsOf(await client.open('/carts/c1/live', {}));
+    expect((await events.next()).value?.data).toMatchObject({ totalCents: 850 });
+    await clock.advance(minutes(29));
+    await client.post('/products/mug/price-changes', { by: 1 });
+    expect((await events.next()).value?.data).toMatchObject({ totalCents: 851 });
+    await clock.advance(minutes(1));
+    expect(await events.next()).toMatchObject({ done: true });
   });
 });

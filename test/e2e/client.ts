@@ -50,6 +50,16 @@ export class Client {
     });
   }
 
+  /** A request whose body is sent as it comes. */
+  async upload(
+    path: string,
+    body: ReadableStream<Uint8Array>,
+    { headers = {}, signal }: { headers?: HeaderFields; signal: AbortSignal },
+  ): Promise<Answer> {
+    const init = { method: 'POST', body, signal, duplex: 'half', headers: { ...this.#headers, ...headers } };
+    return await answerOf(await fetch(this.#address + path, init as RequestInit));
+  }
+
   async send(method: string, path: string, body?: unknown, headers: HeaderFields = {}): Promise<Answer> {
     const json = body === undefined ? {} : { 'Content-Type': 'application/json' };
     const text = body === undefined ? null : typeof body === 'string' ? body : JSON.stringify(body);

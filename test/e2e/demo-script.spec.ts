@@ -103,6 +103,8 @@ const expectedOutputs: Record<string, RegExp> = {
   'another tenant has another price': /"priceCents":1125/,
   'the first page, with a Link to the next one': /^Link: <\?limit=2&cursor=[^>]+>; rel="next"\r$/im,
   'all products of one moment, as JSON lines': /^\{"sku":"mug",.*\}\n(\{"sku":"[a-z]+",.*\}\n)+$/m,
+  'the lines of an export can be imported: stored as they come, and those that are refused are named':
+    /^\{"loaded":5,"failed":0,"failures":\[\]\}$/m,
   'a cart; it expires half an hour after the last request': /"expiresAt":"20/,
   'an order: one commit reserves its goods, lists it, and deletes the cart': /^ETag: "v1-[0-9a-z]+-1"\r$/im,
   'the same request again returns the same order': /^Idempotency-Replayed: true\r$/im,
@@ -123,4 +125,5 @@ const expectedOutputs: Record<string, RegExp> = {
     /"code":"INSUFFICIENT_STOCK"[^]*"onHand":13[^]*"status":"placed"/,
   'the sales by day and product; Kvent-Position makes sure that the last order is included':
     /\{"items":\[\{"day":"20[^"]+","sku":"mug","orders":\d+,"quantity":\d+,"cents":\d+\}/,
+  'the revenue: what was paid, counted in the commit of each order': /^\{"cents":"1800"\}$/m,
 };

@@ -78,6 +78,8 @@ function starts(): void {
   });
 }
 
+const livePaths = ['/products/mug/live', '/reports/sales/live', '/carts/c1/live', '/catalogue/live'];
+
 function stops(): void {
   it.each([
     ['express', 'SIGTERM'],
@@ -86,7 +88,8 @@ function stops(): void {
   ] as const)('ends its live streams, on %s at a %s, and waits for no client', async (http, signal) => {
     await using shop = await ShopProcess.open({ cwd, storage: 'memory', env: { STOREFRONT_HTTP: http } });
     const client = shop.client.as('acme');
-    const live = ['/products/mug/live', '/reports/sales/live'].map(async (path) => {
+    await client.put('/carts/c1/items/mug', { quantity: 1 });
+    const live = livePaths.map(async (path) => {
       const { body } = await client.open(path, {});
       const reader = (body as ReadableStream<Uint8Array>).getReader();
       // it is being sent; the client does not leave

@@ -171,6 +171,10 @@ onEachStorage('The root of the shop', (shop) => {
       'a form': await outcome(
         acme.post('/products', 'sku=mug', { 'Content-Type': 'application/x-www-form-urlencoded' }),
       ),
+      'lines, not uploaded': await outcome(
+        acme.post('/products', '{}', { 'Content-Type': 'application/x-ndjson' }),
+      ),
+      'an upload that is not lines': await outcome(acme.post('/products/import', '{}')),
       'another charset': await outcome(
         acme.post('/products', '{}', { 'Content-Type': 'application/json; charset=utf-8' }),
       ),
@@ -187,6 +191,13 @@ onEachStorage('The root of the shop', (shop) => {
       'a body that is too large': [413, problem, 'The body of the request is too large.', '/products'],
       'a text': [415, problem, notJson, '/products'],
       'a form': [415, problem, notJson, '/products'],
+      'lines, not uploaded': [415, problem, notJson, '/products'],
+      'an upload that is not lines': [
+        415,
+        problem,
+        'The body must be application/x-ndjson.',
+        '/products/import',
+      ],
       'another charset': [422, problem, expect.stringContaining('sku'), '/products'],
       'no body': [204, null, undefined, undefined],
       'a malformed address': [400, problem, malformed, '/products/%FF'],
@@ -223,6 +234,10 @@ const addresses = [
   'POST /products',
   'GET /products',
   'GET /products/export',
+  'POST /products/import',
+  'POST /products/additions',
+  'POST /products/deletions',
+  'GET /catalogue/live',
   'GET /products/{sku}',
   'GET /products/{sku}/live',
   'PUT /products/{sku}',
@@ -230,6 +245,7 @@ const addresses = [
   'POST /products/{sku}/price-changes',
   'PUT /carts/{id}/items/{sku}',
   'GET /carts/{id}',
+  'GET /carts/{id}/live',
   'DELETE /carts/{id}',
   'GET /stock/{sku}',
   'POST /stock/{sku}/receipts',
@@ -246,5 +262,9 @@ const addresses = [
   'POST /orders/{id}/shipment',
   'GET /reports/sales',
   'GET /reports/sales/live',
+  'GET /reports/revenue',
+  'GET /reports/views',
   'GET /reports/health',
+  'POST /migrations/products',
+  'GET /migrations/products',
 ];

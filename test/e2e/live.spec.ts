@@ -1,36 +1,13 @@
 /**
- * What follows the writes: the live price and stock of a product and the live sales of a day, as
- * server-sent events, and the report of sales.
+ * What follows the writes: the live price and stock of a product, the prices of a cart, the whole
+ * catalogue and the sales of a day, as server-sent events, and the report of sales.
  */
 import { describe, expect, it } from '@jest/globals';
 import { Product } from '../../apps/storefront/src/catalogue/product.js';
 import { DaySales, noSales } from '../../apps/storefront/src/reports/sales.js';
 import { readCaughtUp, resolve, type Answer, type Client } from './client.js';
+import { eventsOf, type ShownEvent } from './events-of.js';
 import { onEachStorage } from './shop.js';
-
-interface ShownEvent {
-  readonly id: string;
-  readonly data: unknown;
-}
-
-/** The events of a stream, one by one. */
-async function* eventsOf(response: Response): AsyncGenerator<ShownEvent, undefined> {
-  let text = '';
-  for await (const chunk of (response.body as ReadableStream<Uint8Array>).pipeThrough(
-    new TextDecoderStream(),
-  )) {
-    text += chunk;
-    for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
-      const lines = text.slice(0, end).split('\n');
-      text = text.slice(end + 2);
-      const field = (name: string): string | undefined =>
-        lines.find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2);
-      const [id, data] = [field('id'), field('data')];
-      if (id !== undefined && data !== undefined) yield { id, data: JSON.parse(data) as unknown };
-    }
-  }
-  return undefined;
-}
 
 onEachStorage('Live products and sales', (shop) => {
   async function sell(): Promise<Client> {
@@ -123,11 +100,136 @@ onEachStorage('Live products and sales', (shop) => {
 
   it('end with the shop, which does not wait for them', async () => {
     const client = await sell();
-    const live = [await follow(client), await follow(client, {}, '/reports/sales/live')];
+    await client.put('/carts/c1/items/mug', { quantity: 1 });
+    const others = ['/reports/sales/live', '/carts/c1/live', '/catalogue/live'];
+    const live = [await follow(client)];
+    for (const path of others) live.push(await follow(client, {}, path));
     for (const { next } of live) await next();
     const restarted = shop.restart();
-    for (const { next } of live) expect(await next()).toBeUndefined();
+    for (const { next } of live) {
+      let last = await next();
+      // of the catalogue, `listed` may still be on its way
+      while (last?.type === 'listed') last = await next();
+      expect(last).toBeUndefined();
+    }
     await restarted;
+  });
+
+  describe('A cart', () => {
+    async function fill(client: Client, sku = 'mug', quantity = 2): Promise<void> {
+      expect((await client.put(`/carts/c1/items/${sku}`, { quantity })).status).toBe(200);
+    }
+    const priced = (quantity: number, priceCents: number) => ({
+      items: [{ sku: 'mug', quantity, priceCents }],
+      totalCents: quantity * priceCents,
+    });
+
+    it('is shown with each change of its items and of their prices, until it is ordered', async () => {
+      const client = await sell();
+      await client.post('/products', { sku: 'pen', title: 'Pen', priceCents: 110 });
+      await fill(client);
+      const { next } = await follow(client, {}, '/carts/c1/live');
+      const shown = async (): Promise<unknown> => (await next())?.data;
+      expect(await shown()).toEqual(priced(2, 850));
+      await client.post('/products/mug/price-changes', { by: 50 });
+      expect(await shown()).toEqual(priced(2, 900));
+      // of no product in the cart
+      await client.post('/products/pen/price-changes', { by: 50 });
+      await fill(client, 'mug', 3);
+      expect(await shown()).toEqual(priced(3, 900));
+      await fill(client, 'pen', 1);
+      expect(await shown()).toMatchObject({ totalCents: 2_860 });
+      await client.post('/products/pen/price-changes', { by: 1 });
+      expect(await shown()).toMatchObject({ totalCents: 2_861 });
+      await client.post('/products/deletions', { skus: ['pen'] });
+      expect(await shown()).toEqual({
+        items: [
+          { sku: 'mug', quantity: 3, priceCents: 900 },
+          { sku: 'pen', quantity: 1 },
+        ],
+        totalCents: 2_700,
+      });
+      await fill(client, 'pen', 0);
+      expect(await shown()).toEqual(priced(3, 900));
+      await client.post('/stock/mug/receipts', { quantity: 3 });
+      const ordered = await client.post('/orders', { cart: 'c1' }, { 'Idempotency-Key': 'k1' });
+      expect(ordered.status).toBe(201);
+      expect(await shown()).toBeUndefined();
+    });
+
+    it('is of one tenant, may be empty, and is 404 where it does not exist', async () => {
+      const [client, other] = [await sell(), await sell()];
+      await fill(client);
+      await fill(client, 'mug', 0);
+      const { next, stop } = await follow(client, {}, '/carts/c1/live');
+      expect((await next())?.data).toEqual({ items: [], totalCents: 0 });
+      await other.post('/products/mug/price-changes', { by: 1 });
+      await fill(other);
+      await fill(client, 'mug', 1);
+      expect((await next())?.data).toEqual(priced(1, 850));
+      stop.abort();
+      expect(await other.get('/carts/c2/live')).toMatchObject({
+        status: 404,
+        body: { code: 'CART_NOT_FOUND' },
+      });
+    });
+  });
+
+  describe('The catalogue', () => {
+    const put = (sku: string, priceCents: number) => ({ type: 'put', data: { sku, title: sku, priceCents } });
+    const add = (client: Client, sku: string, priceCents = 1) =>
+      client.post('/products', { sku, title: sku, priceCents });
+
+    it('is listed, and then shown with each change, the tenant’s own alone', async () => {
+      const [client, other] = [await shop.createTenant(), await shop.createTenant()];
+      for (const sku of ['cup', 'mug']) await add(client, sku);
+      const { next, stop } = await follow(client, {}, '/catalogue/live');
+      expect(await next()).toMatchObject(put('cup', 1));
+      expect(await next()).toMatchObject(put('mug', 1));
+      expect(await next()).toMatchObject({ type: 'listed', data: {} });
+      await add(other, 'pen');
+      await client.post('/products/mug/price-changes', { by: 5 });
+      expect(await next()).toMatchObject(put('mug', 6));
+      await add(client, 'jug');
+      expect(await next()).toMatchObject(put('jug', 1));
+      await client.post('/products/deletions', { skus: ['cup'] });
+      expect(await next()).toMatchObject({ type: 'delete', data: { sku: 'cup' } });
+      stop.abort();
+      const again = await follow(client, { 'Last-Event-ID': '5' }, '/catalogue/live?prefix=m');
+      expect(await again.next()).toMatchObject(put('mug', 6));
+      expect(await again.next()).toMatchObject({ type: 'listed' });
+      again.stop.abort();
+    });
+
+    it('of more than 10,000 products is refused, and a part of it is not', async () => {
+      await shop.client.put('/tenants/full', { name: 'full' });
+      const client = shop.client.as('full');
+      const items = Array.from({ length: 10_001 }, (_, index) => {
+        const sku = `${index % 2 === 0 ? 'even' : 'odd'}-${index}`;
+        return { key: sku, value: { sku, title: sku, priceCents: index, tags: [] } };
+      });
+      await shop.storage.store(Product).forTenant('full').loadFrom(items);
+      const typesOf = async (path: string): Promise<Record<string, number>> => {
+        const { next, stop } = await follow(client, {}, path);
+        const types: Record<string, number> = {};
+        for (let event = await next(); event !== undefined; event = await next()) {
+          types[`${event.type}`] = (types[`${event.type}`] ?? 0) + 1;
+          if (event.type === 'error') expect(event.data).toMatchObject({ code: 'LIMIT_EXCEEDED' });
+          if (event.type === 'listed') break;
+        }
+        stop.abort();
+        return types;
+      };
+      expect(await typesOf('/catalogue/live')).toMatchObject({ error: 1 });
+      expect(await typesOf('/catalogue/live?prefix=odd-')).toEqual({ put: 5_000, listed: 1 });
+    });
+
+    it.each(['prefix=', 'sku=mug'])('is not shown by %s', async (query) => {
+      expect(await shop.client.as('acme').get(`/catalogue/live?${query}`)).toMatchObject({
+        status: 400,
+        body: { code: 'INVALID_OPTION' },
+      });
+    });
   });
 
   describe('The sales', () => {

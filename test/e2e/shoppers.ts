@@ -21,6 +21,7 @@ interface Order {
   readonly id: string;
   readonly status: string;
   readonly items: readonly { readonly sku: string; readonly quantity: number }[];
+  readonly totalCents: number;
 }
 
 /** One shopper: what it buys, and the last answers. */
@@ -173,7 +174,8 @@ export class Shoppers {
 
   /**
    * No unit was sold twice, no order was created twice, no reservation is lost, the list of orders
-   * is up to date, a repeated order returns the first answer, and each order is in the sales once.
+   * is up to date, a repeated order returns the first answer, each order is in the sales once, and
+   * each paid one in the revenue.
    */
   async assertConsistent(client: Client): Promise<void> {
     const market = client.as(tenant);
@@ -196,6 +198,10 @@ export class Shoppers {
       ]);
     }
     await assertSales(market, positions.join(', '), orders);
+    const paid = orders.filter(({ status }) => status === 'paid' || status === 'shipped');
+    expect((await market.get('/reports/revenue')).body).toEqual({
+      cents: String(sum(paid.map(({ totalCents }) => totalCents))),
+    });
     expect(ordered.length).toBeLessThan(this.#shoppers.length);
   }
 

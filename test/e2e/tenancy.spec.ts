@@ -6,6 +6,11 @@ const tenantRoutes: readonly (readonly [string, string])[] = [
   ['GET', '/products'],
   ['POST', '/products'],
   ['GET', '/products/export'],
+  ['POST', '/products/import'],
+  ['POST', '/products/additions'],
+  ['POST', '/products/deletions'],
+  ['GET', '/products/mug/live'],
+  ['GET', '/catalogue/live'],
   ['GET', '/products/mug'],
   ['PUT', '/products/mug'],
   ['DELETE', '/products/mug'],
@@ -13,6 +18,7 @@ const tenantRoutes: readonly (readonly [string, string])[] = [
   ['GET', '/carts/c1'],
   ['PUT', '/carts/c1/items/mug'],
   ['DELETE', '/carts/c1'],
+  ['GET', '/carts/c1/live'],
   ['GET', '/stock/mug'],
   ['POST', '/stock/mug/receipts'],
   ['GET', '/stock/mug/movements'],
@@ -28,6 +34,8 @@ const tenantRoutes: readonly (readonly [string, string])[] = [
   ['POST', '/orders/o1/shipment'],
   ['GET', '/reports/sales'],
   ['GET', '/reports/sales/live'],
+  ['GET', '/reports/revenue'],
+  ['GET', '/reports/views'],
 ];
 
 onEachStorage('Tenants', (shop) => {

@@ -7,9 +7,11 @@ import { CartsController } from './carts/carts.controller.js';
 import { CartsModule } from './carts/carts.module.js';
 import { CatalogueModule } from './catalogue/catalogue.module.js';
 import { ExportController } from './catalogue/export.controller.js';
+import { ImportController } from './catalogue/import.controller.js';
 import { ProductsController } from './catalogue/products.controller.js';
 import { HealthController } from './health/health.controller.js';
 import { CloseOnShutdown } from './http/close-on-shutdown.js';
+import { LiveCatalogueController } from './live/live-catalogue.controller.js';
 import { LiveController } from './live/live.controller.js';
 import { LiveModule } from './live/live.module.js';
 import type { BankTransport } from './orders/bank.js';
@@ -18,6 +20,7 @@ import { OrdersModule } from './orders/orders.module.js';
 import { eventMetadata } from './problems/correlation-id.js';
 import { ReportsModule } from './reports/reports.module.js';
 import { SalesController } from './reports/sales.controller.js';
+import { TotalsController } from './reports/totals.controller.js';
 import { StockController } from './stock/stock.controller.js';
 import { StockModule } from './stock/stock.module.js';
 import { chosenStorageToken, type ChosenStorage } from './storage.js';
@@ -70,12 +73,15 @@ export class AppModule implements NestModule {
       .apply(ApiKeyMiddleware, TenantMiddleware)
       .forRoutes(
         ExportController,
+        ImportController,
         ProductsController,
         LiveController,
+        LiveCatalogueController,
         CartsController,
         StockController,
         OrdersController,
         SalesController,
+        TotalsController,
       );
   }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { emptyCart, withItem, type Cart } from './cart.js';
+import { emptyCart, pricedCart, withItem, type Cart } from './cart.js';
 
 const mugs = (quantity: number): Cart => withItem(emptyCart, 'mug', quantity);
 
@@ -16,6 +16,17 @@ describe('a cart', () => {
   it('loses a product of which there are to be none', () => {
     expect(withItem(mugs(1), 'mug', 0)).toEqual(emptyCart);
     expect(withItem(emptyCart, 'mug', 0)).toEqual(emptyCart);
+  });
+
+  it('costs what those of its products do that are sold', () => {
+    const cart = withItem(mugs(2), 'pen', 3);
+    expect(pricedCart(cart, [850, undefined])).toEqual({
+      items: [
+        { sku: 'mug', quantity: 2, priceCents: 850 },
+        { sku: 'pen', quantity: 3 },
+      ],
+      totalCents: 1_700,
+    });
   });
 
   it('is not changed itself', () => {

@@ -22,3 +22,16 @@ export function withItem(cart: Cart, sku: string, quantity: number): Cart {
   const items = known ? cart.items.map((other) => (other.sku === sku ? item : other)) : [...cart.items, item];
   return { items: items.filter((other) => other.quantity > 0) };
 }
+
+export interface PricedCart {
+  /** `priceCents` is left out for a product that is no longer sold. */
+  readonly items: readonly (Cart['items'][number] & { readonly priceCents?: number | undefined })[];
+  /** Of what is sold. */
+  readonly totalCents: number;
+}
+
+/** `prices`: of the items, in their order. */
+export const pricedCart = (cart: Cart, prices: readonly (number | undefined)[]): PricedCart => ({
+  items: cart.items.map((item, index) => ({ ...item, priceCents: prices[index] })),
+  totalCents: cart.items.reduce((sum, { quantity }, index) => sum + quantity * (prices[index] ?? 0), 0),
+});

@@ -1,6 +1,7 @@
-import { Controller, Delete, Get, HttpCode, Param, Put } from '@nestjs/common';
+import { Controller, Delete, Get, HttpCode, Param, Put, Sse, type MessageEvent } from '@nestjs/common';
 import { ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { Entry } from '@kvent/key-value-storage';
+import { map, type Observable } from 'rxjs';
 import { z } from 'zod';
 import { CheckedBody } from '../http/checked.js';
 import { ForTenant } from '../http/for-tenant.decorator.js';
@@ -36,6 +37,19 @@ export class CartsController {
   @ApiResponse({ status: 404, description: '`CART_NOT_FOUND`, also after it has expired; `TENANT_UNKNOWN`' })
   async get(@Param('id') id: string) {
     return show(await this.carts.get(id));
+  }
+
+  // Without an id of its own: each event is the whole cart, so there is nothing to leave out for a
+  // client that connects again.
+  @Sse(':id/live')
+  @ApiOperation({
+    summary:
+      'A cart with its current prices, and each change of the cart or of a price, as server-sent events; they end when it is ordered, deleted or expired',
+  })
+  @ApiResponse({ status: 200, content: { 'text/event-stream': {} } })
+  @ApiResponse({ status: 404, description: '`CART_NOT_FOUND`; `TENANT_UNKNOWN`' })
+  async follow(@Param('id') id: string): Promise<Observable<MessageEvent>> {
+    return (await this.carts.follow(id)).pipe(map((data) => ({ data })));
   }
 
   @Delete(':id')

@@ -1,8 +1,9 @@
 import { Injectable } from '@nestjs/common';
-import { InjectStore, KeyValueStore, type Entry } from '@kvent/key-value-storage';
+import { InjectStore, KeyValueStore, toObservable, type Entry } from '@kvent/key-value-storage';
+import { map, of, switchMap, takeWhile, type Observable } from 'rxjs';
 import { CatalogueService } from '../catalogue/catalogue.service.js';
 import { ShopError } from '../problems/shop-error.js';
-import { Carts, cartTtlMs, emptyCart, withItem, type Cart } from './cart.js';
+import { Carts, cartTtlMs, emptyCart, pricedCart, withItem, type Cart, type PricedCart } from './cart.js';
 
 @Injectable()
 export class CartsService {
@@ -48,6 +49,30 @@ export class CartsService {
         cart: id,
       });
     return cart;
+  }
+
+  /**
+   * The cart with its current prices, now and after each change; `CART_NOT_FOUND`. Ends when the
+   * cart is ordered, deleted or expired.
+   */
+  async follow(id: string): Promise<Observable<PricedCart>> {
+    await this.get(id);
+    return toObservable(this.carts.watch(id)).pipe(
+      switchMap((cart) => (cart === undefined ? of(undefined) : this.#priced(cart.value))),
+      takeWhile((cart) => cart !== undefined),
+    );
+  }
+
+  #priced(cart: Cart): Observable<PricedCart> {
+    const products = this.catalogue.watch(cart.items.map(({ sku }) => sku));
+    return toObservable(products).pipe(
+      map((entries) =>
+        pricedCart(
+          cart,
+          entries.map((product) => product?.value.priceCents),
+        ),
+      ),
+    );
   }
 
   async remove(id: string): Promise<void> {

@@ -3,6 +3,7 @@ import {
   CounterStore,
   InjectStore,
   IndexedStore,
+  ShardedCounter,
   TenantContext,
   type Entry,
   type IdempotentCall,
@@ -10,18 +11,20 @@ import {
   type PageRequest,
   type Precondition,
 } from '@kvent/key-value-storage';
+import { dayOf } from '../day.js';
 import { ShopError } from '../problems/shop-error.js';
+import { OnePerTenant } from '../tenants/one-per-tenant.js';
 import { Product, type productIndexes } from './product.js';
-import { Views } from './views.js';
+import { DayViews, Views } from './views.js';
 
 @Injectable()
 export class CatalogueService {
-  /** The tenants whose products are being exported. */
-  readonly #exporting = new Set<string>();
+  readonly #exports = new OnePerTenant(exportInProgress);
 
   constructor(
     @InjectStore(Product) private readonly products: IndexedStore<Product, typeof productIndexes>,
     @InjectStore(Views) private readonly views: CounterStore,
+    @InjectStore(DayViews) private readonly dayViews: ShardedCounter,
     private readonly tenant: TenantContext,
   ) {}
 
@@ -29,13 +32,22 @@ export class CatalogueService {
     return this.products.add(product.sku, product);
   }
 
+  /** All or none: `KEY_EXISTS` with the first sku that is taken. */
+  addAll(products: readonly Product[]): Promise<readonly Entry<Product>[]> {
+    return this.products.addMany(products.map((product) => ({ key: product.sku, value: product })));
+  }
+
   get(sku: string): Promise<Entry<Product>> {
     return this.products.getOrThrow(sku);
   }
 
   /** How often the product was shown, this time included. */
-  countView(sku: string): Promise<number> {
-    return this.views.increment(sku);
+  async countView(sku: string): Promise<number> {
+    const [views] = await Promise.all([
+      this.views.increment(sku),
+      this.dayViews.increment(dayOf(Date.now())),
+    ]);
+    return views;
   }
 
   page(request: PageRequest): Promise<Page<Entry<Product>>> {
@@ -51,13 +63,11 @@ export class CatalogueService {
    * tenant has one at a time: `EXPORT_IN_PROGRESS`.
    */
   async *export(): AsyncGenerator<Product, void> {
-    const tenant = this.tenant.currentOrThrow();
-    if (this.#exporting.has(tenant)) throw exportInProgress(tenant);
-    this.#exporting.add(tenant);
+    const end = this.#exports.begin(this.tenant.currentOrThrow());
     try {
       for await (const { value } of this.products.export()) yield value;
     } finally {
-      this.#exporting.delete(tenant);
+      end();
     }
   }
 
@@ -68,6 +78,13 @@ export class CatalogueService {
   async remove(sku: string, ifMatch: Precondition): Promise<void> {
     await this.products.delete(sku, { ifMatch });
     await this.views.reset(sku);
+  }
+
+  /** In any version; returns how many there were. */
+  async removeAll(skus: readonly string[]): Promise<number> {
+    const removed = await this.products.deleteKeys(skus);
+    await Promise.all(skus.map((sku) => this.views.reset(sku)));
+    return removed;
   }
 
   /**
@@ -87,6 +104,11 @@ export class CatalogueService {
   /** `KEY_NOT_FOUND`. Only products of the catalogue are stocked and put into carts. */
   async assertSold(sku: string): Promise<void> {
     if (!(await this.products.has(sku))) throw notSold(sku);
+  }
+
+  /** The products now and after each change, `undefined` for one that is not sold. */
+  watch(skus: readonly string[]): AsyncIterable<readonly (Entry<Product> | undefined)[]> {
+    return this.products.watchMany(skus);
   }
 
   /** Items with the current prices. */

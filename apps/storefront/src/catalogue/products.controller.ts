@@ -27,6 +27,14 @@ const ProductsQuery = ListQuery.extend({
   path: ['prefix'],
   message: 'a prefix needs sort=sku',
 });
+const Additions = z.object({
+  items: z
+    .array(ProductSchema)
+    .min(1)
+    .max(100)
+    .refine((items) => new Set(items.map(({ sku }) => sku)).size === items.length, 'a sku is there twice'),
+});
+const Deletions = z.object({ skus: z.array(z.string().min(1).max(64)).min(1).max(1_000) });
 const PriceChange = z.object({ by: z.int().describe('Cents, up or down.') });
 
 // a header, because the ETag is that of the product: its body must not change with each view
@@ -53,6 +61,25 @@ export class ProductsController {
     const product = await this.catalogue.add(body);
     response.header('Location', `/products/${encodeURIComponent(body.sku)}`);
     return product;
+  }
+
+  @Post('additions')
+  @ApiOperation({ summary: 'Adds up to 100 products, all or none: the sizes of a shirt' })
+  @ApiResponse({ status: 201, standardSchema: z.object({ items: z.array(ProductSchema) }) })
+  @ApiResponse({ status: 409, description: '`KEY_EXISTS` with the first sku that is taken; none is added.' })
+  @ApiResponse({ status: 422, description: '`INVALID_VALUE`, with issues' })
+  async addAll(@CheckedBody(Additions) { items }: z.infer<typeof Additions>) {
+    const products = await this.catalogue.addAll(items);
+    return { items: products.map(({ value }) => value) };
+  }
+
+  @Post('deletions')
+  @HttpCode(200)
+  @ApiOperation({ summary: 'Deletes up to 1,000 products in any version; idempotent' })
+  @ApiResponse({ status: 200, standardSchema: z.object({ deleted: z.int() }) })
+  @ApiResponse({ status: 422, description: '`INVALID_VALUE`, with issues' })
+  async removeAll(@CheckedBody(Deletions) { skus }: z.infer<typeof Deletions>) {
+    return { deleted: await this.catalogue.removeAll(skus) };
   }
 
   @Get()

@@ -1,6 +1,7 @@
 /** The HTTP framework below Nest: Express or Fastify, with the same answers. */
 import type { AbstractHttpAdapter } from '@nestjs/core';
 import { sendFrameworkProblem } from '@kvent/key-value-storage';
+import { jsonLinesType } from './json-lines.js';
 
 export type HttpFramework = 'express' | 'fastify';
 
@@ -23,7 +24,7 @@ async function createExpress(): Promise<AbstractHttpAdapter> {
 /** Each option replaces a default that differs from Express. */
 async function createFastify(): Promise<AbstractHttpAdapter> {
   const { FastifyAdapter } = await import('@nestjs/platform-fastify');
-  return new FastifyAdapter({
+  const adapter = new FastifyAdapter({
     bodyLimit: bodyBytesMax,
     onProtoPoisoning: 'ignore',
     onConstructorPoisoning: 'ignore',
@@ -33,4 +34,7 @@ async function createFastify(): Promise<AbstractHttpAdapter> {
     // a key may have 1,024 bytes, each of them as three characters in an address
     routerOptions: { caseSensitive: false, ignoreTrailingSlash: true, maxParamLength: 16_384 },
   });
+  // not parsed: see `linesOf`
+  adapter.getInstance().addContentTypeParser(jsonLinesType, (_request, _payload, done) => done(null));
+  return adapter;
 }

@@ -5,6 +5,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 export type NodeRequest = IncomingMessage;
 export type NodeResponse = ServerResponse;
 
+/** That of Node, of a handler's request: a stream of the body. */
+export const nodeRequestOf = (request: NodeRequest | { readonly raw: NodeRequest }): NodeRequest =>
+  'raw' in request ? request.raw : request;
+
 /** For handlers and filters. */
 export type ShopRequest = Pick<IncomingMessage, 'headers' | 'socket'> & {
   readonly originalUrl?: string;
@@ -24,7 +28,11 @@ export function headerOf({ headers }: Pick<ShopRequest, 'headers'>, name: string
 }
 
 /** The path without the query. */
-export const pathOf = ({ originalUrl, url = '' }: ShopRequest): string =>
+export const pathOf = ({ originalUrl, url = '' }: Addressed): string =>
   (originalUrl ?? url).split('?', 1)[0] as string;
+interface Addressed {
+  readonly originalUrl?: string | undefined;
+  readonly url?: string | undefined;
+}
 
 export type NextFunction = (error?: unknown) => void;

@@ -5,6 +5,7 @@ import { CatalogueModule } from '../catalogue/catalogue.module.js';
 import { Product } from '../catalogue/product.js';
 import { LastMovements } from '../stock/last-movement.js';
 import { Stocks } from '../stock/stock.js';
+import { LiveCatalogueController } from './live-catalogue.controller.js';
 import { LiveController } from './live.controller.js';
 import { LiveService } from './live.service.js';
 
@@ -14,7 +15,7 @@ import { LiveService } from './live.service.js';
     EventStoreModule.forFeature([Stocks]),
     CatalogueModule,
   ],
-  controllers: [LiveController],
+  controllers: [LiveController, LiveCatalogueController],
   providers: [LiveService],
 })
 export class LiveModule {}

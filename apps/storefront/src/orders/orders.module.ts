@@ -11,11 +11,12 @@ import { OrderSummaries } from './order-summary.js';
 import { Orders } from './order.js';
 import { OrdersController } from './orders.controller.js';
 import { OrdersService } from './orders.service.js';
+import { Revenue } from './revenue.js';
 
 @Module({
   imports: [
     EventStoreModule.forFeature([Orders, Stocks]),
-    KeyValueStorageModule.forFeature([OrderSummaries, Carts, BankBooks, LastMovements]),
+    KeyValueStorageModule.forFeature([OrderSummaries, Carts, BankBooks, LastMovements, Revenue]),
     CartsModule,
     CatalogueModule,
   ],

@@ -9,6 +9,7 @@ import {
   type TransactOptions,
 } from '@kvent/event-store';
 import {
+  CounterStore,
   InjectStore,
   TenantContext,
   type AtomicChanges,
@@ -37,6 +38,7 @@ import {
   type Order,
   type OrderEvent,
 } from './order.js';
+import { allTime, Revenue, revenueOf } from './revenue.js';
 
 type PlacedOrder = Appended<Order, OrderEvent>;
 
@@ -53,6 +55,7 @@ export class OrdersService {
     @InjectStream(Stocks) private readonly stocks: EventStream<typeof Stocks>,
     @InjectStore(OrderSummaries) private readonly summaries: KeyValueStore<OrderSummary>,
     @InjectStore(LastMovements) private readonly lastMovements: KeyValueStore<LastMovement>,
+    @InjectStore(Revenue) private readonly revenue: CounterStore<bigint>,
     @InjectStore(Carts) private readonly carts: KeyValueStore<Cart>,
     private readonly cartsService: CartsService,
     private readonly catalogue: CatalogueService,
@@ -141,10 +144,12 @@ export class OrdersService {
     });
   }
 
-  /** What changes in the commit of an order: its summary and the reserved goods. */
+  /** What changes in the commit of an order: its summary, the revenue and the reserved goods. */
   #follow(batch: AtomicChanges, before: Order, after: Order): void {
     if (before.status !== 'absent') batch.delete(this.summaries, summaryKey(before));
     batch.set(this.summaries, summaryKey(after), summaryOf(after));
+    const paid = revenueOf(after) - revenueOf(before);
+    if (paid !== 0n) batch.increment(this.revenue, allTime, paid);
     const type = movementWith(after);
     if (type === undefined) return;
     for (const { sku, quantity } of after.items) {

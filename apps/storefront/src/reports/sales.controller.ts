@@ -4,10 +4,11 @@ import { AwaitProjection } from '@kvent/event-store';
 import { Paged, type PagedRequest } from '@kvent/key-value-storage';
 import { map, skipWhile, type Observable } from 'rxjs';
 import { z } from 'zod';
+import { Day } from '../day.js';
 import { CheckedQuery } from '../http/checked.js';
 import { ForTenant } from '../http/for-tenant.decorator.js';
 import { ListQuery, pageOf } from '../http/paging.js';
-import { Day, ProductSalesSchema, SalesByDay } from './sales.js';
+import { ProductSalesSchema, SalesByDay } from './sales.js';
 import { SalesService } from './sales.service.js';
 
 const SalesQuery = ListQuery.extend({

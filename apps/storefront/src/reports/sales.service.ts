@@ -2,10 +2,10 @@ import { Injectable } from '@nestjs/common';
 import { InjectProjection, ProjectionRunner, type ProjectedStore } from '@kvent/event-store';
 import { httpEtagOf, toObservable, type Entry, type Page, type PageRequest } from '@kvent/key-value-storage';
 import { map, type Observable } from 'rxjs';
+import { dayOf } from '../day.js';
 import { DaySales, noSales, ProductSales, SalesByDay } from './sales.js';
 
 const dayMs = 24 * 60 * 60 * 1_000;
-const dayOf = (ms: number): string => new Date(ms).toISOString().slice(0, 10);
 
 @Injectable()
 export class SalesService {

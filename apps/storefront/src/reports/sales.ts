@@ -5,12 +5,11 @@
 import { On, Projection, type FeedEvent, type ProjectionContext } from '@kvent/event-store';
 import { defineState, InjectStore, KeyValueStore, type StateOf } from '@kvent/key-value-storage';
 import { z } from 'zod';
+import { Day } from '../day.js';
 import { Orders } from '../orders/order.js';
 
 const count = z.int().nonnegative();
 
-/** A day in UTC. */
-export const Day = z.iso.date().refine((day) => day < '9999', 'a day before the year 9999');
 const numbers = { orders: count, quantity: count, cents: count };
 const Sales = z.object({ day: Day, ...numbers });
 export const ProductSalesSchema = z.object({ day: Day, sku: z.string(), ...numbers });

@@ -72,6 +72,12 @@ export function demoScript(port: number): readonly Step[] {
       statuses: [200],
     },
     {
+      about:
+        'the lines of an export can be imported: stored as they come, and those that are refused are named',
+      command: `curl -s ${shop}/products/export ${tenant} | curl -i -X POST ${shop}/products/import ${tenant} -H 'Content-Type: application/x-ndjson' --data-binary @-`,
+      statuses: [200],
+    },
+    {
       about: 'a cart; it expires half an hour after the last request',
       command: [
         `curl -i -X PUT ${shop}/carts/c1/items/mug ${tenant} ${json} -d '{"quantity":2}'`,
@@ -164,6 +170,11 @@ export function demoScript(port: number): readonly Step[] {
         `POSITION=$(curl -si -X POST ${shop}/orders ${tenant} ${json} -H 'Idempotency-Key: k2' -d '{"cart":"c2"}' | grep -i '^kvent-position:' | cut -d ' ' -f 2 | tr -d '\\r')`,
         `curl -i ${shop}/reports/sales ${tenant} -H "Kvent-Position: $POSITION"`,
       ].join('\n'),
+      statuses: [200],
+    },
+    {
+      about: 'the revenue: what was paid, counted in the commit of each order',
+      command: `curl -i ${shop}/reports/revenue ${tenant}`,
       statuses: [200],
     },
   ];
