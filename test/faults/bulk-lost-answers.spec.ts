@@ -5,6 +5,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { defineStream, event, EventStore, type EventStream } from '@kvent/event-store/core';
 import {
+  copyDatabase,
   defineState,
   isStorageError,
   openStorage,
@@ -12,10 +13,12 @@ import {
   type KeyValueStorage,
   type KeyValueStore,
 } from '@kvent/key-value-storage/core';
+import { MemoryProvider } from '@kvent/key-value-storage';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import { collect } from '@kvent/key-value-storage/testing';
 import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { Proxy } from '../postgres/proxy.js';
+import { until } from '../postgres/until.js';
 
 const Names = defineState<string>('name');
 const Copies = defineState<string>('copy');
@@ -144,5 +147,36 @@ describe.each(['answer', 'request'] as const)('when the %s of one of its commits
     expect(await notes.snapshotVersions('a')).toEqual(isDone ? [1, 2] : [1]);
     expect(await snapshots()).toEqual([1, 2]);
     expect(await notes.snapshotVersions('a')).toEqual([1, 2]);
+  });
+
+  it('a copy from another storage is unfinished, and is resumed', async () => {
+    const from = new MemoryProvider();
+    await using source = await openStorage(from);
+    await source.store(Names).loadFrom(many);
+    const to = new PostgresProvider({ url: proxy.url(database.url) });
+    await using _ = await openStorage(to);
+    const copy = (ifPresent: 'refuse' | 'resume') =>
+      copyDatabase(from, to, { database: 'shared', ifPresent });
+    // the last row is in the only statement of the import
+    await losing(last, many.length, () => copy('refuse'));
+    expect(await copy('resume')).toMatchObject({ outcome: 'copied', rows: many.length });
+    expect(await namesIn()).toEqual(many.map(({ key, value }) => [key, value]));
+  });
+
+  it('the build of an index is repeated, and has each entry once', async () => {
+    await names.setMany(['a', 'b', 'c'].map((key) => ({ key, value: `value of ${key}` })));
+    const indexed = storage.store(
+      defineState<string>('name', { indexes: { byText: { key: (text: string) => text, unique: true } } }),
+    );
+    // the rows of an index have copies of the values
+    const gone = isDone ? proxy.loseAnswer('value of c') : proxy.loseRequest('value of c');
+    const read = async () =>
+      await collect(indexed.index('byText').list()).catch((error: unknown) => {
+        if (!isStorageError(error, 'INDEX_NOT_READY')) throw error;
+      });
+    await until('the index is built', async () => (await read()) !== undefined);
+    await gone;
+    expect((await read())?.map(({ key }) => key)).toEqual(['a', 'b', 'c']);
+    await expect(indexed.set('d', 'value of c')).rejects.toMatchObject({ code: 'UNIQUE_TAKEN' });
   });
 });

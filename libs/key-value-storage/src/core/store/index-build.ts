@@ -6,6 +6,7 @@
 import type { Contribution } from '../commit/commit.js';
 import type { StorageAccess } from '../commit/storage-access.js';
 import { decodeKey } from '../encoding/key-encoding.js';
+import { isStorageError, storageError } from '../base/errors.js';
 import { inspect } from '../base/inspect.js';
 import { messageOf } from '../base/kinds.js';
 import { indexEntity, type ResolvedIndex } from './index-definition.js';
@@ -38,6 +39,9 @@ const pageRows = 200;
 /** Characters of the values of one batch: with the copies far below `batchBytesMax`. */
 const pageCharactersMax = 1_000_000;
 
+/** How many lost answers end a build. */
+const lostMax = 10;
+
 /** What the index does not allow: it stays unready until the data or the definition change. */
 class BuildFailed extends Error {}
 
@@ -47,18 +51,28 @@ class BuildFailed extends Error {}
  */
 export async function buildIndex<T>(build: IndexBuild<T>): Promise<void> {
   const { index } = build;
-  for (;;) {
+  for (let lost = 0; ;) {
     const status = await statusOf(build);
     if (status?.hash !== index.hash || status.status !== 'building') return;
     if (await isOtherWriterThere(build)) return;
     try {
       if (await buildFrom(build, status)) return;
     } catch (error) {
+      // it goes on with what is stored: a call that waits has not asked for this commit
+      if (isStorageError(error, 'STORAGE_OUTCOME_UNKNOWN')) {
+        if ((lost += 1) === lostMax) throw answersLost(build, error);
+        continue;
+      }
       if (!(error instanceof BuildFailed)) throw error;
       await fail(build, error.message);
       return;
     }
   }
+}
+
+function answersLost<T>({ state, index }: IndexBuild<T>, cause: unknown): Error {
+  const message = `The index '${index.name}' of '${state.name}' is not built: answers to its commits were lost.`;
+  return storageError('STORAGE_UNAVAILABLE', message, {}, { cause });
 }
 
 async function fail<T>(build: IndexBuild<T>, why: string): Promise<void> {

@@ -139,3 +139,31 @@ it('of several errors of a migration the one is thrown that leaves its effect un
   });
   expect(commits).toBe(2);
 });
+
+it.each([3, Number.POSITIVE_INFINITY])(
+  'the build of an index goes on when %d answers to its commits are lost, and no call reports one as its own',
+  async (losses) => {
+    const provider = new MemoryProvider();
+    await using storage = await openStorage(provider);
+    await storage.store(Old).setMany(keys.slice(0, 5).map((key) => ({ key, value: key })));
+    const commit = provider.commit.bind(provider);
+    let left = losses;
+    provider.commit = async (batches, options) => {
+      const isOfBuild = batches.some(({ checks, changes }) => checks.length > 5 && changes.length === 5);
+      if (!isOfBuild || left === 0) return await commit(batches, options);
+      left -= 1;
+      if (left % 2 === 0) await commit(batches, options);
+      throw storageError('STORAGE_OUTCOME_UNKNOWN', 'Its answer was lost.', {});
+    };
+    const indexes = { byName: { key: (name: string) => name, unique: true } };
+    const names = storage.store(defineState<string>('name', { indexes }));
+    const set = names.set('k-new', 'new');
+    if (losses === 3) {
+      await set;
+      expect(await names.index('byName').count()).toBe(6);
+    } else {
+      await expect(set).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE', effect: 'none' });
+      expect(await names.has('k-new')).toBe(false);
+    }
+  },
+);
