@@ -5,6 +5,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import {
   defineState,
+  isStorageError,
   openStorage,
   type KeyValueStorage,
   type KeyValueStore,
@@ -82,6 +83,42 @@ describe('stale reads', () => {
       effect: 'none',
     });
     expect((await things.get('a'))?.value.count).toBe(5);
+  });
+
+  it('are no current ones: a standby at the address of the primary is refused, unless it may be one', async () => {
+    await using proxy = await Proxy.before(cluster.primary);
+    const url = proxy.url(cluster.primary.url());
+    const refusal = {
+      code: 'STORAGE_UNAVAILABLE',
+      effect: 'none',
+      message: expect.stringContaining('standby'),
+    };
+    await using moved = await openStorage(new PostgresProvider({ url }));
+    await things.set('a', { count: 2 });
+    expect((await moved.store(Thing).get('a'))?.value.count).toBe(2);
+    // the replica has not replayed that
+    proxy.retarget(replica);
+    proxy.cut();
+    let found: unknown;
+    await until('the connections to the primary are gone', async () => {
+      found = await moved
+        .store(Thing)
+        .get('a')
+        .then(
+          (entry) => entry?.value.count,
+          (error: unknown) => error,
+        );
+      expect(found).not.toBe(1);
+      return isStorageError(found) && found.message.includes('standby');
+    });
+    expect(found).toMatchObject(refusal);
+    const replicaOptions = { url: replica.url(), migrate: 'never' } as const;
+    await expect(openStorage(new PostgresProvider(replicaOptions))).rejects.toMatchObject(refusal);
+    await using reading = await openStorage(new PostgresProvider({ ...replicaOptions, standby: 'allow' }));
+    expect((await reading.store(Thing).get('a'))?.value.count).toBe(1);
+    await expect(reading.store(Thing).set('a', { count: 3 })).rejects.toMatchObject(refusal);
+    proxy.retarget(cluster.primary);
+    expect((await moved.store(Thing).get('a'))?.value.count).toBe(2);
   });
 
   it('fail if the replica is stopped, and current reads continue', async () => {

@@ -51,6 +51,7 @@ export async function openDatabase(options: ResolvedPostgres, name: string): Pro
     prepare,
     plans,
     acquireTimeoutMs,
+    mayBeStandby: options.standby === 'allow',
     requestTimeoutMs,
     openToReaders: () => options.warn(unencrypted(name)),
     ended: pools.ended,

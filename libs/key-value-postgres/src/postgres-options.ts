@@ -69,6 +69,13 @@ export interface PostgresProviderOptions extends PostgresConnection, TableOption
    */
   readonly rowLevelSecurity?: true | undefined;
   /**
+   * Whether the server may be a standby. It only reads, and what it has not replayed yet is missing
+   * in 'current' reads too: for a process that only reads. By default each new connection asks, and
+   * one to a standby is `STORAGE_UNAVAILABLE`. Replicas for `stale` reads are those of the
+   * `dataSource`. @default 'refuse'
+   */
+  readonly standby?: 'refuse' | 'allow' | undefined;
+  /**
    * Whether statements are prepared once for each connection. False behind a pooler that shares
    * connections between transactions (PgBouncer). @default true
    */
@@ -115,6 +122,7 @@ export interface PostgresProviderOptions extends PostgresConnection, TableOption
 
 const postgresDefaults = {
   migrate: 'on-open',
+  standby: 'refuse',
   preparedStatements: true,
   acquireTimeoutMs: 5_000,
   requestTimeoutMs: 30_000,
@@ -152,6 +160,7 @@ export interface ResolvedPostgres {
   readonly connectDelayMs: number;
   readonly migrate: 'on-open' | 'never';
   readonly rowLevelSecurity: boolean;
+  readonly standby: 'refuse' | 'allow';
   readonly preparedStatements: boolean;
   readonly acquireTimeoutMs: number;
   readonly requestTimeoutMs: number;
@@ -185,6 +194,7 @@ const rules: Readonly<Record<string, readonly [(value: unknown) => boolean, stri
   connectDelayMs: [isWhole(1, timerMsMax), 'a whole number of milliseconds from 1 below 2^31'],
   extra: [isObject, 'an object of options of pg'],
   migrate: [(value) => value === 'on-open' || value === 'never', "'on-open' or 'never'"],
+  standby: [(value) => value === 'refuse' || value === 'allow', "'refuse' or 'allow'"],
   transactions: [isTransactions, "'ambient', or { current } with a function"],
   rowLevelSecurity: [(value) => value === true, 'true or absent'],
   preparedStatements: [(value) => typeof value === 'boolean', 'true or false'],
@@ -221,6 +231,7 @@ export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostg
     dataSource,
     transactions,
     migrate,
+    standby,
     preparedStatements,
     connectAttempts,
     connectDelayMs,
@@ -244,6 +255,7 @@ export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostg
     connectDelayMs,
     migrate,
     rowLevelSecurity: all.rowLevelSecurity === true,
+    standby,
     preparedStatements,
     acquireTimeoutMs,
     requestTimeoutMs,

@@ -72,6 +72,7 @@ export async function createProvider(location: Location, options: OpenOptions): 
     connectAttempts: 1,
     url: location.url,
     migrate: role === 'target' ? 'on-open' : 'never',
+    standby: role === 'target' ? 'refuse' : 'allow',
     lockTimeoutMs: Math.max(1, Math.round(waitMs)),
     requestTimeoutMs,
     ...(/[?&]application_name=/.test(location.url) ? {} : { applicationName: 'kvent' }),

@@ -58,6 +58,7 @@ export class Connection implements Session {
   /** Rejects the statement in flight. */
   #giveUp: (() => void) | undefined;
   #isLimited = true;
+  #isPrimary: boolean | undefined;
   /** Whether a commit's wait for the standbys was canceled. */
   #unconfirmed = false;
 
@@ -78,6 +79,16 @@ export class Connection implements Session {
   /** Of the session on the server, where the driver knows it. */
   get processId(): number | undefined {
     return this.#client.processID ?? undefined;
+  }
+
+  /** Whether its server takes writes, once that was asked: while it is connected, it stays one. */
+  get isPrimary(): boolean | undefined {
+    return this.#isPrimary;
+  }
+
+  async askIsPrimary(): Promise<boolean> {
+    const [line = []] = await this.query('select pg_catalog.pg_is_in_recovery()');
+    return (this.#isPrimary = line[0] !== 't');
   }
 
   get takesOwnQueries(): boolean {

@@ -6,7 +6,7 @@ import type { PlanGeneration } from './plan-generation.js';
 import type { Statement } from '../sql/statement.js';
 import { Connection, type Client } from './connection.js';
 import { eq } from '../sql/operators.js';
-import { isBroken, mayRunAgain, NoResponse, NotConnected, unreachable, wasLost } from './failure.js';
+import { isBroken, mayRunAgain, NoResponse, NotConnected, standby, unreachable, wasLost } from './failure.js';
 import type { HeldSession, Purpose, Session } from './session.js';
 
 /** The part of a `pg` pool that is used. */
@@ -29,6 +29,8 @@ interface ConnectionsOptions {
   /** When to plan them again. */
   readonly plans: PlanGeneration | undefined;
   readonly acquireTimeoutMs: number;
+  /** Whether a standby may be used as the primary. */
+  readonly mayBeStandby: boolean;
   readonly requestTimeoutMs: number;
   /** Whether the table's rows are under row-level security. */
   readonly isSecured: () => boolean;
@@ -267,7 +269,10 @@ export class Connections {
 
   async #acquire(pool: Pool): Promise<Connection> {
     try {
-      const connection = this.#watch(await this.#connect(pool));
+      const { primary, mayBeStandby } = this.#options;
+      let connection = this.#watch(await this.#connect(pool));
+      if (pool === primary && !mayBeStandby && connection.isPrimary !== true)
+        connection = await this.#onPrimary(connection, pool);
       if (this.#unchecked.delete(pool) && connection.isOpenToReaders) this.#options.openToReaders();
       return connection;
     } catch (error) {
@@ -279,6 +284,26 @@ export class Connections {
           storageError('STORAGE_UNAVAILABLE', why, { unreachable: true }, { retryable: false }),
         );
       throw new NotConnected(unreachable(`${name} cannot be reached`, new Error(messageOf(error))));
+    }
+  }
+
+  /**
+   * A connection to a primary. A standby at its address would show what it has replayed as what is
+   * current. Asked once for each connection; where one is lost by that, another one is tried.
+   */
+  async #onPrimary(first: Connection, pool: Pool): Promise<Connection> {
+    let connection = first;
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        if (connection.isPrimary ?? (await connection.askIsPrimary())) return connection;
+      } catch (error) {
+        connection.release(true);
+        if (attempt > 1) throw error;
+        connection = this.#watch(await this.#connect(pool));
+        continue;
+      }
+      connection.release(true);
+      throw new NotConnected(standby(this.#options.name));
     }
   }
 

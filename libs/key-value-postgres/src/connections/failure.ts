@@ -128,10 +128,7 @@ export function errorOf(error: unknown, name: string, purpose: Purpose): Storage
     case '57014':
       return unavailable(`${name} took longer than statement_timeout allows`, cause);
     case '25006':
-      return unavailable(
-        `${name} is on a server that only reads: a standby, or a primary that was replaced`,
-        cause,
-      );
+      return standby(name, cause);
     case '26000':
     case '42P05':
       return unavailable(
@@ -173,6 +170,13 @@ export const missingTable = (name: string, cause?: unknown): StorageError =>
 /** The server refused it: nothing took effect. */
 export const unavailable = (message: string, cause?: unknown): StorageError =>
   storageError('STORAGE_UNAVAILABLE', `${message}.`, {}, { cause });
+
+/** Nothing was read or written there. */
+export const standby = (name: string, cause?: unknown): StorageError =>
+  unavailable(
+    `${name} is on a server that only reads: a standby, or a primary that was replaced. A process that only reads may use one: standby: 'allow'`,
+    cause,
+  );
 
 /** Nothing was sent, or a read had no response: nothing took effect. */
 export const unreachable = (message: string, cause?: unknown): StorageError =>
