@@ -62,13 +62,19 @@ export function idempotencyOf(
 /** The row key of a record, within its own space. */
 export const idempotencyRecordKey = (idempotencyKey: string): string => encodeText(idempotencyKey);
 
+/**
+ * Content as JSON that nothing changes: as text, or as the value of the text, which need not be
+ * parsed, but takes more memory until the digest is made.
+ */
+export type JsonContent = string | { readonly value: unknown };
+
 interface IdempotencyRecordOptions {
   readonly access: StorageAccess;
   readonly address: Address;
   readonly idempotency: Idempotency;
   readonly retentionMs: number;
-  /** The content as JSON text, in place of that of `idempotency`: it needs no encoding. */
-  readonly json?: string | undefined;
+  /** The content in place of that of `idempotency`: it needs no encoding. */
+  readonly json?: JsonContent | undefined;
   /** What a replay returns; called when the batch is sent. It must not change afterwards. */
   readonly result: () => unknown;
 }
@@ -92,7 +98,7 @@ export class IdempotencyRecord extends Participant {
     this.database = options.address.database;
     this.reads = [options.address];
     this.#options = options;
-    this.#digest = json === undefined ? Digest.ofContent(idempotency.content) : Digest.ofText(json);
+    this.#digest = json === undefined ? Digest.ofContent(idempotency.content) : Digest.ofJson(json);
   }
 
   get subject(): string {
@@ -191,17 +197,17 @@ type PendingDigest = string | undefined | Promise<string | undefined>;
 
 /** Of the content of a call, as it is when this is made. */
 class Digest {
-  /** The content as JSON text, until the digest is made of it. */
-  #json: string | undefined;
+  /** The content, until the digest is made of it. */
+  #json: JsonContent | undefined;
   /** Thrown by `prepare`. */
   #error: unknown;
   #pending: PendingDigest;
 
   /** Made when it is first needed, where that needs no promise. */
-  static ofText(json: string): Digest {
+  static ofJson(json: JsonContent): Digest {
     const digest = new Digest();
     if (isSha256Synchronous) digest.#json = json;
-    else digest.#pending = digestOfJson(JSON.parse(json));
+    else digest.#pending = digestOfJson(valueOf(json));
     return digest;
   }
 
@@ -227,12 +233,14 @@ class Digest {
   /** After `prepare`; undefined where repeats are not compared. */
   get text(): string | undefined {
     if (this.#json !== undefined) {
-      this.#pending = digestOfJson(JSON.parse(this.#json));
+      this.#pending = digestOfJson(valueOf(this.#json));
       this.#json = undefined;
     }
     return this.#pending as string | undefined;
   }
 }
+
+const valueOf = (json: JsonContent): unknown => (typeof json === 'string' ? JSON.parse(json) : json.value);
 
 /** The digest of what a repeat is compared by; `INVALID_VALUE` for what cannot be stored. */
 export function digestOfContent(content: unknown): PendingDigest {

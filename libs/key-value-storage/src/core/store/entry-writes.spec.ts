@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
 import { z } from 'zod';
 import { JsonFileProvider } from '../../providers/json-file/json-file-provider.js';
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';
@@ -272,5 +273,44 @@ describe('a write of an entry with an idempotency key', () => {
       () => things.delete('a', options),
     ];
     for (const call of calls) await expect(call()).rejects.toMatchObject({ code, effect: 'none' });
+  });
+});
+
+/** As a provider whose rows are not in this memory: the digest of a record is made of the value. */
+class Durable extends MemoryProvider {
+  override readonly features = { ...new MemoryProvider().features, durable: 'fsync' as const };
+}
+
+describe('the content of a record', () => {
+  it('is the same from every provider, whatever the value', async () => {
+    const digestsOf = async (values: readonly unknown[], provider: MemoryProvider) => {
+      await using storage = await openStorage(provider);
+      const store = storage.store(defineState('any', { scope: 'shared' }));
+      for (const [index, value] of values.entries())
+        await store.set('a', value, { idempotencyKey: `${index}`, ttlMs: 1_000 + index });
+      const digests = new Map<string, unknown>();
+      for await (const { container, key: of, row } of provider.administration.export('shared'))
+        if (container.startsWith('mark:') && row.value.kind === 'json')
+          digests.set(of, (JSON.parse(row.value.text) as { readonly content: unknown }).content);
+      expect(digests.size).toBe(values.length);
+      return digests;
+    };
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.jsonValue(), { maxLength: 5 }), async (values) => {
+        const all = [...values, { b: 1, a: { '10': 1, '9': new Date(0) } }, { b: 1, a: ['$date'] }, 'text'];
+        expect(await digestsOf(all, new Durable())).toEqual(await digestsOf(all, new MemoryProvider()));
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it('of a provider that makes it of the value does not depend on the order of properties', async () => {
+    await using storage = await openStorage(new Durable());
+    const store = storage.store(defineState<object>('any'));
+    const first = await store.set('a', { x: 1, y: { p: 1, q: 2 } }, key);
+    expect((await store.set('a', { y: { q: 2, p: 1 }, x: 1 }, key)).etag).toBe(first.etag);
+    await expect(store.set('a', { x: 1, y: { p: 1, q: 3 } }, key)).rejects.toMatchObject({
+      code: 'IDEMPOTENCY_CONFLICT',
+    });
   });
 });

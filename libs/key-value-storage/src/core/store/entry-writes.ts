@@ -10,7 +10,7 @@ import {
   type CommittedBatch,
   type ConflictedBatch,
 } from '../commit/commit.js';
-import type { IdempotencyRecord } from '../commit/idempotency-record.js';
+import type { IdempotencyRecord, JsonContent } from '../commit/idempotency-record.js';
 import { untilAborted } from '../base/abort.js';
 import { andThen } from '../base/and-then.js';
 import { inspect } from '../base/inspect.js';
@@ -280,9 +280,9 @@ export class EntryWrites<T, K extends Key, I> {
     // a repeat of work that reads and saves has read its own result
     const given =
       read === undefined && !restsOnReading(options) && typeof options.idempotencyKey === 'string'
-        ? rows.codec.given(key, value, isPromise(encoding) ? undefined : encoding)
+        ? rows.codec.givenContent(key, value, isPromise(encoding) ? undefined : encoding)
         : undefined;
-    const intent = given && `[${given},${JSON.stringify(options.ttlMs ?? null)}]`;
+    const intent = given && withTtl(given, options.ttlMs ?? null);
     const write = this.#entryWrite(verb, address, key, options, intent);
     const kept = (encoded: Encoded<T>, row: ReadExpiry | undefined): KeptResult => ({
       ...keptValue(encoded),
@@ -357,7 +357,7 @@ export class EntryWrites<T, K extends Key, I> {
     address: Address,
     key: K,
     options: RowWrite<unknown>['options'],
-    intent?: string,
+    intent?: JsonContent,
   ): RowWrite<Entry<T, K>> {
     const replayed = async (kept: KeptResult, record: Row): Promise<Entry<T, K>> =>
       await entryAgain(this.#rows, address, key, kept, record);
@@ -384,6 +384,9 @@ export class EntryWrites<T, K extends Key, I> {
 const callerConflict = (conflict: ConflictedBatch): Error => conflictError(conflict, 'caller');
 const ownConflict = (conflict: ConflictedBatch): Error => conflictError(conflict, 'own');
 const setting: WriteKind = { verb: 'set', guarded: true, onConflict: callerConflict };
+
+const withTtl = (given: JsonContent, ttlMs: unknown): JsonContent =>
+  typeof given === 'string' ? `[${given},${JSON.stringify(ttlMs)}]` : { value: [given.value, ttlMs] };
 
 /** An error is thrown where the promise is awaited: the key may be refused first. */
 function encodedOrRejected<E>(encode: () => E | Promise<E>): E | Promise<E> {

@@ -5,7 +5,11 @@
  */
 import { storageError } from '../base/errors.js';
 import { conflictError, type CommittedBatch, type ConflictedBatch } from '../commit/commit.js';
-import { idempotencyRecordIn, type IdempotencyRecord } from '../commit/idempotency-record.js';
+import {
+  idempotencyRecordIn,
+  type IdempotencyRecord,
+  type JsonContent,
+} from '../commit/idempotency-record.js';
 import type { RetryPolicy } from '../contention/retry-on-conflict.js';
 import type { Key } from '../base/key.js';
 import { isPromise } from '../base/kinds.js';
@@ -37,10 +41,8 @@ export interface RowWrite<R> {
   readonly verb: string;
   readonly address: Address;
   readonly options: (CallOptions & IdempotentOptions) | undefined;
-  /**
-   * The arguments that a repeat must have, as JSON text; left out where they cannot be compared.
-   */
-  readonly intent?: string | undefined;
+  /** The arguments that a repeat must have; left out where they cannot be compared. */
+  readonly intent?: JsonContent | undefined;
   /** The result of the first call. */
   readonly replayed: (kept: KeptResult, record: Row) => R | Promise<R>;
 }

@@ -6,6 +6,7 @@ import {
   IdempotencyRecord,
   idempotencyRecordKey,
   type IdempotentCall,
+  type JsonContent,
 } from '../commit/idempotency-record.js';
 import type { StorageAccess } from '../commit/storage-access.js';
 import type { Address } from '../port/storage-provider.js';
@@ -16,8 +17,8 @@ interface KeyedCall {
   /** Compared too: the result of one verb is no result of another. */
   readonly verb: string;
   readonly given: string | IdempotentCall;
-  /** The arguments of the caller, as JSON text; undefined where they are not compared. */
-  readonly intent: string | undefined;
+  /** The arguments of the caller; undefined where they are not compared. */
+  readonly intent: JsonContent | undefined;
   /** What a repeat returns; called when the batch is sent. */
   readonly result: () => unknown;
 }
@@ -29,11 +30,14 @@ export function recordOf({ access, address, verb, given, intent, result }: Keyed
     access,
     address: recordAddress(address, key),
     idempotency: { key, content: [verb, content ?? null] },
-    json: typeof given === 'string' ? `["${verb}",${intent ?? 'null'}]` : undefined,
+    json: typeof given === 'string' ? contentOf(verb, intent) : undefined,
     retentionMs: defaultIdempotencyRetentionMs,
     result,
   });
 }
+
+const contentOf = (verb: string, intent: JsonContent = 'null'): JsonContent =>
+  typeof intent === 'string' ? `["${verb}",${intent}]` : { value: [verb, intent.value] };
 
 /**
  * An encoded key of parts, so that records can be copied and restored. `zt`, `zf`: the parts of a

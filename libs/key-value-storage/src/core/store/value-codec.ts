@@ -22,6 +22,7 @@ import { isPromise } from '../base/kinds.js';
 import type { ResolvedState } from './state-definition.js';
 import type { Address, StoredValue, Value } from '../port/storage-provider.js';
 import { keyOf } from '../commit/commit.js';
+import type { JsonContent } from '../commit/idempotency-record.js';
 
 /** The value to store, and the frozen value to return. */
 export interface Encoded<T> {
@@ -73,6 +74,17 @@ export class ValueCodec<T> {
     if (encoded?.stored.kind === 'json' && schema === undefined && schemaVersion === 1)
       return encoded.stored.text;
     return encodeValue(value, () => this.#name(key), { prototype, schemaVersion: 1 }).text;
+  }
+
+  /**
+   * As `given`; the value itself where it is plain JSON and the digest is made at once: parsing the
+   * text was a twentieth of a write with a record. In memory the digest is made only for a repeat,
+   * and until then a text takes less room.
+   */
+  givenContent(key: Key, value: unknown, encoded?: Encoded<T>): JsonContent {
+    const text = this.given(key, value, encoded);
+    const isOfText = encoded?.stored.kind === 'json' && encoded.stored.text === text;
+    return isOfText && !this.#keepDecoded && !mayHoldTags(text) ? { value: encoded.value } : text;
   }
 
   #valueOf(key: Key, result: StandardSchemaV1.Result<unknown>): unknown {
