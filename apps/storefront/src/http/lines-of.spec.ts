@@ -1,4 +1,5 @@
-import { request as send } from 'node:http';
+import { once } from 'node:events';
+import { request as send, type IncomingMessage } from 'node:http';
 import { Controller, Param, Post, Req, type INestApplication } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -73,6 +74,15 @@ describe.each(['express', 'fastify'] as const)('The lines of a body, on %s,', (f
     const long = `${'x'.repeat(1_000)}\n`.repeat(10_000);
     for (let times = 0; times < 3; times += 1)
       expect(await post('first', `${times}\n${long}`)).toEqual({ lines: [`${times}`] });
+  });
+
+  it('are taken to their end for a client that reads its response after that', async () => {
+    const client = send(`${url}/first`, { method: 'POST', headers: { 'Content-Type': jsonLinesType } });
+    const response = once(client, 'response');
+    await new Promise<void>((resolve) => client.end(`one\n${'x'.repeat(20_000_000)}`, resolve));
+    const [{ statusCode }] = (await response) as [IncomingMessage];
+    client.destroy();
+    expect(statusCode).toBe(201);
   });
 
   it('are 413 if one is too long, whole or not', async () => {
