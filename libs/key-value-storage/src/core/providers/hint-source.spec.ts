@@ -53,6 +53,24 @@ test('a listener of rows and of ranges receives hints of these only, and leaves 
   expect(source.hasListeners).toBe(false);
 });
 
+test('a listener receives hints of a space in which something has changed before, and no others after it has left', async () => {
+  const source = new HintSource();
+  const [stays, leaves] = [new AbortController(), new AbortController()];
+  const other = collectHints(source.listen([{ ...space('e'), key: 'x' }], stays.signal));
+  source.changed('db', [row('a'), row('a', 'f')]);
+  // the same row twice, as `watchMany` of a key twice
+  const target = { ...space('f'), key: 'a' };
+  const hints = collectHints(source.listen([target, target], leaves.signal));
+  source.changed('db', [row('a', 'f')]);
+  await settle();
+  leaves.abort();
+  source.changed('db', [row('a', 'f'), row('x')]);
+  expect(await hints).toEqual(['f/a']);
+  await settle();
+  stays.abort();
+  expect(await other).toEqual(['e/x']);
+});
+
 test('a listener without targets receives the hints of the feed and no others, and leaves nothing behind', async () => {
   const source = new HintSource();
   const controller = new AbortController();
