@@ -6,6 +6,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { bulkTable, measureBulk } from './bulk.js';
+import { countersTable, measureCounters } from './counters.js';
 import { startPostgres, type DatabaseServer } from './database-server.js';
 import { describeMachine, machineOf } from './machine.js';
 import { measureOpening, openingTable } from './opening.js';
@@ -35,7 +36,7 @@ const suites: Readonly<Record<string, readonly Suite[]>> = {
 };
 const help = `npm run bench -- [options]
   --suite memory|file|postgres|events|feed|watches  the suite to run (all)
-  --only <text>         works whose title contains this: 'get', 'save, 64'; 'opening', 'bulk' or 'projections' of the suites file, postgres and feed
+  --only <text>         works whose title contains this: 'get', 'save, 64'; 'opening', 'bulk', 'counters' or 'projections' of the suites file, postgres and feed
   --rounds <n>          number of rounds; each contender is measured once per round (7)
   --ms <n>              length of a measuring window in milliseconds (200; postgres and events 500)
   --entries <n>         entries of the opening test, rows of bulk, events of the projections and of the long streams (100000); 0: works only
@@ -51,6 +52,8 @@ interface MeasurementOptions {
   readonly directory: string;
   readonly server: () => Promise<DatabaseServer>;
   readonly rounds: number;
+  /** Length of a measuring window, instead of the measurement's own. */
+  readonly ms: number | undefined;
   readonly entries: number;
 }
 interface Measurement {
@@ -98,6 +101,14 @@ const measurements: readonly Measurement[] = [
     run: async ({ directory, server, rounds, entries }) => {
       const result = await measureBulk({ directory, server: await server(), rounds, rows: entries });
       return { result, table: bulkTable(result) };
+    },
+  },
+  {
+    suite: 'postgres',
+    name: 'counters',
+    run: async ({ server, rounds, ms }) => {
+      const result = await measureCounters({ server: await server(), rounds, ms });
+      return { result, table: countersTable(result) };
     },
   },
   {
@@ -164,7 +175,7 @@ async function bench(): Promise<void> {
       for (const each of measurements) {
         if (each.suite !== name || entries === 0 || !each.name.includes(values.only)) continue;
         const folder = join(directory, each.name);
-        const { result, table } = await each.run({ directory: folder, server, rounds, entries });
+        const { result, table } = await each.run({ directory: folder, server, rounds, ms, entries });
         measured[each.name] = result;
         process.stdout.write(`${table}\n`);
       }

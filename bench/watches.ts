@@ -72,11 +72,11 @@ export async function measureWatches({ directory, server, rounds, items }: Optio
       await writerCost(
         'JSON file',
         pair((number) => new JsonFileProvider({ directory: join(directory, `json-${number}`) })),
-        { rounds: rounds * 2, calls: 3_200, callers: 64 },
+        { rounds: rounds * 10, calls: 3_200, callers: 64 },
       ),
     ];
     costs.push(
-      await costBesidePolls('Postgres', new PostgresProvider(polled), { rounds, calls: 10_000, callers: 64 }),
+      await costBesidePolls('Postgres', new PostgresProvider(polled), { rounds, calls: 60_000, callers: 64 }),
     );
     const idlePercent = await idleCost(new PostgresProvider(polled));
     const delays = [
@@ -127,19 +127,25 @@ async function writerCost(
 const slowedMs = 4_000;
 
 /**
- * The same where watches are polled: the polls are work of the process too, so there are none in the
- * window without watches. Their start leaves little beside a set on a server.
+ * The same where watches are polled: the polls are work of the process too, so there are none in
+ * the window without watches. Before each window some is written, so that what the start of the
+ * watches has left is collected before.
  */
 async function costBesidePolls(name: string, provider: StorageProvider, work: Work): Promise<WriterCost> {
   await using storage = await openStorage(provider);
   const store = storage.store(Products);
+  const warmUp = { ...work, calls: work.calls / 6 };
   const costs: readonly [number[], number[]] = [[], []];
   const windows = [
-    async () => await cpuOfSet(store, work),
+    async () => {
+      await setAll(store, warmUp);
+      return await cpuOfSet(store, work);
+    },
     async () => {
       const stop = new AbortController();
       const { ended } = await startWatches(store, stop.signal);
       await wait(slowedMs);
+      await setAll(store, warmUp);
       const cost = await cpuOfSet(store, work);
       stop.abort();
       await ended;

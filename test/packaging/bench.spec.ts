@@ -213,7 +213,7 @@ describe('a short run of the bench', () => {
       expect(printed).toMatch(/survives +compares +returns/);
       if (suite === 'postgres')
         expect(printed).toMatch(
-          /fsync on, synchronous_commit on.*\n[^]*conflicts: kvent [^]*\n {2}COPY .*\n {2}kvent, Postgres +[\d,]+ /,
+          /fsync on, synchronous_commit on.*\n[^]*conflicts: kvent [^]*\n {2}COPY .*\n {2}kvent, Postgres +[\d,]+ [^]*\n {2}16 × 1 +[\d,]+ /,
         );
       if (suite === 'events') expect(printed).toMatch(/conflicts: kvent [^]*kvent, JSON file +[\d,]+ /);
       if (suite === 'feed')
