@@ -32,13 +32,28 @@ const inOneProcess = (provider: StorageProvider): StorageProvider => ({
   features: { ...provider.features, shared: false },
 });
 
-/** What a machine must not have, by the capability that requires it. */
+const readsInScans = (provider: StorageProvider): StorageProvider => ({
+  ...provider,
+  features: { ...provider.features, readsInScans: true },
+  scan: async (ranges, options) => {
+    const pages = await provider.scan(ranges, options);
+    return await Promise.all(
+      pages.map(async (page, index) => {
+        const addresses = ranges[index]?.alsoRead;
+        return addresses === undefined ? page : { ...page, alsoRead: (await provider.read(addresses)).rows };
+      }),
+    );
+  },
+});
+
+/** What a machine must have, or must not, by the capability that requires it. */
 const withouts: Readonly<Record<string, (provider: StorageProvider) => StorageProvider>> = {
   'no feed': ({ feed: _, ...provider }) => ({
     ...withoutFeed(provider),
     features: { ...provider.features, feed: false },
   }),
   'no within': ({ within: _, ...provider }) => provider,
+  'reads in scans': readsInScans,
   'hints, one process': inOneProcess,
   'feed, hints, one process': inOneProcess,
 };

@@ -2,10 +2,11 @@
  * Pages, those of the feed too, and reads of many rows come as one line of the server: whatever the
  * rows are, they are those of the provider in memory. What a line cannot hold comes as rows.
  */
+import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import { MemoryProvider } from '@kvent/key-value-storage';
-import type { Address, Change, StorageProvider } from '@kvent/key-value-storage/provider';
+import type { Address, Change, ScanPage, StorageProvider, Value } from '@kvent/key-value-storage/provider';
 import { ManualClock } from '@kvent/key-value-storage/testing';
 import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { statementsOf } from '../postgres/statements-of.js';
@@ -16,6 +17,11 @@ type Stored = Pick<Extract<Change, { kind: 'put' }>, 'value' | 'ttl'>;
 const json = (text: string, ttl: Stored['ttl'] = 'never'): Stored => ({ value: { kind: 'json', text }, ttl });
 const plain = json('{"a":"b"}');
 const count = 40;
+/** The same text each time, without repetitions. */
+const noise = (length: number): string =>
+  Array.from({ length: length / 64 }, (_, index) =>
+    createHash('sha256').update(String(index)).digest('hex'),
+  ).join('');
 
 /** The rows of a space: row 7 is of the kind that the name says, the others are plain. */
 const kinds: Readonly<Record<string, { readonly stored?: Stored; readonly key?: string }>> = {
@@ -28,9 +34,20 @@ const kinds: Readonly<Record<string, { readonly stored?: Stored; readonly key?: 
   'a number that expires': { stored: { value: { kind: 'number', number: 7n }, ttl: 60_000 } },
   bytes: { stored: { value: { kind: 'bytes', bytes: new Uint8Array(200).fill(31) }, ttl: 'never' } },
   'no bytes': { stored: { value: { kind: 'bytes', bytes: new Uint8Array() }, ttl: 'never' } },
+  'a text with what joins values': { stored: json('[1,\n2,\n3]') },
+  'a value that Postgres compresses a little': { stored: json(JSON.stringify('a'.repeat(5_000))) },
+  'a large value that it does not compress': { stored: json(JSON.stringify(noise(20_000))) },
   'a value that Postgres compresses': { stored: json(JSON.stringify('a'.repeat(500_000))) },
   'a key with the separator': { key: 'key-\x1f07' },
 };
+
+/** The page with each value as it was written. */
+const withTexts = (page: ScanPage | undefined) =>
+  page?.rows.map(({ key, row: { value, ...row } }) => ({
+    key,
+    ...row,
+    value: value.kind === 'json' ? { kind: 'json', text: value.text } : value,
+  }));
 
 const names = Object.keys(kinds);
 const keysOf = (name: string): readonly string[] => {
@@ -99,6 +116,17 @@ describe.each(names)('%s', (name) => {
         }
   });
 
+  it('is in a page that is read in parts', async () => {
+    for (const limit of [5, 25, count, 500])
+      for (const splitAt of [['key-10', 'key-20', 'key-30'], ['key-05'], []]) {
+        const range = { ...space(name), limit, parts: { splitAt, rows: 10 } };
+        const [page] = await postgres.scan([range]);
+        const [expected] = await memory.scan([{ ...range, limit: page?.rows.length ?? 0 }]);
+        expect(withTexts(page)).toEqual(withTexts(expected));
+        expect(page?.more === true || page?.rows.length === expected?.rows.length).toBe(true);
+      }
+  });
+
   it('is among many rows of one space, in the order asked', async () => {
     const addresses = [...keysOf(name), 'absent'].map((key) => ({ ...space(name), key })).reverse();
     expect(await postgres.read(addresses)).toEqual(await memory.read(addresses));
@@ -111,12 +139,24 @@ describe.each(names)('%s', (name) => {
   });
 });
 
+it('a value of a part is parsed once, for who takes it, and has its text all the same', async () => {
+  const parts = { splitAt: ['key-10', 'key-20'], rows: 10 };
+  const [page] = await postgres.scan([{ ...space('plain rows'), limit: 30, parts }]);
+  expect(page?.rows).toHaveLength(30);
+  for (const { row } of page?.rows ?? []) {
+    const { value } = row as { value: Extract<Value, { kind: 'json' }> };
+    expect([value.take?.(), value.take?.(), value.text]).toEqual([{ a: 'b' }, undefined, '{"a":"b"}']);
+  }
+});
+
 it('a page and a read of plain rows are one statement each', async () => {
   const statements = await statementsOf(async () => {
     await postgres.scan([{ ...space('plain rows'), limit: 500 }]);
+    const parts = { splitAt: ['key-10', 'key-20'], rows: 10 };
+    await postgres.scan([{ ...space('plain rows'), limit: 30, parts, alsoRead: [addressOf('any')] }]);
     await postgres.read(keysOf('plain rows').map((key) => ({ ...space('plain rows'), key })));
   });
-  expect(statements).toBe(2);
+  expect(statements).toBe(3);
 });
 
 it.each([20, count, 500])('each of these rows is in the feed, in pages of %s', async (limit) => {

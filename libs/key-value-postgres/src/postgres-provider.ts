@@ -85,6 +85,7 @@ export class PostgresProvider implements StorageProvider {
       scan: 'ordered',
       clock: this.#options.clock === undefined ? 'own' : 'replaceable',
       feed: true,
+      readsInScans: true,
     };
   }
 

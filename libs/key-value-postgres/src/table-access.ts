@@ -86,9 +86,11 @@ export class TableAccess {
   #committer: Committer;
   #feed: FeedReader;
   readonly #reader: Reader;
-  /** For the statements of reads and scans that need several. */
+  /** For the statements of reads and scans that need several, and of many scans. */
   readonly #several: DatabasePermits;
   readonly #permitWait: PermitWait;
+  /** Scans in flight, and those that wait for a permit. */
+  #scans = 0;
   readonly #makeCommitter: () => Committer;
   readonly #warn: (message: string) => void;
   readonly #plans: PlanGeneration | undefined;
@@ -258,15 +260,20 @@ export class TableAccess {
   }
 
   scan(ranges: readonly ScanRange[]): Promise<readonly ScanPage[]> {
-    const scanOne = (range: ScanRange): Promise<ScanPage> =>
+    return this.#pending.track(Promise.all(ranges.map((range) => this.#scanOne(range))));
+  }
+
+  async #scanOne(range: ScanRange): Promise<ScanPage> {
+    const scan = (): Promise<ScanPage> =>
       this.#in({ database: range.database }, () => this.#reader.scan(range));
-    return this.#pending.track(
-      Promise.all(
-        ranges.length <= loneScans
-          ? ranges.map(scanOne)
-          : ranges.map((range) => this.#several.run(range.database, this.#permitWait, () => scanOne(range))),
-      ),
-    );
+    this.#scans += 1;
+    try {
+      return await (this.#scans <= loneScans
+        ? scan()
+        : this.#several.run(range.database, this.#permitWait, scan));
+    } finally {
+      this.#scans -= 1;
+    }
   }
 
   countRange(range: CountRange): Promise<number> {

@@ -49,6 +49,7 @@ export { backoffMs, resolveRetry, retrying } from './core/contention/retry-on-co
 export {
   encodeValue,
   invalidValue,
+  decodeStored,
   mayHoldTags,
   parseStored,
   reviveFrozen,

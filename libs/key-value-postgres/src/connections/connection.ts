@@ -100,7 +100,10 @@ export class Connection implements Session {
     const scope = isSecured() ? currentScope() : undefined;
     const frame = scope === undefined ? undefined : frameOf(scope, false);
     const name = prepare ? nameOf(statement, plans?.current ?? 0) : '';
-    return this.#send({ name, text: statement.text, values: parameters, frame }, purpose);
+    return this.#send(
+      { name, text: statement.text, values: parameters, frame, received: statement.received },
+      purpose,
+    );
   }
 
   /** Runs a text once. */
@@ -194,7 +197,7 @@ const nameOf = ({ name }: Statement, generation: number): string =>
  */
 export function send(
   client: Client,
-  { name, text, values, frame }: Sent,
+  { name, text, values, frame, received }: Sent,
   resolve: (rows: readonly Columns[]) => void,
   reject: (error: unknown) => void,
 ): void {
@@ -206,6 +209,7 @@ export function send(
       reject(unscoped('a wrapper of client.query sends copies'));
     else resolve(result?.rows ?? []);
   });
+  query.received = received;
   const ours = takesOwnQueries(client);
   if (frame !== undefined) {
     if (!ours) {
@@ -224,6 +228,7 @@ export function send(
 }
 
 interface Sent {
+  readonly received?: Statement['received'];
   readonly name: string;
   readonly text: string;
   readonly values: readonly unknown[];

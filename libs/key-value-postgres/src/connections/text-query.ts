@@ -69,6 +69,8 @@ export class TextQuery extends EventEmitter {
   readonly rowMode = 'array';
   readonly types = asText;
   callback: QueryCallback | undefined;
+  /** Called with each line when it arrives. */
+  received: ((line: Columns) => void) | undefined;
   readonly result = new TextResult();
   /** Statements that run in the same round trip and transaction: settings, savepoints, checks. */
   before: readonly Framing[] = [];
@@ -136,6 +138,7 @@ export class TextQuery extends EventEmitter {
 
   handleDataRow({ fields }: { readonly fields: Columns }): void {
     if (this.complete !== this.before.length) return;
+    this.received?.(fields);
     this.result.rows.push(fields);
     this.emit('row', fields, this.result);
   }

@@ -34,6 +34,7 @@ import {
   scanParameters,
   spaceParameters,
 } from '../sql/read-statements.js';
+import { decodeParts, isInParts, partParameters, receivePart, scanInParts } from '../sql/scan-parts.js';
 import { milliseconds, type Dialect, type Statement } from '../sql/statement.js';
 
 type Values = 'include' | 'omit';
@@ -83,6 +84,8 @@ export class Reader {
   readonly #clock: Statement;
   /** Of scans and counts: one text for each combination of bounds, direction and values. */
   readonly #scans = new Map<string, Statement>();
+  /** How many are in flight. */
+  #scansInParts = 0;
 
   constructor(options: ReaderOptions) {
     const { dialect } = options;
@@ -114,11 +117,38 @@ export class Reader {
   async scan(range: ScanRange): Promise<ScanPage> {
     const { consistency = 'current' } = range;
     const parameters = scanParameters(range);
+    let alsoRead: Pick<ScanPage, 'alsoRead'> = {};
+    if (!isInParts(range)) {
+      if (range.alsoRead !== undefined)
+        alsoRead = { alsoRead: (await this.read(range.alsoRead, { consistency })).rows };
+    } else {
+      const found = decodeParts(await this.#scanParts(range, consistency), range);
+      if (found.alsoRead !== undefined) alsoRead = { alsoRead: found.alsoRead };
+      if (found.page !== undefined) {
+        this.#options.observeTime?.(found.page.time);
+        return { ...found.page, time: Math.max(found.page.time, found.latest), ...alsoRead };
+      }
+    }
     const run = (how: 'line' | 'rows') => this.#run(this.#scanOf(range, how), parameters, consistency);
     const joined = mayBeLarge(range) ? decodeScanLine(await run('line'), range) : undefined;
     const page = joined ?? decodeScan(await run('rows'), range);
     const { time } = this.#observe({ time: page.time, rows: page.rows.map(({ row }) => row) });
-    return { ...page, time };
+    return { ...page, time, ...alsoRead };
+  }
+
+  async #scanParts(range: ScanRange, consistency: Consistency): Promise<readonly Columns[]> {
+    const statement = this.#scanOf(range, 'parts');
+    const isAlone = this.#scansInParts === 0;
+    this.#scansInParts += 1;
+    try {
+      return await this.#run(
+        isAlone ? { ...statement, received: receivePart } : statement,
+        partParameters(range),
+        consistency,
+      );
+    } finally {
+      this.#scansInParts -= 1;
+    }
   }
 
   async count(range: CountRange): Promise<number> {
@@ -176,7 +206,7 @@ export class Reader {
     };
   }
 
-  #scanOf(range: ScanRange, how: 'line' | 'rows'): Statement {
+  #scanOf(range: ScanRange, how: 'line' | 'rows' | 'parts'): Statement {
     const { start, end, after, reverse = false, values = 'include' } = range;
     const shape = [
       start !== undefined,
@@ -189,7 +219,7 @@ export class Reader {
     ].join();
     let statement = this.#scans.get(shape);
     if (statement === undefined) {
-      const make = how === 'line' ? scanAsLine : scanOne;
+      const make = { parts: scanInParts, line: scanAsLine, rows: scanOne }[how];
       this.#scans.set(shape, (statement = make(this.#options.dialect, range)));
     }
     return statement;

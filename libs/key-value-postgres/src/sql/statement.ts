@@ -8,6 +8,8 @@ import { concat, eq, le, minus, plus, times } from './operators.js';
 export interface Statement {
   readonly name: string;
   readonly text: string;
+  /** Called with each line when it arrives: it may prepare what is done with the line later. */
+  readonly received?: ((line: readonly (string | null)[]) => void) | undefined;
 }
 
 /**

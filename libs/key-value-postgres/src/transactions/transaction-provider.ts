@@ -89,6 +89,7 @@ export class TransactionProvider implements StorageProvider {
       scan: 'ordered',
       clock: clock.kind === 'server' ? 'own' : 'replaceable',
       feed: true,
+      readsInScans: true,
     };
     const refuse = async (): Promise<never> => await Promise.reject(outside());
     this.administration = {

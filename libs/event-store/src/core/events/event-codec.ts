@@ -9,15 +9,13 @@ import {
   assertAtMost,
   assertOptions,
   assertWithin,
+  decodeStored,
   EncodedJson,
   inspect,
   encodeValue,
   invalidValue,
   isPromise,
-  mayHoldTags,
-  parseStored,
   refusedPromise,
-  reviveFrozen,
   upcastFrom,
   utf8Length,
   validate,
@@ -275,19 +273,17 @@ interface StoredEvent {
 
 function parseEvent(rows: StreamRows, version: number, { value }: Row): StoredEvent {
   if (value.kind !== 'json') throw unreadable(rows, version, `it is ${value.kind}, not JSON`);
-  let parsed: { readonly schemaVersion: number; readonly json: unknown };
-  let record: unknown;
+  let stored: ReturnType<typeof decodeStored>;
   try {
-    parsed = parseStored(value.text);
-    record = reviveFrozen(parsed.json, mayHoldTags(value.text)).value;
+    stored = decodeStored(value);
   } catch (cause) {
     throw unreadable(rows, version, 'it is not JSON that Kvent wrote', cause);
   }
   const { type, data, metadata } = (
-    typeof record === 'object' && record !== null ? record : {}
+    typeof stored.value === 'object' && stored.value !== null ? stored.value : {}
   ) as Partial<StoredEvent>;
   if (typeof type !== 'string') throw unreadable(rows, version, 'it has no type');
-  return { schemaVersion: parsed.schemaVersion, type, data, metadata };
+  return { schemaVersion: stored.schemaVersion, type, data, metadata };
 }
 
 /** Converts data of an older schemaVersion step by step, and validates the result. */

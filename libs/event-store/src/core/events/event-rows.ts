@@ -11,6 +11,18 @@ import type { StreamRows } from '../rows/stream-rows.js';
  */
 export const pageEvents = 1_000;
 
+/** The events of a part of a page: a provider may read one while another is decoded. */
+const partEvents = 250;
+
+/** The parts of a page, and what is behind it. */
+function partsOf(from: number, to: number, limit: number): NonNullable<ScanRange['parts']> {
+  const splitAt: string[] = [];
+  const end = Math.min(from + limit, to);
+  for (let version = from + partEvents; version <= end; version += partEvents)
+    splitAt.push(versionKey(version));
+  return { splitAt, rows: partEvents };
+}
+
 /** The events of a range of versions; without `to` up to the last. */
 export const eventRange = (
   rows: StreamRows,
@@ -22,6 +34,7 @@ export const eventRange = (
   start: versionKey(Math.max(from, 1)),
   ...(to !== undefined && { end: versionKey(to + 1) }),
   limit,
+  parts: partsOf(Math.max(from, 1), to ?? Number.POSITIVE_INFINITY, limit),
 });
 
 /**

@@ -59,10 +59,12 @@ export async function loadStream(rows: StreamRows, options: LoadOptions): Promis
   const { access } = rows;
   const { atVersion, extraReads = [], signal, observer } = options;
   const range = firstPage(rows, atVersion);
-  const [result, [snapshots, events]] = await Promise.all([
-    access.read([rows.head, ...extraReads], { signal }),
-    access.scan([snapshotsUpTo(rows, atVersion), range], { signal }),
-  ]);
+  const {
+    read: result,
+    pages: [events, snapshots],
+  } = await access.readWithScan([rows.head, ...extraReads], [range, snapshotsUpTo(rows, atVersion)], {
+    signal,
+  });
   const read = await countingPage(rows, events.rows, headReadOf(rows, result), () =>
     readWithHead(rows, options),
   );

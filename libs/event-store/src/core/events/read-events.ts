@@ -13,7 +13,7 @@ import {
 import { assertOptions, inspect, outOfRange } from '@kvent/key-value-storage/internal';
 import type { EventRange, Recorded } from '../definition/event-stream.js';
 import { assertRequestedVersion, type AnyEvent } from '../definition/stream-definition.js';
-import { readHead } from '../rows/head.js';
+import { headIn, readHead } from '../rows/head.js';
 import { deletedError } from '../rows/stream-conflicts.js';
 import type { StreamRows } from '../rows/stream-rows.js';
 import { decodeRecorded } from './event-codec.js';
@@ -45,7 +45,13 @@ export async function* readEvents(rows: StreamRows, range: Range): AsyncGenerato
     reverse,
   });
   const readTheHead = async () => ({ head: await readHead(rows, signal) });
-  const [read, [first]] = await Promise.all([readTheHead(), access.scan([scanRange(from, to)], { signal })]);
+  const {
+    read: {
+      rows: [headRow],
+    },
+    pages: [first],
+  } = await access.readWithScan([rows.head], [scanRange(from, to)], { signal });
+  const read = { head: headIn(rows.head, headRow) };
   const { head } = await countingPage(rows, first.rows, read, readTheHead);
   if (head.kind === 'deleted') throw deletedError(rows);
   let [low, high] = boundsOf(range, head.version);

@@ -3,7 +3,7 @@
  * entry, and the next older one is used: losing snapshots only makes loads slower.
  */
 import type { ScannedRow, ScanRange } from '@kvent/key-value-storage/provider';
-import { mayHoldTags, parseStored, reviveFrozen } from '@kvent/key-value-storage/internal';
+import { decodeStored } from '@kvent/key-value-storage/internal';
 import type { StreamObserver } from '../definition/stream-observer.js';
 import { numbersIn } from '../rows/stream-addresses.js';
 import { snapshotKey, type StreamRows } from '../rows/stream-rows.js';
@@ -93,7 +93,7 @@ function decodeSnapshot(
   const { value } = scanned.row;
   try {
     if (value.kind !== 'json') throw new SyntaxError(`it is ${value.kind}, not JSON`);
-    return { version, state: reviveFrozen(parseStored(value.text).json, mayHoldTags(value.text)).value };
+    return { version, state: decodeStored(value).value };
   } catch (cause) {
     logIgnored(rows, observer, version, 'it cannot be read', cause);
     return undefined;

@@ -166,6 +166,27 @@ export class StorageAccess {
     return pages as unknown as { readonly [I in keyof R]: ScanPage };
   }
 
+  /**
+   * Rows and pages, in one round trip. The rows are not newer than the first page, where the
+   * provider reads both in one call; else either may be.
+   */
+  async readWithScan<R extends readonly [ScanRange, ...ScanRange[]]>(
+    addresses: readonly Address[],
+    ranges: readonly [...R],
+    options?: AccessOptions,
+  ): Promise<{ readonly read: ReadResult; readonly pages: { readonly [I in keyof R]: ScanPage } }> {
+    if (this.provider.features.readsInScans !== true) {
+      const [read, pages] = await Promise.all([this.read(addresses, options), this.scan(ranges, options)]);
+      return { read, pages };
+    }
+    const [first, ...others] = ranges as readonly [ScanRange, ...ScanRange[]];
+    const pages = await this.scan([{ ...first, alsoRead: addresses }, ...others], options);
+    const { time, alsoRead: rows } = pages[0];
+    if (rows === undefined)
+      throw storageError('STORAGE_UNAVAILABLE', `${this.#name} returned no rows with a page.`, {});
+    return { read: { time, rows }, pages: pages as unknown as { readonly [I in keyof R]: ScanPage } };
+  }
+
   /** The number of rows of a range; undefined where the provider does not count. */
   count(range: CountRange, options?: AccessOptions): Promise<number> | undefined {
     this.assertOpen();

@@ -3,7 +3,7 @@ import { statSync } from 'node:fs';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { encodeValue, mayHoldTags, parseStored, reviveFrozen } from './codec.js';
+import { decodeStored, encodeValue, mayHoldTags, parseStored, reviveFrozen } from './codec.js';
 import { isStorageError } from '../base/errors.js';
 import { rowLine } from '../port/row-line.js';
 import type { StoredValue } from '../port/storage-provider.js';
@@ -267,6 +267,38 @@ describe('the codec', () => {
         deepStrictEqual(reviveFrozen(stored.json, true).value, value);
       }),
     );
+  });
+
+  const bothWays = (text: string) => [
+    decodeStored({ kind: 'json', text }),
+    decodeStored({ kind: 'json', text: 'not read', take: () => JSON.parse(text) as unknown }),
+  ];
+
+  it('decodes what a provider has parsed like the text, frozen', () => {
+    fc.assert(
+      fc.property(anything, fc.integer({ min: 1, max: 9 }), (value, schemaVersion) => {
+        fc.pre(value !== undefined);
+        for (const decoded of bothWays(encode(value, { schemaVersion })))
+          deepStrictEqual(decoded, { schemaVersion, value });
+      }),
+    );
+    for (const { value } of bothWays('{"$v":2,"a":{"b":[{"c":1}]}}')) {
+      const { a } = value as { a: { b: readonly object[] } };
+      expect([value, a, a.b, a.b[0]].every((part) => Object.isFrozen(part))).toBe(true);
+    }
+  });
+
+  it.each(['{"$date":"soon"}', '{"$v":0}', '{"a":{"$set":{}}}', '['.repeat(600) + ']'.repeat(600)])(
+    'reports %s as damage in both',
+    (text) => {
+      const parsed = (): unknown => JSON.parse(text) as unknown;
+      expect(() => decodeStored({ kind: 'json', text })).toThrow(SyntaxError);
+      expect(() => decodeStored({ kind: 'json', text, take: parsed })).toThrow(SyntaxError);
+    },
+  );
+
+  it('reads the text where what was parsed is taken already', () => {
+    expect(decodeStored({ kind: 'json', text: '[1]', take: () => undefined }).value).toEqual([1]);
   });
 
   it('does not read a property of the user as a schema version', () => {

@@ -8,6 +8,7 @@
  * than the state's own, and classes made from those above: a Buffer too. An object without a
  * prototype comes back as an ordinary one.
  */
+import type { Value } from '../port/storage-provider.js';
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { storageError, unstorableValue } from '../base/errors.js';
 import { builtInKind, isBare, isObjectPrototype } from '../base/kinds.js';
@@ -362,9 +363,17 @@ function define(target: object, name: string, value: unknown): void {
  * The stored JSON and the schema version it was written with. `SyntaxError` where it is no JSON
  * that this codec wrote.
  */
-export function parseStored(text: string): { readonly schemaVersion: number; readonly json: unknown } {
+export function parseStored(text: string): StoredJson {
   const json = JSON.parse(text) as unknown;
-  if (!text.startsWith('{"$v":')) return { schemaVersion: 1, json };
+  return text.startsWith('{"$v":') ? withoutVersion(json) : { schemaVersion: 1, json };
+}
+
+interface StoredJson {
+  readonly schemaVersion: number;
+  readonly json: unknown;
+}
+
+function withoutVersion(json: unknown): StoredJson {
   const { $v, ...rest } = json as { $v: number };
   if (!Number.isSafeInteger($v) || $v < 1)
     throw new SyntaxError('its schema version is no whole number from 1 up');
@@ -380,6 +389,44 @@ export function reviveFrozen(json: unknown, tagged: boolean): Decoded {
   if (!tagged) return { value: deepFreeze(json), shareable: true };
   const state = { shareable: true };
   return { value: revive(json, state, 0), shareable: state.shareable };
+}
+
+/**
+ * The value of stored JSON, frozen, and its schema version; `SyntaxError` as of both functions
+ * above. Takes what the provider has parsed.
+ */
+export function decodeStored(stored: Extract<Value, { kind: 'json' }>): {
+  readonly schemaVersion: number;
+  readonly value: unknown;
+} {
+  const parsed = stored.take?.();
+  if (parsed === undefined) {
+    const { schemaVersion, json } = parseStored(stored.text);
+    return { schemaVersion, value: reviveFrozen(json, mayHoldTags(stored.text)).value };
+  }
+  const { schemaVersion, json } = hasVersion(parsed)
+    ? withoutVersion(parsed)
+    : { schemaVersion: 1, json: parsed };
+  return { schemaVersion, value: freezeUntagged(json, 0) ? json : revive(json, { shareable: true }, 0) };
+}
+
+/** No value has this name: that of a property of the user is escaped. */
+const hasVersion = (json: unknown): boolean =>
+  typeof json === 'object' && json !== null && Object.hasOwn(json, '$v');
+
+/** Freezes JSON; returns false, with some of it frozen, once a name may be that of a tag. */
+function freezeUntagged(json: unknown, level: number): boolean {
+  if (typeof json !== 'object' || json === null) return true;
+  assertLevel(level);
+  if (Array.isArray(json)) {
+    for (const item of json) if (!freezeUntagged(item, level + 1)) return false;
+  } else
+    for (const name of Object.keys(json)) {
+      if (name.startsWith('$')) return false;
+      if (!freezeUntagged((json as Record<string, unknown>)[name], level + 1)) return false;
+    }
+  Object.freeze(json);
+  return true;
 }
 
 /**

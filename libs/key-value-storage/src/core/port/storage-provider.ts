@@ -41,11 +41,12 @@ export interface Address extends Space {
 export type RowAddress = Omit<Address, 'database'>;
 
 /**
- * `json` is returned character for character. `number` is a signed 64-bit integer. `omitted` is
+ * `json` is returned character for character. `take` returns what `JSON.parse` makes of it, to its
+ * first caller, whose own that is; for providers that parse many values at once. `number` is a signed 64-bit integer. `omitted` is
  * returned by reads with `values: 'omit'`, and is never written.
  */
 export type Value =
-  | { readonly kind: 'json'; readonly text: string }
+  | { readonly kind: 'json'; readonly text: string; readonly take?: () => unknown }
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
   | { readonly kind: 'number'; readonly number: bigint }
   | { readonly kind: 'omitted' };
@@ -217,10 +218,20 @@ export interface ScanRange extends Space {
   readonly limit: number;
   readonly values?: 'include' | 'omit';
   readonly consistency?: 'current' | 'stale';
+  /**
+   * Where the range may be read in parts: keys within it, in ascending order, and how many rows are
+   * expected before each and after the key before it. The rows are the same without: a provider may
+   * read a part while the reader works on the one before.
+   */
+  readonly parts?: { readonly splitAt: readonly string[]; readonly rows: number };
+  /**
+   * A few rows of the same database to read in the same call: see `features.readsInScans`.
+   */
+  readonly alsoRead?: readonly Address[];
 }
 
 /** A part of one space, to be counted. */
-export type CountRange = Omit<ScanRange, 'after' | 'reverse' | 'limit' | 'values'>;
+export type CountRange = Omit<ScanRange, 'after' | 'reverse' | 'limit' | 'values' | 'parts' | 'alsoRead'>;
 
 export interface ScannedRow {
   readonly key: string;
@@ -236,6 +247,8 @@ export interface ScanPage {
   readonly time: number;
   readonly rows: readonly ScannedRow[];
   readonly more: boolean;
+  /** The rows of `alsoRead`, in order, as of the moment of the page or of one before. */
+  readonly alsoRead?: readonly (Row | undefined)[];
 }
 
 /**
@@ -321,6 +334,8 @@ export interface ProviderFeatures {
   readonly clock: 'replaceable' | 'own';
   /** It has `feed`, and rows that are put with `feed` have a `position`. */
   readonly feed: boolean;
+  /** Pages have `alsoRead` where their range has. @default false */
+  readonly readsInScans?: boolean;
 }
 
 /**

@@ -6,8 +6,9 @@ import { aborted, throwIfAborted } from '../base/abort.js';
 import { isStorageError, storageError } from '../base/errors.js';
 import { onAbort } from '../base/on-abort.js';
 
-/** Groups in flight at most. */
+/** Groups in flight at most; of calls that are sent alone, as many calls. */
 const groupsMax = 4;
+const aloneMax = 32;
 /**
  * While nothing is in flight, twice as many calls or more are sent in two halves, so that the
  * engine and the callers work at the same time.
@@ -25,6 +26,11 @@ export interface Call<Input, Output> {
 }
 
 interface CallBatcherOptions<Input, Output> {
+  /**
+   * Calls whose answers are large: each is sent alone, so that no answer waits for another and is
+   * kept meanwhile. @default false
+   */
+  readonly alone?: boolean;
   /** In messages: 'A commit'. */
   readonly what: string;
   /** The effect of a call that is aborted in flight. */
@@ -35,6 +41,7 @@ interface CallBatcherOptions<Input, Output> {
   readonly pick: (
     waiting: readonly Call<Input, Output>[],
     inFlight: ReadonlySet<Call<Input, Output>>,
+    groupsFree: number,
   ) => readonly Call<Input, Output>[];
   /**
    * Returns the outputs in the order of the inputs; single ones may be reported before. Rejects
@@ -64,6 +71,9 @@ export class CallBatcher<Input, Output> {
   #groups = 0;
   #calls = 0;
   #scheduled = false;
+  /** Of calls that are sent alone: the number of the last turn of each database that waits. */
+  readonly #lastTurn = new Map<string, number>();
+  #turns = 0;
   readonly #idle: (() => void)[] = [];
 
   constructor(options: CallBatcherOptions<Input, Output>) {
@@ -104,6 +114,10 @@ export class CallBatcher<Input, Output> {
     });
   }
 
+  get #groupsMax(): number {
+    return this.#options.alone === true ? aloneMax : groupsMax;
+  }
+
   /** Resolves once no call waits and none is in flight. */
   async idle(): Promise<void> {
     if (this.#waiting.length === 0 && this.#inFlight.size === 0) return;
@@ -117,7 +131,7 @@ export class CallBatcher<Input, Output> {
   }
 
   #scheduleFlush(): void {
-    if (this.#scheduled || this.#groups >= groupsMax) return;
+    if (this.#scheduled || this.#groups >= this.#groupsMax) return;
     this.#scheduled = true;
     queueMicrotask(() => {
       this.#scheduled = false;
@@ -126,8 +140,8 @@ export class CallBatcher<Input, Output> {
   }
 
   #flush(): void {
-    while (this.#waiting.length > 0 && this.#groups < groupsMax) {
-      const picked = this.#options.pick(this.#inTurns(), this.#inFlight);
+    while (this.#waiting.length > 0 && this.#groups < this.#groupsMax) {
+      const picked = this.#options.pick(this.#inTurns(), this.#inFlight, this.#groupsMax - this.#groups);
       const group =
         this.#groups > 0 || picked.length < 2 * halfMin
           ? picked
@@ -135,7 +149,12 @@ export class CallBatcher<Input, Output> {
       if (group.length === 0) break;
       const sent = new Set(group);
       this.#waiting = this.#waiting.filter((call) => !sent.has(call));
-      void this.#dispatch(group);
+      if (this.#options.alone !== true) void this.#dispatch(group);
+      else
+        for (const call of group) {
+          this.#lastTurn.set(this.#options.database(call.input), (this.#turns += 1));
+          void this.#dispatch([call]);
+        }
     }
     if (this.#waiting.length === 0 && this.#inFlight.size === 0)
       for (const resolve of this.#idle.splice(0)) resolve();
@@ -152,6 +171,7 @@ export class CallBatcher<Input, Output> {
       else queue.push(call);
     }
     if (queues.size < 2) return this.#waiting;
+    if (this.#options.alone === true) return this.#leastRecentFirst(queues);
     const inTurns: Call<Input, Output>[] = [];
     for (let turn = 0; queues.size > 0; turn += 1) {
       for (const [name, queue] of queues) {
@@ -160,6 +180,20 @@ export class CallBatcher<Input, Output> {
       }
     }
     return inTurns;
+  }
+
+  /**
+   * Of calls that are sent alone: often one call ends and one is sent, so each flush goes on with the
+   * database whose turn is the longest ago.
+   */
+  #leastRecentFirst(
+    queues: ReadonlyMap<string, readonly Call<Input, Output>[]>,
+  ): readonly Call<Input, Output>[] {
+    for (const name of this.#lastTurn.keys()) if (!queues.has(name)) this.#lastTurn.delete(name);
+    const turnOf = (name: string): number => this.#lastTurn.get(name) ?? 0;
+    return [...queues]
+      .toSorted(([one], [other]) => turnOf(one) - turnOf(other))
+      .map(([, [first]]) => first as Call<Input, Output>);
   }
 
   async #dispatch(group: readonly Call<Input, Output>[]): Promise<void> {

@@ -537,28 +537,52 @@ describe('many calls of one tenant', () => {
     ],
   ];
 
-  it.each(kinds)('do not delay the %s of another: its call is in the next group', async (_, count, call) => {
+  it.each(kinds)(
+    'do not delay the %s of another: its call is in the next group',
+    async (kind, count, call) => {
+      const inner = new SteppedProvider();
+      const provider = new CoalescingProvider(inner);
+      await provider.open();
+      opened.push(provider);
+      const calls = Array.from(
+        { length: count },
+        async (__, index) => await call(provider, 'tenant:acme', index),
+      );
+      await settle();
+      const inFlight = inner.sent.length;
+      const acme = inner.sent.flat().length;
+      const other = [call(provider, 'tenant:globex', 0), call(provider, 'tenant:globex', 1)];
+      await settle();
+      expect(inner.sent.length).toBe(inFlight);
+      await inner.releaseOne();
+      // of scans, each is sent alone: the next two
+      if (kind === 'scans') await inner.releaseOne();
+      const next = inner.sent.slice(inFlight).flat();
+      // after all calls of acme that were in flight, and at most one more
+      expect(inner.sent.flat().indexOf('tenant:globex') - acme).toBeLessThanOrEqual(count === 20 ? 900 : 1);
+      expect(next).toContain('tenant:globex');
+      await inner.releaseAll();
+      await Promise.all([...calls, ...other]);
+    },
+  );
+
+  it('take turns with those of several others, where one scan ends at a time', async () => {
     const inner = new SteppedProvider();
     const provider = new CoalescingProvider(inner);
     await provider.open();
     opened.push(provider);
-    const calls = Array.from(
-      { length: count },
-      async (__, index) => await call(provider, 'tenant:acme', index),
-    );
+    const scan = (database: string) => provider.scan([{ ...at(database, ''), limit: 1 }]);
+    const calls = Array.from({ length: 60 }, async () => await scan('tenant:acme'));
     await settle();
     const inFlight = inner.sent.length;
-    const acme = inner.sent.flat().length;
-    const other = [call(provider, 'tenant:globex', 0), call(provider, 'tenant:globex', 1)];
+    calls.push(...Array.from({ length: 9 }, async (_, index) => await scan(`tenant:other ${index % 3}`)));
     await settle();
-    expect(inner.sent.length).toBe(inFlight);
-    await inner.releaseOne();
-    const next = inner.sent[inFlight] ?? [];
-    // after all calls of acme that were in flight, and at most one more
-    expect(inner.sent.flat().indexOf('tenant:globex') - acme).toBeLessThanOrEqual(count === 20 ? 900 : 1);
-    expect(next).toContain('tenant:globex');
+    for (let step = 0; step < 8; step += 1) await inner.releaseOne();
+    const turns = inner.sent.slice(inFlight).flat();
     await inner.releaseAll();
-    await Promise.all([...calls, ...other]);
+    await Promise.all(calls);
+    expect(turns.slice(0, 4).toSorted()).toEqual(turns.slice(4, 8).toSorted());
+    expect(new Set(turns).size).toBe(4);
   });
 
   it('keep the order of each tenant', async () => {

@@ -36,7 +36,6 @@ import type {
 
 /** The maximum of batches in a group. Larger statements cost the engine more than they save. */
 const groupBatchesMax = 128;
-const groupRangesMax = 32;
 
 interface ReadCall {
   readonly addresses: readonly Address[];
@@ -87,7 +86,8 @@ export class CoalescingProvider implements StorageProvider {
       what: 'A scan',
       effect: 'none',
       database: (range) => range.database,
-      pick: (waiting) => waiting.slice(0, groupRangesMax),
+      alone: true,
+      pick: (waiting, _, free) => waiting.slice(0, free),
       send: (ranges) => inner.scan(ranges),
     });
     this.#commits = new CallBatcher({

@@ -65,6 +65,10 @@ export const capabilities = {
     words: '`feed`, `within`, and a way to begin a transaction',
     isMet: (it: Abilities) => it.features.feed && it.transactions,
   },
+  'reads in scans': {
+    words: '`readsInScans`',
+    isMet: (it: Abilities) => it.features.readsInScans === true,
+  },
   'no feed': { words: 'no `feed`', isMet: (it: Abilities) => !it.features.feed },
   damage: {
     words: '`durable`, and a way to damage its data',

@@ -4,12 +4,12 @@
  * added or removed at any time.
  */
 import assert from 'node:assert/strict';
-import type { ScanRange } from '../../../provider.js';
+import type { ScannedRow, ScanRange } from '../../../provider.js';
 import { breaks, changesPages, changesRanges } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';
 import { fill, pad } from './lists.js';
 import { concurrently } from '../../kit/assertions.js';
-import { put, remove } from '../../kit/batches.js';
+import { put, remove, sum } from '../../kit/batches.js';
 
 const law = 8;
 
@@ -162,6 +162,81 @@ export const pagingClauses: readonly Clause[] = [
         );
         assert.equal(new Set(seen).size, seen.length, 'a row was met twice');
       }
+    },
+  },
+  {
+    name: 'A range that names its parts has the same pages as without, also where the rows are others than expected.',
+    law,
+    broken: changesRanges('ends a page with its first part', ({ parts, ...range }) =>
+      parts?.splitAt[0] === undefined ? range : { ...range, end: parts.splitAt[0] },
+    ),
+    async run(subject) {
+      const keys = Array.from({ length: 41 }, (_, index) => pad(index));
+      await fill(subject, keys);
+      await subject.putRow(subject.address(pad(35)), '"x"');
+      await subject.mustCommit({ changes: [sum(subject.address('b'), 7n), remove(subject.address(pad(2)))] });
+      const textOf = ({ key, row: { value } }: ScannedRow): unknown => [
+        key,
+        value.kind === 'json' ? value.text : value,
+      ];
+      for (const splits of [[], [pad(10)], [pad(10), pad(20), pad(30)], [pad(5), pad(50)], ['a', 'z']])
+        for (const bounds of [{}, { start: pad(1), end: pad(40) }, { reverse: true }, { after: pad(12) }]) {
+          const whole = await subject.scanKeys(bounds);
+          const splitAt = splits.filter((key) => bounds.end === undefined || key < bounds.end);
+          for (const rows of [5, 10, 20])
+            for (const limit of [3, 20, 30, 40, 100]) {
+              const range = { ...bounds, limit, parts: { splitAt, rows } };
+              assert.deepEqual(await subject.scanKeys(range), whole);
+              const page = await subject.scanPage(range);
+              const expected = await subject.scanPage({ ...bounds, limit });
+              assert.deepEqual(page.rows.map(textOf), expected.rows.slice(0, page.rows.length).map(textOf));
+              assert.equal(page.more, page.rows.length < whole.length);
+            }
+        }
+    },
+  },
+  {
+    name: 'A page has the rows of `alsoRead` as a read has them, whatever its own rows are.',
+    law,
+    capability: 'reads in scans',
+    broken: changesPages('returns these rows in another order', (page) =>
+      page.alsoRead === undefined ? page : { ...page, alsoRead: page.alsoRead.toReversed() },
+    ),
+    async run(subject) {
+      await fill(subject, ['a', 'b', 'c']);
+      const number = subject.address('number', { entity: 'other' });
+      await subject.mustCommit({
+        changes: [
+          sum(number, 7n),
+          put(subject.address('expiring', { entity: 'other' }), '{"x":1}', 60_000),
+          put(subject.address('large', { entity: 'other' }), JSON.stringify('x'.repeat(20_000))),
+        ],
+      });
+      const addresses = [
+        number,
+        subject.address('absent', { entity: 'other' }),
+        subject.address('expiring', { entity: 'other' }),
+        subject.address('a'),
+        subject.address('large', { entity: 'other' }),
+      ];
+      const { rows } = await subject.provider.read(addresses);
+      for (const range of [
+        {},
+        { limit: 2 },
+        { reverse: true },
+        { entity: 'none' },
+        { after: 'a' },
+        { values: 'omit' as const },
+      ])
+        for (const alsoRead of [addresses, addresses.slice(0, 1), []]) {
+          const page = await subject.scanPage({ ...range, alsoRead });
+          assert.deepEqual(page.alsoRead, rows.slice(0, alsoRead.length));
+          const without = await subject.scanPage(range);
+          assert.deepEqual(
+            [page.rows.map(({ key }) => key), page.more],
+            [without.rows.map(({ key }) => key), without.more],
+          );
+        }
     },
   },
   {
