@@ -68,10 +68,8 @@ const dropPageRows = 5000;
 const keptMax = 10_000;
 /** How long a statement for several batches waits for a row. */
 const shortLockMs = 100;
-/** The part of the pool that reads of several statements use: a lone call finds a connection. */
+/** The part of the pool that scans and reads of several statements use, so that others find some. */
 const severalShare = 0.8;
-/** As many as the load of a stream has. */
-const loneScans = 2;
 
 export class TableAccess {
   /** Its `feedBase` is known once the table is prepared. */
@@ -86,11 +84,9 @@ export class TableAccess {
   #committer: Committer;
   #feed: FeedReader;
   readonly #reader: Reader;
-  /** For the statements of reads and scans that need several, and of many scans. */
+  /** For scans, and for the statements of reads that need several. */
   readonly #several: DatabasePermits;
   readonly #permitWait: PermitWait;
-  /** Scans in flight, and those that wait for a permit. */
-  #scans = 0;
   readonly #makeCommitter: () => Committer;
   readonly #warn: (message: string) => void;
   readonly #plans: PlanGeneration | undefined;
@@ -260,20 +256,11 @@ export class TableAccess {
   }
 
   scan(ranges: readonly ScanRange[]): Promise<readonly ScanPage[]> {
-    return this.#pending.track(Promise.all(ranges.map((range) => this.#scanOne(range))));
-  }
-
-  async #scanOne(range: ScanRange): Promise<ScanPage> {
-    const scan = (): Promise<ScanPage> =>
-      this.#in({ database: range.database }, () => this.#reader.scan(range));
-    this.#scans += 1;
-    try {
-      return await (this.#scans <= loneScans
-        ? scan()
-        : this.#several.run(range.database, this.#permitWait, scan));
-    } finally {
-      this.#scans -= 1;
-    }
+    const scanOne = (range: ScanRange): Promise<ScanPage> =>
+      this.#several.run(range.database, this.#permitWait, () =>
+        this.#in({ database: range.database }, () => this.#reader.scan(range)),
+      );
+    return this.#pending.track(Promise.all(ranges.map(scanOne)));
   }
 
   countRange(range: CountRange): Promise<number> {

@@ -51,8 +51,6 @@ export {
   invalidValue,
   decodeStored,
   mayHoldTags,
-  parseStored,
-  reviveFrozen,
   type EncodedValue,
 } from './core/encoding/codec.js';
 export { EncodedJson } from './core/encoding/encoded-json.js';

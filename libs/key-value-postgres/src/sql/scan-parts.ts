@@ -91,7 +91,7 @@ export function partParameters(range: ScanRange): readonly unknown[] {
 const splitsOf = ({ reverse, parts }: ScanRange): readonly string[] =>
   reverse === true || parts === undefined ? [] : parts.splitAt;
 
-/** How many rows are requested of each part; the last part has what the others leave of the page. */
+/** How many rows each part is asked for: the last one for what the others leave of the page. */
 function mostOf(range: ScanRange): readonly number[] {
   const { limit, parts } = range;
   const splits = splitsOf(range);

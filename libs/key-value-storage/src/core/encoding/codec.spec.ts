@@ -270,8 +270,8 @@ describe('the codec', () => {
   });
 
   const bothWays = (text: string) => [
-    decodeStored({ kind: 'json', text }),
-    decodeStored({ kind: 'json', text: 'not read', take: () => JSON.parse(text) as unknown }),
+    decodeStored({ text }),
+    decodeStored({ text: 'not read', take: () => JSON.parse(text) as unknown }),
   ];
 
   it('decodes what a provider has parsed like the text, frozen', () => {
@@ -292,13 +292,13 @@ describe('the codec', () => {
     'reports %s as damage in both',
     (text) => {
       const parsed = (): unknown => JSON.parse(text) as unknown;
-      expect(() => decodeStored({ kind: 'json', text })).toThrow(SyntaxError);
-      expect(() => decodeStored({ kind: 'json', text, take: parsed })).toThrow(SyntaxError);
+      expect(() => decodeStored({ text })).toThrow(SyntaxError);
+      expect(() => decodeStored({ text, take: parsed })).toThrow(SyntaxError);
     },
   );
 
   it('reads the text where what was parsed is taken already', () => {
-    expect(decodeStored({ kind: 'json', text: '[1]', take: () => undefined }).value).toEqual([1]);
+    expect(decodeStored({ text: '[1]', take: () => undefined }).value).toEqual([1]);
   });
 
   it('does not read a property of the user as a schema version', () => {

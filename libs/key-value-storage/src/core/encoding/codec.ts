@@ -8,7 +8,6 @@
  * than the state's own, and classes made from those above: a Buffer too. An object without a
  * prototype comes back as an ordinary one.
  */
-import type { Value } from '../port/storage-provider.js';
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { storageError, unstorableValue } from '../base/errors.js';
 import { builtInKind, isBare, isObjectPrototype } from '../base/kinds.js';
@@ -395,7 +394,7 @@ export function reviveFrozen(json: unknown, tagged: boolean): Decoded {
  * The value of stored JSON, frozen, and its schema version; `SyntaxError` as of both functions
  * above. Takes what the provider has parsed.
  */
-export function decodeStored(stored: Extract<Value, { kind: 'json' }>): {
+export function decodeStored(stored: { readonly text: string; readonly take?: () => unknown }): {
   readonly schemaVersion: number;
   readonly value: unknown;
 } {

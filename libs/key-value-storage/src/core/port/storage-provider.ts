@@ -42,8 +42,9 @@ export type RowAddress = Omit<Address, 'database'>;
 
 /**
  * `json` is returned character for character. `take` returns what `JSON.parse` makes of it, to its
- * first caller, whose own that is; for providers that parse many values at once. `number` is a signed 64-bit integer. `omitted` is
- * returned by reads with `values: 'omit'`, and is never written.
+ * first caller, whose own that is: of providers that parse many values at once. `number` is a
+ * signed 64-bit integer. `omitted` is returned by reads with `values: 'omit'`, and is never
+ * written.
  */
 export type Value =
   | { readonly kind: 'json'; readonly text: string; readonly take?: () => unknown }

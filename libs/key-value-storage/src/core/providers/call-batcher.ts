@@ -27,8 +27,8 @@ export interface Call<Input, Output> {
 
 interface CallBatcherOptions<Input, Output> {
   /**
-   * Calls whose answers are large: each is sent alone, so that no answer waits for another and is
-   * kept meanwhile. @default false
+   * Calls whose answers are large: each is sent alone, so that no answer waits for another, and is
+   * kept for as long. @default false
    */
   readonly alone?: boolean;
   /** In messages: 'A commit'. */
@@ -183,7 +183,7 @@ export class CallBatcher<Input, Output> {
   }
 
   /**
-   * Of calls that are sent alone: often one call ends and one is sent, so each flush goes on with the
+   * Of calls that are sent alone: often one ends and one is sent, so each flush goes on with the
    * database whose turn is the longest ago.
    */
   #leastRecentFirst(

@@ -566,7 +566,7 @@ describe('many calls of one tenant', () => {
     },
   );
 
-  it('take turns with those of several others, where one scan ends at a time', async () => {
+  it('are sent in turn with those of several others, where one scan ends at a time', async () => {
     const inner = new SteppedProvider();
     const provider = new CoalescingProvider(inner);
     await provider.open();

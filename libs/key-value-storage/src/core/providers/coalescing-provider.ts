@@ -5,7 +5,8 @@
  * together: the later one waits for the earlier, except that changes of one number join a group.
  * Calls are taken from each database in turn, so that one tenant does not delay another. A group
  * that the engine refuses as a whole is repeated call by call, so that the failure of one caller
- * does not reach the others.
+ * does not reach the others. Scans are sent one by one: a page may be large, and waits for no
+ * other.
  */
 import { aborted, throwIfAborted } from '../base/abort.js';
 import type { Clock } from '../base/clock.js';
