@@ -7,7 +7,7 @@
 import { limits, type Row, type ScannedRow, type ScanRange } from '@kvent/key-value-storage/provider';
 import { TextArray } from './array-parameters.js';
 import { decodeRow, type Columns } from './decode-row.js';
-import { eq, ge, gt, isRow, le, lt, unexpired } from './operators.js';
+import { concat, eq, ge, gt, isRow, le, lt, unexpired } from './operators.js';
 import {
   arrays,
   epochMs,
@@ -56,7 +56,7 @@ from (select o.i, ${rowColumns('include', `value::${text}`, 'include')}
 from ${arrays('4 text', '5 text', '6 int4')} p(low, high, most, i)
 cross join lateral (
   select pg_catalog.bool_and(fits), ${joined('key')}, ${joined(`version::${text}`)}, ${joined(`${epochMs('updated_at')}::${text}`)},
-    pg_catalog.convert_from(pg_catalog.string_agg(case when fits then pg_catalog.json_send(value) end, '\\x2c0a'::pg_catalog.bytea), 'UTF8')
+    pg_catalog.convert_from('\\x5b'::pg_catalog.bytea ${concat} pg_catalog.string_agg(case when fits then pg_catalog.json_send(value) end, '\\x2c0a'::pg_catalog.bytea) ${concat} '\\x5d'::pg_catalog.bytea, 'UTF8')
   from (
     select key, version, updated_at, value, value is not null and expires_at is null and ${bytes} ${le} ${valueBytesMax} fits
     from ${table}
@@ -123,19 +123,18 @@ class Part {
     this.#text = text as string;
     this.bytesMost = this.#text.length * 3;
     // one parse of an array takes less than one for each item
-    this.#values = JSON.parse(`[${this.#text}]`) as unknown[];
+    this.#values = JSON.parse(this.#text) as unknown[];
     this.#versions = (versions as string).split(separator);
     this.#times = (times as string).split(separator).map(milliseconds);
     this.latest = Math.max(...this.#times);
     const names = (keys as string).split(separator);
     if (names.length !== this.#versions.length) throw new Error('a key has the separator in it');
-    if (this.#text.includes('\n') && this.#split.length !== names.length)
-      throw new Error('a value has the separator in it');
+    if (linesOf(this.#text) !== names.length) throw new Error('a value has the separator in it');
     this.rows = names.map((key, index) => new RowInPart(this, index, key));
   }
 
   get #split(): readonly string[] {
-    return (this.#texts ??= this.#text.split(comma));
+    return (this.#texts ??= this.#text.slice(1, -1).split(comma));
   }
 
   row(index: number): Row {
@@ -155,6 +154,12 @@ class Part {
     this.#values[index] = undefined;
     return value;
   }
+}
+
+function linesOf(text: string): number {
+  let lines = 1;
+  for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1)) lines += 1;
+  return lines;
 }
 
 /** Its text is cut out where it is needed. */
