@@ -41,6 +41,7 @@ const memory: ListedProvider = {
     'feed, durable',
     'feed, shared',
     'feed, transactions',
+    'reads in scans',
     'no feed',
   ],
   create: ({ clock }) => new MemoryProvider({ clock }),
@@ -49,7 +50,7 @@ const memory: ListedProvider = {
 const jsonFiles = join(tmpdir(), `kvent-contract-${process.pid}`);
 const jsonFile: ListedProvider = {
   name: 'json-file',
-  lacks: ['shared', 'transactions', 'feed, shared', 'feed, transactions', 'no feed'],
+  lacks: ['shared', 'transactions', 'feed, shared', 'feed, transactions', 'reads in scans', 'no feed'],
   create: ({ clock, location }) => new JsonFileProvider({ directory: join(jsonFiles, location), clock }),
   // the parent too, once it is empty
   dispose: (location) => {
@@ -73,6 +74,7 @@ const documents: ListedProvider = {
     'feed, durable',
     'feed, shared',
     'feed, transactions',
+    'reads in scans',
   ],
   create: ({ clock, location }) => new DocumentProvider({ engine: engineOf(location), clock }),
   dispose: (location) => void engines.delete(location),

@@ -15,9 +15,9 @@ const bin = (path: string): string => join(root, 'node_modules', path);
 /** Above the sizes of today: what makes a package much larger is noticed here. */
 const kilobytesMax = {
   'key-value-storage': { packed: 1_200, unpacked: 5_500 },
-  'key-value-postgres': { packed: 275, unpacked: 1_120 },
+  'key-value-postgres': { packed: 285, unpacked: 1_150 },
   'event-store': { packed: 480, unpacked: 2_200 },
-  cli: { packed: 530, unpacked: 1_800 },
+  cli: { packed: 540, unpacked: 1_850 },
 } as const;
 
 const tarballs = async (...names: readonly Library[]): Promise<readonly string[]> =>

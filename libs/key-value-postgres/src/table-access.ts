@@ -68,7 +68,7 @@ const dropPageRows = 5000;
 const keptMax = 10_000;
 /** How long a statement for several batches waits for a row. */
 const shortLockMs = 100;
-/** The part of the pool that scans and reads of several statements use, so that others find some. */
+/** The part of the pool that scans and reads of several statements use: others find some. */
 const severalShare = 0.8;
 
 export class TableAccess {
