@@ -100,7 +100,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     const ofCall = { ...range };
     // each reading joins the transaction in which it begins; the codec has checked that the events
     // are those of the definition
-    const begin = () => readEvents(rows.joined, ofCall) as AsyncGenerator<Recorded<EventOf<D>>>;
+    const begin = () => readEvents(rows.joined, ofCall) as AsyncIterator<Recorded<EventOf<D>>>;
     return { [Symbol.asyncIterator]: begin };
   }
 

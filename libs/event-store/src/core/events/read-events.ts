@@ -10,13 +10,14 @@ import {
   type ScanPage,
   type ScanRange,
 } from '@kvent/key-value-storage/provider';
-import { assertOptions, inspect, outOfRange } from '@kvent/key-value-storage/internal';
+import { assertOptions, inspect, isPromise, outOfRange } from '@kvent/key-value-storage/internal';
 import type { EventRange, Recorded } from '../definition/event-stream.js';
 import { assertRequestedVersion, type AnyEvent } from '../definition/stream-definition.js';
 import { headIn, readHead } from '../rows/head.js';
 import { deletedError } from '../rows/stream-conflicts.js';
 import type { StreamRows } from '../rows/stream-rows.js';
 import { decodeRecorded } from './event-codec.js';
+import { FlatIterator } from './flat-iterator.js';
 import { assertDeleted, countingPage, eventRange, pageEvents, versionIn } from './event-rows.js';
 
 type Range = EventRange & CallOptions;
@@ -35,8 +36,18 @@ export function assertEventRange(range: Range): void {
     throw outOfRange(`read: from must not be greater than to; got from ${range.from} to ${range.to}.`);
 }
 
+/** Events are decoded in blocks: more would be decoded in vain for readers that stop early. */
+const blockEvents = 64;
+
 /** The events of a range, up to the version at which the reading began. `STREAM_DELETED`. */
-export async function* readEvents(rows: StreamRows, range: Range): AsyncGenerator<Recorded<AnyEvent>> {
+export function readEvents(rows: StreamRows, range: Range): FlatIterator<Recorded<AnyEvent>> {
+  return new FlatIterator(readBlocks(rows, range), () => throwIfAborted('read', range.signal));
+}
+
+async function* readBlocks(
+  rows: StreamRows,
+  range: Range,
+): AsyncGenerator<readonly Recorded<AnyEvent>[], void, undefined> {
   const { from = 1, to, reverse = false, limit = Number.POSITIVE_INFINITY, signal } = range;
   throwIfAborted('read', signal);
   const { access } = rows;
@@ -51,28 +62,76 @@ export async function* readEvents(rows: StreamRows, range: Range): AsyncGenerato
     },
     pages: [first],
   } = await access.readWithScan([rows.head], [scanRange(from, to)], { signal });
-  const read = { head: headIn(rows.head, headRow) };
-  const { head } = await countingPage(rows, first.rows, read, readTheHead);
+  const { head } = await countingPage(rows, first.rows, { head: headIn(rows.head, headRow) }, readTheHead);
   if (head.kind === 'deleted') throw deletedError(rows);
   let [low, high] = boundsOf(range, head.version);
   const next = (): number => (reverse ? high : low);
   let page = rowsFrom(rows, next(), first.rows);
   let pages: AsyncGenerator<ScanPage, void, undefined> | undefined;
   while (low <= high) {
-    for (const scanned of page) {
-      const version = next();
-      if (versionIn(rows, scanned, version) !== version) await throwMissing(rows, version, signal);
-      throwIfAborted('read', signal);
-      yield decodeRecorded(rows, version, scanned.row);
+    for (let index = 0; index < page.length && low <= high;) {
+      const block = blockFrom(rows, page, index, { next: next(), last: reverse ? low : high, reverse });
+      const { events } = block;
+      if (reverse) high -= events.length;
+      else low += events.length;
+      index += events.length;
+      // what ends the block comes behind its events
+      if (events.length > 0) yield events;
+      if (block.missing) await throwMissing(rows, next(), signal);
+      if ('error' in block) throw block.error;
+      if (block.later === undefined) continue;
+      yield [await block.later];
       if (reverse) high -= 1;
       else low += 1;
-      if (low > high) return;
+      index += 1;
     }
+    if (low > high) return;
     pages ??= access.scanPages(scanRange(low, high), { signal });
     const following = await pages.next();
     if (following.done === true) return await throwMissing(rows, next(), signal);
     page = following.value.rows;
   }
+}
+
+/** The first version of a block, and the last that it may have. */
+interface BlockBounds {
+  readonly next: number;
+  readonly last: number;
+  readonly reverse: boolean;
+}
+
+/** Decoded events, and why there are no more: the page or the block is full, or one of these. */
+interface EventBlock {
+  readonly events: readonly Recorded<AnyEvent>[];
+  /** The next row is not the next event. */
+  readonly missing?: boolean;
+  /** The next event cannot be read. */
+  readonly error?: unknown;
+  /** The next event, which its schema validates asynchronously. */
+  readonly later?: Promise<Recorded<AnyEvent>>;
+}
+
+function blockFrom(
+  rows: StreamRows,
+  page: readonly ScannedRow[],
+  from: number,
+  { next, last, reverse }: BlockBounds,
+): EventBlock {
+  const step = reverse ? -1 : 1;
+  const count = Math.min(blockEvents, page.length - from, Math.abs(last - next) + 1);
+  const events: Recorded<AnyEvent>[] = [];
+  for (let version = next; events.length < count; version += step) {
+    const scanned = page[from + events.length] as ScannedRow;
+    try {
+      if (versionIn(rows, scanned, version) !== version) return { events, missing: true };
+      const event = decodeRecorded(rows, version, scanned.row);
+      if (isPromise(event)) return { events, later: event };
+      events.push(event);
+    } catch (error) {
+      return { events, error };
+    }
+  }
+  return { events };
 }
 
 /**

@@ -420,9 +420,12 @@ function freezeUntagged(json: unknown, level: number): boolean {
   if (Array.isArray(json)) {
     for (const item of json) if (!freezeUntagged(item, level + 1)) return false;
   } else
-    for (const name of Object.keys(json)) {
+    // not `Object.keys`: the lists of names were an eighth of the garbage of a read
+    for (const name in json) {
       if (name.startsWith('$')) return false;
-      if (!freezeUntagged((json as Record<string, unknown>)[name], level + 1)) return false;
+      const value = (json as Record<string, unknown>)[name];
+      if (typeof value === 'object' && Object.hasOwn(json, name) && !freezeUntagged(value, level + 1))
+        return false;
     }
   Object.freeze(json);
   return true;
